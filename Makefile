@@ -1,0 +1,48 @@
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+READY := .venv/installed
+
+.PHONY: demo test lab lock judges clean
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(READY)
+
+demo: $(READY)  ## train on the known world and show the translations
+	mkdir -p $(DEMO)
+	$(BIN)/papermill notebooks/09_training.ipynb $(DEMO)/09_training.ipynb --cwd notebooks --kernel python3 \
+	    --log-output --no-progress-bar -p out ../$(DEMO) -p results ../$(DEMO)/results.json
+	$(BIN)/jupyter nbconvert --log-level WARN --to html $(DEMO)/09_training.ipynb
+	@echo
+	@echo "executed notebook  $(DEMO)/09_training.ipynb"
+	@echo "as a page          $(DEMO)/09_training.html"
+	@echo "sample sheets      $(DEMO)/samples/"
+	@echo "metrics            $(DEMO)/results.json"
+
+test: export OMP_NUM_THREADS = 1
+test: $(READY)  ## everything that must hold
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
+	MUNIT_LITE_FAST=1 $(BIN)/pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 \
+	    -n 2 --dist loadscope notebooks
+
+lab: $(READY)  ## open the course
+	$(BIN)/jupyter lab notebooks
+
+lock: $(READY)  ## resolve the newest versions into requirements.lock and environment.yml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --extra notebooks --extra dev -o requirements.lock pyproject.toml
+	printf 'name: munit-lite\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n' > environment.yml
+	sed 's/.*/      - "&"/' requirements.lock >> environment.yml
+
+judges: $(READY)  ## train the judges again (about ten minutes)
+	$(BIN)/python -m munit_lite.study.judges
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage $(DEMO)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,259 @@
+"""Frozen configuration records and named presets.
+
+Every field name is unique across the records, so an override needs no path:
+`preset("world32", steps=500, style_dim=8, image_weight=0.0)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import tyro
+
+from munit_lite.losses import DISCRIMINATOR_LOSSES
+from munit_lite.world import VARIANTS
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the two domains come from."""
+
+    dataset: Literal["world", "fashion", "folder"] = "folder"
+    """The known world, edges and photos of Fashion-MNIST, or trainA/trainB/testA/testB folders."""
+    size: int = 256
+    """Height and width of the training images in pixels."""
+    variant: str = "standard"
+    """Variant of the known world."""
+    data_root: str = ""
+    """Folder that holds the data sets; empty: the environment variable MUNIT_LITE_DATA, else ./data/downloads."""
+    folder: str = ""
+    """For `folder`: the data set's folder, absolute or below the data root."""
+    fashion_classes: tuple[int, ...] = (9, 8)
+    """For `fashion`: classes used (9 ankle boot, 8 bag, 7 sneaker, 5 sandal, …)."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the networks (paper, appendix B); the defaults are the paper's."""
+
+    width: int = 64
+    """Channels after the first convolution of encoders and before the last of decoders."""
+    downsamples: int = 2
+    """Stride-2 convolutions of the content encoder."""
+    style_downsamples: int = 4
+    """Stride-2 convolutions of the style encoder."""
+    blocks: int = 4
+    """Residual blocks in the content encoder, and in the decoder."""
+    style_dim: int = 8
+    """Length of the style code."""
+    mlp_width: int = 256
+    """Hidden units of the AdaIN MLP."""
+    discriminator_width: int = 64
+    """Channels after the discriminator's first layer."""
+    discriminator_layers: int = 4
+    """Stride-2 layers of each discriminator."""
+    discriminator_scales: int = 3
+    """Copies of the image, each half the side of the one before, with a discriminator each."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The adversarial family and the weight of each term (paper, equation 5)."""
+
+    gan: Literal["lsgan", "log", "hinge"] = "lsgan"
+    """Form of the adversarial loss."""
+    gan_weight: float = 1.0
+    """Weight of the adversarial loss."""
+    image_weight: float = 10.0
+    """lambda_x: weight of the image reconstruction."""
+    content_weight: float = 1.0
+    """lambda_c: weight of the content reconstruction."""
+    style_weight: float = 1.0
+    """lambda_s: weight of the style reconstruction."""
+    cycle_weight: float = 0.0
+    """Weight of the explicit style-augmented cycle consistency (0: not computed)."""
+    perceptual_weight: float = 0.0
+    """Weight of the domain-invariant perceptual loss (0: not computed; needs VGG16 weights)."""
+
+    def weights(self) -> dict[str, float]:
+        """Weight for each kind of term: gan, image, content, style, cycle, perceptual."""
+        return {
+            f.name.removesuffix("_weight"): getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")
+        }
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam and its schedule; the defaults are the original's."""
+
+    learning_rate: float = 1e-4
+    """Learning rate of the auto-encoders."""
+    discriminator_rate: float = 1.0
+    """Learning rate of the discriminators as a multiple of it."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates."""
+    weight_decay: float = 1e-4
+    """L2 penalty inside Adam."""
+    schedule: Literal["step", "cosine"] = "step"
+    """`step`: multiply by a half every `decay_every` steps. `cosine`: warm up, then fall to zero at the last step."""
+    decay_every: int = 100_000
+    """Steps between two halvings of the rate, for `step`."""
+    ema_decay: float = 0.999
+    """Decay of the averaged weights that sampling and evaluation use."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run depends on."""
+
+    name: tyro.conf.Suppress[str]
+    """Name of the preset it began from."""
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    seed: int = 0
+    """Seed of weights, batches and styles."""
+    steps: int = 1_000_000
+    """Training steps."""
+    batch_size: int = 1
+    """Images of each domain in a step."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic, in Lightning Fabric's words."""
+    threads: int = 0
+    """Torch's CPU threads (0: leave as they are)."""
+    log_every: int = 20
+    """Steps between two records of the losses."""
+    sample_every: int = 500
+    """Steps between two sample sheets."""
+    save_every: int = 500
+    """Steps between two saves of the state a run resumes from."""
+    keep: int = 5
+    """Sampling weights kept along the run, evenly spaced (for curves of quality against training)."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+PRESETS: dict[str, Config] = {}
+
+
+def _preset(name: str, **overrides: Any) -> None:
+    PRESETS[name] = override(Config(name=name), **overrides)
+
+
+def override(config: Config, **values: Any) -> Config:
+    """A copy of a configuration with fields replaced, wherever they live.
+
+    Raises:
+        ValueError: an unknown field (the known ones are listed) or a value out of range.
+    """
+    home = _homes()
+    unknown = sorted(set(values) - set(home))
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}; known: {', '.join(sorted(home))}")
+    by_record: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        by_record.setdefault(home[name], {})[name] = value
+    changes: dict[str, Any] = by_record.pop("", {})
+    for record, inner in by_record.items():
+        changes[record] = replace(getattr(config, record), **inner)
+    return replace(config, **changes)
+
+
+def preset(name: str, **overrides: Any) -> Config:
+    """A named configuration.
+
+    Args:
+        name: a name in `PRESETS`.
+        **overrides: any field of any record, by its own name.
+
+    Raises:
+        ValueError: an unknown name or field; the message lists the known ones.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return override(PRESETS[name], **overrides)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain values, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """The inverse of `to_dict`, also from JSON (lists become tuples)."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(value if isinstance(value, dict) else {key: value})
+    name = flat.pop("name")
+    return override(Config(name=name), **{k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
+
+
+_RECORDS = {"data": DataConfig, "network": NetworkConfig, "loss": LossConfig, "optimiser": OptimiserConfig}
+
+
+def _homes() -> dict[str, str]:
+    """Field name -> the record it lives in ("" for Config itself)."""
+    home = {f.name: "" for f in fields(Config) if f.name not in (*_RECORDS, "name")}
+    for record, kind in _RECORDS.items():
+        home.update({f.name: record for f in fields(kind)})
+    return home
+
+
+def _check(config: Config) -> None:
+    data, network, loss, optimiser = config.data, config.network, config.loss, config.optimiser
+    if data.dataset not in ("world", "fashion", "folder"):
+        raise ValueError(f"dataset {data.dataset!r} is not one of world, fashion, folder")
+    if data.variant not in VARIANTS:
+        raise ValueError(f"unknown world variant {data.variant!r}; known: {', '.join(VARIANTS)}")
+    if loss.gan not in DISCRIMINATOR_LOSSES:
+        raise ValueError(f"gan {loss.gan!r} is not one of {', '.join(DISCRIMINATOR_LOSSES)}")
+    counts = {"size": data.size, "steps": config.steps, "batch_size": config.batch_size, "log_every": config.log_every}
+    counts |= {"sample_every": config.sample_every, "save_every": config.save_every}
+    counts |= {f.name: getattr(network, f.name) for f in fields(network)}
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"{name} is {count!r}, but it must be a whole number of 1 or more")
+    for name, weight in loss.weights().items():
+        if weight < 0:
+            raise ValueError(f"{name}_weight is {weight}, but a weight is 0 or more")
+    if optimiser.learning_rate <= 0:
+        raise ValueError(f"learning_rate is {optimiser.learning_rate}, but it must be above 0")
+    if not 0 <= optimiser.ema_decay < 1:
+        raise ValueError(f"ema_decay is {optimiser.ema_decay}, but it must be in [0, 1)")
+    if data.size % 2**network.downsamples:
+        raise ValueError(
+            f"size {data.size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
+            f"{network.downsamples} times"
+        )
+    smallest = 2 ** (network.discriminator_layers + network.discriminator_scales - 1)
+    if data.size < smallest:
+        raise ValueError(
+            f"size {data.size} is below {smallest}: {network.discriminator_layers} discriminator layers at "
+            f"{network.discriminator_scales} scales halve the side until reflect padding has nothing to mirror; "
+            "lower discriminator_layers or discriminator_scales"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ presets
+
+_preset("paper256")
+
+# The known world has three style factors a domain: a continuous inverse needs style_dim 3.
+_WORLD = {"dataset": "world", "style_dim": 3, "learning_rate": 1e-3, "schedule": "cosine"}
+_SMALL = {"width": 16, "mlp_width": 64, "discriminator_width": 16, "discriminator_layers": 3, "discriminator_scales": 2}
+_preset("world32", **_WORLD, **_SMALL, style_downsamples=3, size=32, steps=1500, batch_size=8)
+_preset("world64", **_WORLD, width=32, mlp_width=128, discriminator_width=32, size=64, steps=100_000, batch_size=16)
+_preset("world128", **_WORLD, size=128, steps=200_000, batch_size=8)
+
+_preset(
+    "fashion32", **_SMALL, dataset="fashion", style_downsamples=3, size=32, steps=1500, batch_size=8,
+    learning_rate=1e-3, schedule="cosine",
+)  # fmt: skip
+_preset("folder64", width=32, discriminator_width=32, size=64, steps=100_000, batch_size=8)
+_preset("folder128", size=128, steps=200_000, batch_size=4)

@@ -1,0 +1,73 @@
+"""Time and memory of one training step, each preset in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+from lightning_fabric import Fabric
+
+from munit_lite.config import preset
+from munit_lite.training import Trainer
+
+
+def measure(name: str, steps: int) -> dict[str, float]:
+    """Run `python -m munit_lite.study.bench NAME STEPS` and read its numbers.
+
+    Raises:
+        RuntimeError: the process failed; its last line is in the message.
+    """
+    command = [sys.executable, "-m", "munit_lite.study.bench", name, str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise RuntimeError(f"one step of {name} could not be measured: {reason}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def one_process(name: str, steps: int) -> dict[str, float]:
+    """Seconds of a step (median) and peak memory of a preset on random images."""
+    config = preset(name)
+    fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    trainer = Trainer.new(config, fabric)
+    on_gpu = fabric.device.type == "cuda"
+    size = config.data.size
+    x_1, x_2 = torch.rand(2, config.batch_size, 3, size, size, device=fabric.device) * 2 - 1
+    seconds = []
+    for number in range(steps + 1):
+        begin = time.perf_counter()
+        trainer.step(number, x_1, x_2)
+        if on_gpu:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    median = sorted(seconds[1:])[steps // 2]
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "size": size,
+        "batch_size": config.batch_size,
+        "seconds_per_step": median,
+        "images_per_second": 2 * config.batch_size / median,
+        "peak_memory_gib": peak / 2**30,
+    }
+
+
+def table(numbers: dict[str, dict[str, float]]) -> str:
+    """The measurements as a Markdown table."""
+    lines = [
+        "| preset | size | batch | seconds a step | images/s | peak memory |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in numbers.items():
+        lines.append(
+            f"| `{name}` | {row['size']} px | {row['batch_size']} | {row['seconds_per_step']:.2f} | "
+            f"{row['images_per_second']:.1f} | {row['peak_memory_gib']:.1f} GiB |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(json.dumps(one_process(sys.argv[1], int(sys.argv[2]))))

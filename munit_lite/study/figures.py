@@ -1,0 +1,99 @@
+"""Every matplotlib figure that notebooks share. Each returns a picture with its alternative text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+from IPython.display import Image
+from matplotlib.figure import Figure
+from torch import Tensor
+
+# Okabe and Ito's colours, told apart by the colour-blind; line styles differ too, for print in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES = ("-", "--", "-.", ":")
+STYLE = {
+    "figure.dpi": 110,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+}
+
+
+def picture(figure: Figure, alt: str) -> Image:
+    """A figure as PNG with alternative text; the figure is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    plt.close(figure)
+    return Image(buffer.getvalue(), format="png", alt=alt)
+
+
+def image_rows(rows: Sequence[tuple[str, Tensor]], alt: str, title: str = "", cell: float = 0.95) -> Image:
+    """Rows of images with their names at the left.
+
+    Args:
+        rows: name and (N, 3, H, W) images in [-1, 1]; shown as they are, never stretched.
+        alt: alternative text.
+        title: above the figure.
+        cell: side of an image in inches.
+    """
+    columns = max(len(images) for _, images in rows)
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(cell * columns + 1.3, cell * len(rows) + 0.3 * bool(title)), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for (name, images), line in zip(rows, axes, strict=True):
+        for image, axis in zip(images, line, strict=False):
+            axis.imshow((image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy(), interpolation="nearest")
+        line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+    figure.suptitle(title, y=1.0)
+    figure.subplots_adjust(wspace=0.06, hspace=0.06, top=0.93 if title else 1.0)
+    return picture(figure, alt)
+
+
+_PANELS = (
+    ("reconstruction losses", ("image", "content", "style", "cycle")),
+    ("adversarial losses", ("gan", "discriminator")),
+)
+
+
+def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
+    """Loss curves: reconstruction terms on a log scale, adversarial terms on a linear one."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+        steps = [record["step"] for record in history]
+        for axis, (title, kinds) in zip(axes, _PANELS, strict=True):
+            shown = [kind for kind in kinds if history and f"{kind}_1" in history[-1]]
+            for colour, kind in zip(COLOURS, shown, strict=False):
+                for domain, line in ((1, "-"), (2, "--")):
+                    values = [record[f"{kind}_{domain}"] for record in history]
+                    axis.plot(steps, values, line, color=colour, lw=1.4, label=f"{kind} {domain}")
+            axis.set(title=title, xlabel="step")
+            axis.legend(ncols=len(shown) or 1, fontsize=8, loc="upper right")
+        axes[0].set_yscale("log")
+        figure.tight_layout()
+    return figure
+
+
+def loss_curves(history: Sequence[dict[str, float]]) -> Image:
+    """`loss_figure` as a picture; solid lines are domain 1, dashed lines domain 2."""
+    return picture(
+        loss_figure(history),
+        f"Loss curves over {int(history[-1]['step'])} steps; solid lines domain 1, dashed lines domain 2.",
+    )
+
+
+def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylabel: str, alt: str) -> Image:
+    """Quality against training steps, one line a curve."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6, 3.2))
+        for (name, values), colour, line in zip(curves.items(), COLOURS, LINES, strict=False):
+            axis.plot(steps, values, line, color=colour, marker="o", ms=4, label=name)
+        axis.set(xlabel="step", ylabel=ylabel, ylim=(0, 1.02))
+        axis.legend(loc="lower right")
+    return picture(figure, alt)

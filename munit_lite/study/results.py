@@ -1,0 +1,70 @@
+"""Measured numbers and where they come from: every file under `data/results/` is written here."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from munit_lite.checkpoints import versions
+
+RESULTS = Path(__file__).parents[2] / "data" / "results"
+
+
+def provenance(settings: dict[str, Any]) -> dict[str, Any]:
+    """Command, commit, settings, device, versions and time of a measurement."""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": _commit(),
+        "settings": settings,
+        "device": device_name(),
+        "versions": versions(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_results(name: str | Path, numbers: dict[str, Any], settings: dict[str, Any]) -> Path:
+    """Write numbers with their provenance.
+
+    Args:
+        name: a bare name (then the file is data/results/<name>.json) or a path that ends in .json.
+        numbers: what was measured.
+        settings: configuration and seeds.
+    """
+    path = Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"numbers": numbers, "provenance": provenance(settings)}, indent=1) + "\n")
+    partial.replace(path)
+    return path
+
+
+def read_results(name: str) -> dict[str, Any]:
+    """The numbers of a file under data/results/."""
+    return json.loads((RESULTS / f"{name}.json").read_text())["numbers"]
+
+
+def device_name() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
+
+
+def _commit() -> str:
+    """The commit, with a plus if tracked files differ from it."""
+    here = Path(__file__).parent
+    try:
+        name = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name.stdout.strip() + ("+" if changed.returncode else "")

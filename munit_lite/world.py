@@ -1,0 +1,384 @@
+"""The known world: two domains whose contents and styles are known for every image.
+
+Domain 1 is a *sketch* (an outline on paper), domain 2 a *painting* (a filled, lit shape on a coloured
+ground). Both are drawn from the same content by signed distance functions, so the paper's G* is
+`render` and every claim about content and style can be measured against the truth (paper, section 3.1).
+
+The difficulty written here (classes, ranges, line widths) was fixed before any model was tuned.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+SKETCH, PAINTING = 1, 2
+DOMAIN_NAMES = {SKETCH: "sketch", PAINTING: "painting"}
+
+
+class Factor(NamedTuple):
+    """One continuous factor: an open interval (low, high) with its unit."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+
+    @property
+    def span(self) -> float:
+        return self.high - self.low
+
+
+class Shape(NamedTuple):
+    """A shape of circumradius about 1, folded by its symmetry into one half wedge.
+
+    `fold` is the order of the rotation symmetry (0: round); an outline with corners is the polyline
+    `corners` inside the half wedge [0, pi/fold]; a round one is the band | r - centre | < half.
+    """
+
+    name: str
+    fold: int
+    corners: tuple[tuple[float, float], ...] = ()
+    centre: float = 0.0
+    half: float = 0.0
+
+    @property
+    def period(self) -> float:
+        """Smallest rotation in radians that gives the same shape (0 for a round one)."""
+        return 2 * math.pi / self.fold if self.fold else 0.0
+
+
+_NOTCH = 0.48
+SHAPES = (
+    Shape("disc", 0, centre=0.0, half=0.85),
+    Shape("ring", 0, centre=0.68, half=0.24),
+    Shape("square", 4, ((0.7, 0.0), (0.7, 0.7))),
+    Shape("triangle", 3, ((0.5, 0.0), (0.5, math.sqrt(3) / 2))),
+    Shape("cross", 4, ((0.95, 0.0), (0.95, 0.3), (0.3, 0.3))),
+    Shape("star", 5, ((1.0, 0.0), (_NOTCH * math.cos(math.pi / 5), _NOTCH * math.sin(math.pi / 5)))),
+)
+SHAPE_NAMES = tuple(shape.name for shape in SHAPES)
+
+# Angles stay inside one symmetry period, so no two angles of a shape give the same image.
+TURN = Factor("turn", -0.4, 0.4, "symmetry periods")
+CONTENT_FACTORS = (
+    Factor("x", 0.35, 0.65, "image widths"),
+    Factor("y", 0.35, 0.65, "image heights"),
+    Factor("size", 0.20, 0.30, "image widths"),
+    TURN,
+)
+STYLE_FACTORS = {
+    SKETCH: (
+        Factor("line_width", 0.04, 0.07, "image widths"),
+        Factor("ink", 0.0, 0.35, "grey level"),
+        Factor("paper", 0.65, 1.0, "grey level"),
+    ),
+    PAINTING: (
+        Factor("fill_hue", 0.02, 0.42, "turns of the colour wheel"),
+        Factor("ground_hue", 0.52, 0.92, "turns of the colour wheel"),
+        Factor("light", math.radians(10), math.radians(170), "radians from the right"),
+    ),
+}
+STYLE_DIM = 3
+
+
+class _Record:
+    """Indexing and moving for the frozen records of tensors below."""
+
+    def _map(self, change) -> Self:
+        return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type, type-var]
+
+    def __getitem__(self, index) -> Self:
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device | str) -> Self:
+        return self._map(lambda tensor: tensor.to(device))
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Content(_Record):
+    """What both domains share: c in the paper.
+
+    Args:
+        shape_class: (B,) int64, index into `SHAPES`.
+        position: (B, 2) centre as (x, y) in image widths, y downwards.
+        size: (B,) circumradius in image widths.
+        angle: (B,) radians; 0 for round shapes.
+    """
+
+    shape_class: Tensor
+    position: Tensor
+    size: Tensor
+    angle: Tensor
+
+    @property
+    def turn(self) -> Tensor:
+        """(B,) angle in symmetry periods of the own shape; 0 for round shapes."""
+        period = _periods(self.shape_class, self.angle)
+        return torch.where(period > 0, self.angle / period.clamp_min(1e-9), torch.zeros_like(self.angle))
+
+
+@dataclass(frozen=True)
+class SketchStyle(_Record):
+    """s1: line width in image widths, ink and paper as grey levels in [0, 1]; each (B,)."""
+
+    line_width: Tensor
+    ink: Tensor
+    paper: Tensor
+
+
+@dataclass(frozen=True)
+class PaintingStyle(_Record):
+    """s2: fill and ground hue in turns of the colour wheel, direction of light in radians; each (B,)."""
+
+    fill_hue: Tensor
+    ground_hue: Tensor
+    light: Tensor
+
+
+Style = SketchStyle | PaintingStyle
+_STYLE_RECORDS: dict[int, type[SketchStyle] | type[PaintingStyle]] = {SKETCH: SketchStyle, PAINTING: PaintingStyle}
+
+
+def style_from_code(code: Tensor, domain: int) -> Style:
+    """Turn style codes from the prior q(s) = N(0, I) into factors: factor = low + span * Phi(code).
+
+    Args:
+        code: (B, 3) style codes.
+        domain: 1 or 2.
+    """
+    factors = STYLE_FACTORS[check_domain(domain)]
+    if code.ndim != 2 or code.shape[1] != STYLE_DIM:
+        raise ValueError(f"a style code of the known world has shape (B, {STYLE_DIM}), not {tuple(code.shape)}")
+    quantile = torch.special.ndtr(code)
+    values = (factor.low + factor.span * quantile[:, k] for k, factor in enumerate(factors))
+    return _STYLE_RECORDS[domain](*values)
+
+
+def code_from_style(style: Style) -> Tensor:
+    """The inverse of `style_from_code`: (B, 3) codes. Infinite at the open ends of a factor's range."""
+    domain = SKETCH if isinstance(style, SketchStyle) else PAINTING
+    quantiles = [(getattr(style, f.name) - f.low) / f.span for f in STYLE_FACTORS[domain]]
+    return torch.special.ndtri(torch.stack(quantiles, dim=1))
+
+
+def check_domain(domain: int) -> int:
+    if domain not in (1, 2):
+        raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
+    return domain
+
+
+# --------------------------------------------------------------------------------------------------- rendering
+
+
+def _table(rows: list, like: Tensor) -> Tensor:
+    return torch.tensor(rows, dtype=like.dtype, device=like.device)
+
+
+def _periods(shape_class: Tensor, like: Tensor) -> Tensor:
+    return _table([shape.period for shape in SHAPES], like)[shape_class]
+
+
+def signed_distance(content: Content, size: int) -> Tensor:
+    """Distance of each pixel centre to the outline, negative inside: (B, size, size) in image widths."""
+    radius_of = content.size[:, None, None]
+    ticks = (torch.arange(size, device=radius_of.device, dtype=radius_of.dtype) + 0.5) / size
+    # The 1e-9 keeps the gradient finite where a pixel centre is exactly the centre of the shape.
+    x = (ticks[None, None, :] - content.position[:, 0, None, None]) / radius_of + 1e-9
+    y = (ticks[None, :, None] - content.position[:, 1, None, None]) / radius_of
+    radius = torch.sqrt(x * x + y * y)
+
+    fold = _table([max(shape.fold, 1) for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
+    wedge = math.pi / fold
+    azimuth = torch.atan2(y, x) - content.angle[:, None, None]
+    azimuth = (torch.remainder(azimuth + wedge, 2 * wedge) - wedge).abs()
+    u, v = radius * torch.cos(azimuth), radius * torch.sin(azimuth)
+
+    # A polyline of at most two segments; a single one is listed twice.
+    polylines = [shape.corners or ((1.0, 0.0), (1.0, 1.0)) for shape in SHAPES]
+    segments = [[(p[0], p[1]), (p[-2], p[-1])] for p in polylines]
+    ends = _table(segments, radius_of)[content.shape_class]  # (B, segment, end, coordinate)
+    squared, outside = [], []
+    for (au, av), (bu, bv) in _segments(ends):
+        du, dv = bu - au, bv - av
+        along = (((u - au) * du + (v - av) * dv) / (du * du + dv * dv)).clamp(0, 1)
+        squared.append((u - au - along * du) ** 2 + (v - av - along * dv) ** 2)
+        outside.append(du * (v - av) - dv * (u - au) < 0)
+    distance = torch.sqrt(torch.minimum(*squared) + 1e-14)
+    cornered = torch.where(outside[0] | outside[1], distance, -distance)
+
+    centre = _table([shape.centre for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
+    half = _table([shape.half for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
+    is_round = torch.tensor([shape.fold == 0 for shape in SHAPES], device=radius_of.device)[content.shape_class]
+    return torch.where(is_round[:, None, None], (radius - centre).abs() - half, cornered) * radius_of
+
+
+def _segments(ends: Tensor) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
+    for k in range(ends.shape[1]):
+        au, av, bu, bv = (ends[:, k, e, c, None, None] for e in (0, 1) for c in (0, 1))
+        yield (au, av), (bu, bv)
+
+
+def render(content: Content, style: Style, domain: int, size: int) -> Tensor:
+    """Draw images: the paper's x_i = G_i*(c, s_i).
+
+    Differentiable in every continuous factor, batched, on the device of its inputs, antialiased.
+
+    Args:
+        content: B contents.
+        style: B styles of that domain.
+        domain: 1 (sketch) or 2 (painting).
+        size: height and width in pixels, 16 or more (made for 32 to 256).
+
+    Returns:
+        (B, 3, size, size) in [-1, 1].
+
+    Raises:
+        ValueError: the style is of the other domain, or the size too small.
+    """
+    if not isinstance(style, _STYLE_RECORDS[check_domain(domain)]):
+        raise ValueError(f"domain {domain} is {DOMAIN_NAMES[domain]}, but the style is a {type(style).__name__}")
+    if size < 16:
+        raise ValueError(f"size {size} is too small: below 16 pixels the shapes cannot be told apart")
+    distance = signed_distance(content, size)  # (B, size, size)
+    if isinstance(style, SketchStyle):
+        ink = (0.5 - (distance.abs() - style.line_width[:, None, None] / 2) * size).clamp(0, 1)
+        paper = style.paper[:, None, None]
+        grey = paper + (style.ink[:, None, None] - paper) * ink
+        return (2 * grey - 1)[:, None].expand(-1, 3, -1, -1).contiguous()
+    inside = (0.5 - distance * size).clamp(0, 1)[:, None]  # (B, 1, size, size)
+    ticks = (torch.arange(size, device=distance.device, dtype=distance.dtype) + 0.5) / size
+    across = (ticks[None, None, :] - content.position[:, 0, None, None]) * torch.cos(style.light)[:, None, None]
+    down = (ticks[None, :, None] - content.position[:, 1, None, None]) * torch.sin(style.light)[:, None, None]
+    lit = (across - down) / content.size[:, None, None]  # -1 (away from the light) … 1 (towards it)
+    fill = _hue_to_rgb(style.fill_hue, saturation=0.85)[:, :, None, None] * (0.75 + 0.25 * lit)[:, None]
+    ground = 0.6 * _hue_to_rgb(style.ground_hue, saturation=0.45)[:, :, None, None]
+    return 2 * (ground + (fill - ground) * inside) - 1
+
+
+def _hue_to_rgb(hue: Tensor, saturation: float) -> Tensor:
+    """(B,) hue in turns -> (B, 3) RGB of value 1 (the usual HSV hexagon)."""
+    sixths = torch.remainder(hue[:, None] * 6 + _table([5.0, 3.0, 1.0], hue), 6)
+    return 1 - saturation * torch.minimum(sixths, 4 - sixths).clamp(0, 1)
+
+
+# ---------------------------------------------------------------------------------------------------- sampling
+
+
+def uniform(index: Tensor, key: str) -> Tensor:
+    """A counter-based random number in (0, 1) for each index: a pure function of (key, index).
+
+    Args:
+        index: int64 of any shape, 0 or more.
+        key: names the stream; different keys give independent numbers.
+
+    Returns:
+        float64 of the same shape.
+    """
+    word = 0xFFFFFFFF
+
+    def mix(x: Tensor) -> Tensor:  # a 32-bit finaliser (xorshift-multiply), held in int64
+        x = ((x ^ (x >> 16)) * 0x21F0AAAD) & word
+        x = ((x ^ (x >> 15)) * 0x735A2D97) & word
+        return x ^ (x >> 15)
+
+    first, second = zlib.crc32(key.encode()), zlib.crc32(key[::-1].encode() + b"/2")
+    low, high = index & word, (index >> 32) & word
+    mixed = mix(mix(mix(low) ^ first) ^ high ^ second)
+    return (mixed.to(torch.float64) + 0.5) / 2.0**32
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named kind of world: which shapes, how often in each domain, how contents depend on each other."""
+
+    shapes: tuple[str, ...]
+    frequencies_1: tuple[float, ...]
+    frequencies_2: tuple[float, ...]
+    size_follows_x: float = 0.0  # correlation of size with x (through a Gaussian copula)
+
+
+_STANDARD = (0.23, 0.20, 0.18, 0.15, 0.13, 0.11)
+VARIANTS = {
+    # Unequal frequencies, so that no permutation of classes is a symmetry.
+    "standard": Variant(SHAPE_NAMES, _STANDARD, _STANDARD),
+    "two_shapes": Variant(("disc", "square"), (0.6, 0.4), (0.6, 0.4)),
+    # Different multisets of frequencies: no relabelling makes p(c1) = p(c2) (Proposition 2 must fail).
+    "different_frequencies": Variant(SHAPE_NAMES, _STANDARD, (0.05, 0.05, 0.10, 0.10, 0.30, 0.40)),
+    # Equally frequent classes that all have an angle: shifting the class is a symmetry of p(c).
+    "cyclic": Variant(("square", "triangle", "cross", "star"), (0.25,) * 4, (0.25,) * 4),
+    "correlated": Variant(SHAPE_NAMES, _STANDARD, _STANDARD, size_follows_x=0.8),
+}
+
+
+class Pairs(NamedTuple):
+    """True pairs for evaluation: one content drawn in both domains."""
+
+    content: Content
+    code_1: Tensor  # (B, 3)
+    code_2: Tensor  # (B, 3)
+    image_1: Tensor  # (B, 3, size, size)
+    image_2: Tensor  # (B, 3, size, size)
+
+
+class World:
+    """A sampler of contents, styles and images; item i is a pure function of (seed, i).
+
+    Args:
+        variant: a name in `VARIANTS`.
+    """
+
+    def __init__(self, variant: str = "standard") -> None:
+        if variant not in VARIANTS:
+            raise ValueError(f"unknown world variant {variant!r}; known: {', '.join(VARIANTS)}")
+        self.name, self.variant = variant, VARIANTS[variant]
+
+    def content(self, index: Tensor, seed: int, domain: int = 1, stream: str = "train") -> Content:
+        """Draw contents from p(c) of a domain.
+
+        Args:
+            index: (B,) int64 item numbers.
+            seed: the world's seed.
+            domain: whose class frequencies, and whose stream of items.
+            stream: streams with different names are independent ("train", "test", …).
+        """
+        key = f"{seed}/{stream}/{check_domain(domain)}/content"
+        frequencies = self.variant.frequencies_1 if domain == 1 else self.variant.frequencies_2
+        edges = torch.tensor(frequencies, dtype=torch.float64, device=index.device).cumsum(0)[:-1]
+        numbers = torch.tensor([SHAPE_NAMES.index(name) for name in self.variant.shapes], device=index.device)
+        shape_class = numbers[torch.bucketize(uniform(index, f"{key}/class"), edges, right=True)]
+        quantile = {factor.name: uniform(index, f"{key}/{factor.name}") for factor in CONTENT_FACTORS}
+        if rho := self.variant.size_follows_x:
+            normal = {name: torch.special.ndtri(quantile[name]) for name in ("x", "size")}
+            mixture = rho * normal["x"] + math.sqrt(1 - rho**2) * normal["size"]
+            quantile["size"] = torch.special.ndtr(mixture)
+        x, y, size, turn = ((f.low + f.span * quantile[f.name]).float() for f in CONTENT_FACTORS)
+        return Content(shape_class, torch.stack([x, y], 1), size, turn * _periods(shape_class, turn))
+
+    def style_code(self, index: Tensor, seed: int, domain: int, stream: str = "train") -> Tensor:
+        """Draw style codes from the prior q(s) = N(0, I): (B, 3)."""
+        key = f"{seed}/{stream}/{check_domain(domain)}/style"
+        columns = [uniform(index, f"{key}/{k}") for k in range(STYLE_DIM)]
+        return torch.special.ndtri(torch.stack(columns, dim=1)).float()
+
+    def images(self, index: Tensor, seed: int, domain: int, size: int, stream: str = "train") -> Tensor:
+        """Unpaired images of one domain: (B, 3, size, size). The other domain's items have other contents."""
+        style = style_from_code(self.style_code(index, seed, domain, stream), domain)
+        return render(self.content(index, seed, domain, stream), style, domain, size)
+
+    def pairs(self, index: Tensor, seed: int, size: int, stream: str = "test") -> Pairs:
+        """True pairs with domain 1's p(c), for evaluation only."""
+        content = self.content(index, seed, 1, stream)
+        code_1, code_2 = (self.style_code(index, seed, domain, stream) for domain in (1, 2))
+        image_1 = render(content, style_from_code(code_1, 1), 1, size)
+        image_2 = render(content, style_from_code(code_2, 2), 2, size)
+        return Pairs(content, code_1, code_2, image_1, image_2)
