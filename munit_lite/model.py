@@ -25,7 +25,9 @@ class MUNIT(nn.Module):
             AutoEncoder(n.width, n.downsamples, n.style_downsamples, n.blocks, n.style_dim, n.mlp_width) for _ in (1, 2)
         )
         self.discriminators = nn.ModuleList(
-            MultiScaleDiscriminator(n.discriminator_width, n.discriminator_layers, n.discriminator_scales)
+            MultiScaleDiscriminator(
+                n.discriminator_width, n.discriminator_layers, n.discriminator_scales, n.discriminator_init
+            )
             for _ in (1, 2)
         )
 

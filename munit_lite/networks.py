@@ -22,8 +22,7 @@ def instance_norm(features: Tensor, eps: float = 1e-5) -> Tensor:
     Args:
         features: (B, C, H, W).
     """
-    variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True, correction=0)
-    return (features - mean) * torch.rsqrt(variance + eps)
+    return F.instance_norm(features, eps=eps)
 
 
 def adaptive_instance_norm(features: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:
@@ -34,7 +33,7 @@ def adaptive_instance_norm(features: Tensor, scale: Tensor, shift: Tensor, eps: 
         scale: (B, C), gamma.
         shift: (B, C), beta.
     """
-    return scale[:, :, None, None] * instance_norm(features, eps) + shift[:, :, None, None]
+    return torch.addcmul(shift[:, :, None, None], scale[:, :, None, None], instance_norm(features, eps))
 
 
 class LayerNorm(nn.Module):
@@ -236,12 +235,13 @@ class MultiScaleDiscriminator(nn.Module):
         width: channels after the first layer (64 in the paper).
         layers: stride-2 layers (4 in the paper).
         scales: copies of the image, each half the side of the one before (3 in the paper).
+        init: a name in `DISCRIMINATOR_INITS` (gaussian in the original).
     """
 
-    def __init__(self, width: int, layers: int, scales: int) -> None:
+    def __init__(self, width: int, layers: int, scales: int, init: str = "gaussian") -> None:
         super().__init__()
         self.scales = nn.ModuleList(PatchDiscriminator(width, layers) for _ in range(scales))
-        gaussian_init(self)
+        DISCRIMINATOR_INITS[init](self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> one (B, 1, h, w) tensor of logits for each scale, finest first."""
@@ -274,7 +274,7 @@ class VGGFeatures(nn.Module):
 
 
 def kaiming_init(module: nn.Module) -> None:
-    """Kaiming-normal weights, zero biases, for the auto-encoders (the MLP included)."""
+    """Kaiming-normal weights, zero biases: the auto-encoders' (the MLP included)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
@@ -282,11 +282,14 @@ def kaiming_init(module: nn.Module) -> None:
 
 
 def gaussian_init(module: nn.Module) -> None:
-    """N(0, 0.02) weights, zero biases, for the discriminators."""
+    """N(0, 0.02) weights, zero biases: the original's discriminators."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+DISCRIMINATOR_INITS = {"gaussian": gaussian_init, "kaiming": kaiming_init}
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -1,0 +1,78 @@
+import dataclasses
+import json
+
+import pytest
+
+import munit_lite as ml
+from munit_lite.config import (
+    PRESETS,
+    Config,
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimiserConfig,
+    from_dict,
+    to_dict,
+)
+
+
+def test_field_names_are_unique_across_records_so_that_an_override_needs_no_path():
+    records = (Config, DataConfig, NetworkConfig, LossConfig, OptimiserConfig)
+    names = [field.name for record in records for field in dataclasses.fields(record)]
+    assert len(names) == len(set(names))
+
+
+def test_the_mandated_presets_exist_with_their_style_dims():
+    style_dims = {name: config.network.style_dim for name, config in PRESETS.items()}
+    assert style_dims == {
+        "paper256": 8, "world32": 3, "world64": 3, "world128": 3, "fashion32": 8, "folder64": 8, "folder128": 8,
+    }  # fmt: skip
+
+
+def test_paper256_is_the_papers_model_and_recipe():
+    config = ml.preset("paper256")
+    network, optimiser = config.network, config.optimiser
+    assert (network.width, network.downsamples, network.style_downsamples, network.blocks) == (64, 2, 4, 4)
+    assert (network.discriminator_width, network.discriminator_layers, network.discriminator_scales) == (64, 4, 3)
+    assert (optimiser.learning_rate, optimiser.betas, optimiser.weight_decay) == (1e-4, (0.5, 0.999), 1e-4)
+    assert (optimiser.schedule, optimiser.decay_every) == ("step", 100_000)
+    assert (config.batch_size, config.steps, config.data.size) == (1, 1_000_000, 256)
+    assert config.loss.gan == "lsgan"
+    assert config.loss.weights() == {"gan": 1, "image": 10, "content": 1, "style": 1, "cycle": 0, "perceptual": 0}
+
+
+def test_overrides_reach_the_record_they_live_in_and_leave_the_preset_alone():
+    config = ml.preset("world32", steps=7, style_dim=8, image_weight=0.0)
+    assert (config.steps, config.network.style_dim, config.loss.image_weight) == (7, 8, 0.0)
+    assert ml.preset("world32").network.style_dim == 3
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.steps = 8
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_survives_json(name):
+    config = ml.preset(name, seed=3)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ml.preset("wrld32"), r"unknown preset 'wrld32'; known: paper256, world32"),
+        (lambda: ml.preset("world32", stps=3), r"unknown field 'stps'; known: .*steps"),
+        (lambda: ml.preset("world32", name="x"), r"unknown field 'name'"),
+        (lambda: ml.preset("world32", steps=0), r"steps is 0, but it must be a whole number of 1 or more"),
+        (lambda: ml.preset("world32", batch_size=2.5), r"batch_size is 2.5"),
+        (lambda: ml.preset("world32", learning_rate=0.0), r"learning_rate is 0.0, but it must be above 0"),
+        (lambda: ml.preset("world32", image_weight=-1.0), r"image_weight is -1.0, but a weight is 0 or more"),
+        (lambda: ml.preset("world32", gan="wgan"), r"gan 'wgan' is not one of lsgan, log, hinge"),
+        (lambda: ml.preset("world32", dataset="mnist"), r"dataset 'mnist' is not one of"),
+        (lambda: ml.preset("world32", variant="flat"), r"unknown world variant 'flat'; known: standard"),
+        (lambda: ml.preset("world32", ema_decay=1.0), r"ema_decay is 1.0"),
+        (lambda: ml.preset("folder64", size=66), r"size 66 is not divisible by 4"),
+        (lambda: ml.preset("paper256", size=32), r"size 32 is below 64: 4 discriminator layers at 3 scales"),
+    ],
+)
+def test_a_bad_configuration_is_an_error_that_says_what_is_wrong(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

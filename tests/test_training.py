@@ -1,0 +1,252 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+from tiny import tiny
+from torch import nn
+
+import munit_lite as ml
+from munit_lite import losses
+from munit_lite.config import OptimiserConfig
+from munit_lite.datasets import open_data
+from munit_lite.objective import discriminator_terms, forward, generator_terms
+from munit_lite.reporting import Callback
+from munit_lite.training import Trainer, draw_styles, learning_rate
+
+
+def new_trainer(**overrides) -> tuple[Trainer, torch.Tensor, torch.Tensor]:
+    config = tiny(**overrides)
+    x_1, x_2 = open_data(config).batch(0, config.batch_size)
+    return Trainer.new(config, Fabric(accelerator="cpu", devices=1, precision=config.precision)), x_1, x_2
+
+
+def grads(module: nn.Module) -> list[torch.Tensor]:
+    return [p.grad for p in module.parameters() if p.grad is not None]
+
+
+# --------------------------------------------------------------------------------------------------- the step
+
+
+def test_each_encoding_and_decoding_is_made_once():
+    trainer, x_1, x_2 = new_trainer()
+    calls: dict[str, int] = {}
+
+    def count(name):
+        return lambda *_: calls.update({name: calls.get(name, 0) + 1})
+
+    for domain in (1, 2):
+        auto = trainer.model.auto_encoder(domain)
+        for name in ("content_encoder", "style_encoder", "decoder"):
+            getattr(auto, name).register_forward_hook(count(name))
+        trainer.model.discriminator(domain).register_forward_hook(count("discriminator"))
+    trainer.step(0, x_1, x_2)
+    # Of both domains together: images and translations are encoded; a decoder's two uses are one batch; a
+    # discriminator sees real and translated in one batch, then the translations once more for the generator.
+    assert calls == {"content_encoder": 4, "style_encoder": 4, "decoder": 2, "discriminator": 4}
+
+
+def test_the_joint_decoding_equals_decoding_one_by_one():
+    trainer, x_1, x_2 = new_trainer()
+    model = trainer.model
+    s_1, s_2 = draw_styles(trainer.config, 0, len(x_1), x_1.device)
+    made = forward(model, x_1, x_2, s_1, s_2)
+    torch.testing.assert_close(made.recon_1, model.reconstruct(x_1, 1))
+    torch.testing.assert_close(made.recon_2, model.reconstruct(x_2, 2))
+    torch.testing.assert_close(made.image_1_to_2, model.translate(x_1, 1, 2, style=s_2))
+    torch.testing.assert_close(made.image_2_to_1, model.translate(x_2, 2, 1, style=s_1))
+
+
+def test_the_terms_are_the_papers_equations_with_the_right_targets():
+    trainer, x_1, x_2 = new_trainer(cycle_weight=10.0, content_weight=2.0)
+    model, config = trainer.model, trainer.config
+    s_1, s_2 = draw_styles(config, 0, len(x_1), x_1.device)
+    terms = generator_terms(model, x_1, x_2, s_1, s_2, forward(model, x_1, x_2, s_1, s_2), config)
+    c_1, c_2 = model.encode_content(x_1, 1), model.encode_content(x_2, 2)
+    x_12, x_21 = model.decode(c_1, s_2, 2), model.decode(c_2, s_1, 1)
+    wanted = {
+        "image_1": (model.reconstruct(x_1, 1) - x_1).abs().mean(),
+        "image_2": (model.reconstruct(x_2, 2) - x_2).abs().mean(),
+        "content_1": (model.encode_content(x_12, 2) - c_1).abs().mean(),
+        "content_2": (model.encode_content(x_21, 1) - c_2).abs().mean(),
+        "style_1": (model.encode_style(x_21, 1) - s_1).abs().mean(),
+        "style_2": (model.encode_style(x_12, 2) - s_2).abs().mean(),
+        "cycle_1": (model.decode(model.encode_content(x_12, 2), model.encode_style(x_1, 1), 1) - x_1).abs().mean(),
+        "cycle_2": (model.decode(model.encode_content(x_21, 1), model.encode_style(x_2, 2), 2) - x_2).abs().mean(),
+        "gan_1": losses.GENERATOR_LOSSES[config.loss.gan](model.discriminator(1)(x_21)),
+        "gan_2": losses.GENERATOR_LOSSES[config.loss.gan](model.discriminator(2)(x_12)),
+    }
+    assert set(terms) == set(wanted)
+    for name, value in wanted.items():
+        torch.testing.assert_close(terms[name], value, msg=name)
+    total = losses.total(terms, config.loss.weights())
+    by_hand = sum(
+        value * {"image": 10, "content": 2, "style": 1, "gan": 1, "cycle": 10}[name[:-2]]
+        for name, value in terms.items()
+    )
+    torch.testing.assert_close(total, by_hand)
+
+
+def test_each_players_objective_moves_only_that_player():
+    trainer, x_1, x_2 = new_trainer()
+    model = trainer.model
+    s_1, s_2 = draw_styles(trainer.config, 0, len(x_1), x_1.device)
+    made = forward(model, x_1, x_2, s_1, s_2)
+    sum(discriminator_terms(model, x_1, x_2, made, "lsgan").values()).backward()
+    assert grads(model.discriminators) and not grads(model.auto_encoders)
+    before = [p.clone() for p in model.discriminators.parameters()]
+    trainer.discriminator_optimiser.step = lambda: None  # only the generator's update is left
+    trainer.step(0, x_1, x_2)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.discriminators.parameters(), strict=True))
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("weight", ["content_weight", "style_weight", "image_weight", "gan_weight"])
+def test_a_weight_of_zero_takes_the_term_out_of_the_objective(weight):
+    trainer, x_1, x_2 = new_trainer(**{weight: 0.0})
+    terms = trainer.step(0, x_1, x_2)
+    weights = trainer.config.loss.weights()
+    total = sum(v * weights[n[:-2]] for n, v in terms.items() if n[:-2] in weights)
+    torch.testing.assert_close(terms["total"], total)
+
+
+def test_averaged_weights_are_the_exponential_average_of_the_weights():
+    trainer, x_1, x_2 = new_trainer(ema_decay=0.5)
+    expected = None
+    for number in range(4):
+        trainer.step(number, x_1, x_2)
+        now = [p.detach().clone() for p in trainer.model.auto_encoders.parameters()]
+        decay = min(0.5, (1 + number) / (10 + number))
+        expected = (
+            now if expected is None else [decay * e + (1 - decay) * n for e, n in zip(expected, now, strict=True)]
+        )
+    got = list(trainer.averaged_model().auto_encoders.parameters())
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_learning_rate_schedules():
+    halving = OptimiserConfig(learning_rate=1.0, schedule="step", decay_every=100)
+    assert [learning_rate(halving, s, 1000) for s in (0, 99, 100, 250)] == [1.0, 1.0, 0.5, 0.25]
+    cosine = OptimiserConfig(learning_rate=1.0, schedule="cosine")
+    assert learning_rate(cosine, 0, 1000) == pytest.approx(0.01)
+    assert learning_rate(cosine, 500, 1000) == pytest.approx(0.5)
+    assert learning_rate(cosine, 999, 1000) < 1e-4
+
+
+def test_drawn_styles_depend_on_seed_and_step_alone():
+    config = tiny()
+    once, again = draw_styles(config, 3, 4, torch.device("cpu")), draw_styles(config, 3, 4, torch.device("cpu"))
+    assert torch.equal(once[0], again[0]) and not torch.equal(once[0], once[1])
+    assert not torch.equal(once[0], draw_styles(config, 4, 4, torch.device("cpu"))[0])
+    assert not torch.equal(once[0], draw_styles(tiny(seed=1), 3, 4, torch.device("cpu"))[0])
+
+
+def test_reconstruction_is_learnt(tmp_path):
+    run = ml.train(tiny(steps=80, width=8, batch_size=4), tmp_path, callbacks=[])
+    first, last = run.history[0], run.history[-1]
+    for name in ("image_1", "image_2"):
+        assert last[name] < 0.6 * first[name]
+
+
+@pytest.mark.parametrize("overrides", [{"precision": "bf16-mixed"}, {"gan": "log"}, {"gan": "lsgan"}, {"gan": "hinge"}])
+def test_variants_of_the_step_train_without_infinities(overrides, tmp_path):
+    run = ml.train(tiny(steps=3, **overrides), tmp_path, callbacks=[])
+    assert len(run.history) == 3
+
+
+# --------------------------------------------------------------------------------------- what survives a stop
+
+_DRIVER = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from tiny import tiny
+import munit_lite as ml
+from munit_lite.reporting import Callback
+
+class Stop(Callback):
+    def on_log(self, record):
+        if record["step"] == int(sys.argv[3]):
+            os.kill(os.getpid(), getattr(signal, sys.argv[4]))
+
+ml.train(tiny(), sys.argv[2], callbacks=[Stop()])
+"""
+
+
+def run_until(folder: Path, step: int, name: str) -> int:
+    command = [sys.executable, "-c", _DRIVER, str(Path(__file__).parent), str(folder), str(step), name]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert run_until(folder, -1, "SIGKILL") == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "code"),
+    [("SIGKILL", 2, -9), ("SIGKILL", 7, -9), ("SIGKILL", 11, -9), ("SIGTERM", 6, 143), ("SIGINT", 5, -2)],
+)
+def test_a_stopped_run_goes_on_to_bit_identical_weights(name, step, code, undisturbed, tmp_path):
+    assert run_until(tmp_path, step, name) == code
+    if name != "SIGKILL":  # a signal that comes while a step is reported is obeyed after the next
+        assert ml.checkpoints.read_tensors(tmp_path / "state.safetensors")[1]["step"] == step + 1
+    assert run_until(tmp_path, -1, "SIGKILL") == 0
+    wanted, got = (load_file(folder / "state.safetensors") for folder in (undisturbed, tmp_path))
+    assert wanted.keys() == got.keys()
+    assert all(torch.equal(wanted[key], got[key]) for key in wanted)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == list(range(1, 13))
+    assert records == [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+
+
+class Poison(Callback):
+    """Damages the images from a step on."""
+
+    def __init__(self, data, step):
+        self.data, self.step = data, step
+
+    def batch(self, step, count):
+        x_1, x_2 = self.data.batch(step, count)
+        return (x_1 * float("nan"), x_2) if step >= self.step else (x_1, x_2)
+
+    def test(self, count):
+        return self.data.test(count)
+
+
+def test_a_loss_that_is_not_finite_is_named_and_the_last_good_state_kept(tmp_path):
+    config = tiny()
+    with pytest.raises(ml.TrainingError, match=r"the loss image_1 is nan at step 7; the last good state is in"):
+        ml.train(config, tmp_path, callbacks=[], data=Poison(open_data(config), 6))
+    tensors, header = ml.checkpoints.read_tensors(tmp_path / "state.safetensors")
+    assert header["step"] == 6
+    assert all(t.isfinite().all() for t in tensors.values())
+    assert len(ml.train(config, tmp_path, callbacks=[]).history) == 12  # and it can go on from there
+
+
+def test_an_interrupted_run_says_that_its_state_is_saved(tmp_path):
+    class CtrlC(Callback):
+        def on_log(self, record):
+            if record["step"] == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="after step 4; the state is saved"):
+        ml.train(tiny(), tmp_path, callbacks=[CtrlC()])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_default_callbacks_write_sheets_and_curves(tmp_path):
+    ml.train(tiny(steps=2), tmp_path)
+    assert (tmp_path / "samples" / "step_00000002.png").stat().st_size > 1000
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert [p.name for p in (tmp_path / "weights").iterdir()] == [
+        "step_00000001.safetensors",
+        "step_00000002.safetensors",
+    ]

@@ -1,0 +1,22 @@
+"""A configuration so small that training takes milliseconds a step."""
+
+import munit_lite as ml
+from munit_lite.config import Config
+
+
+def tiny(**overrides) -> Config:
+    settings = {
+        "width": 4,
+        "mlp_width": 8,
+        "blocks": 1,
+        "discriminator_width": 4,
+        "batch_size": 2,
+        "steps": 12,
+        "log_every": 1,
+        "save_every": 4,
+        "sample_every": 1000,
+        "keep": 2,
+        "threads": 1,
+        "device": "cpu",
+    }
+    return ml.preset("world32", **settings | overrides)
