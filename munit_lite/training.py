@@ -84,9 +84,10 @@ class Trainer:
         with self.fabric.autocast():
             made = forward(model, x_1, x_2, style_prior_1, style_prior_2)
 
-            critic = discriminator_terms(model, x_1, x_2, made, config.loss.gan)
-            objective_critic = torch.stack(list(critic.values())).sum()
-            self._update(self.discriminator_optimiser, objective_critic, rate * config.optimiser.discriminator_rate)
+            for _ in range(config.optimiser.discriminator_updates):
+                critic = discriminator_terms(model, x_1, x_2, made, config.loss.gan)
+                critic_objective = torch.stack(list(critic.values())).sum()
+                self._update(self.discriminator_optimiser, critic_objective, rate * config.optimiser.discriminator_rate)
 
             # The updated discriminators judge the same translations; their weights get no gradient here.
             model.discriminators.requires_grad_(False)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from munit_lite.study.readme import filled
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "munit_lite"
 
@@ -91,3 +93,8 @@ def test_links_of_the_readme_resolve():
     text = (ROOT / "README.md").read_text()
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
         assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_every_number_of_the_readme_comes_from_the_results():
+    text = (ROOT / "README.md").read_text()
+    assert filled(text) == text

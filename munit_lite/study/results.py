@@ -18,10 +18,10 @@ from munit_lite.checkpoints import versions
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
-def provenance(settings: dict[str, Any]) -> dict[str, Any]:
+def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
     """Command, commit, settings, device, versions and time of a measurement."""
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
         "settings": settings,
         "device": device_name(),
@@ -30,18 +30,27 @@ def provenance(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_results(name: str | Path, numbers: dict[str, Any], settings: dict[str, Any]) -> Path:
+def papermill_command(notebook: str, settings: dict[str, Any]) -> str:
+    """The command that runs a notebook with these parameters."""
+    parameters = " ".join(f"-p {name} {value}" for name, value in settings.items())
+    return f"papermill notebooks/{notebook} out.ipynb --cwd notebooks {parameters}"
+
+
+def write_results(
+    name: str | Path, numbers: dict[str, Any], settings: dict[str, Any], command: str | None = None
+) -> Path:
     """Write numbers with their provenance.
 
     Args:
         name: a bare name (then the file is data/results/<name>.json) or a path that ends in .json.
         numbers: what was measured.
         settings: configuration and seeds.
+        command: what to run to get them again; by default the command line of this process.
     """
     path = Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"numbers": numbers, "provenance": provenance(settings)}, indent=1) + "\n")
+    partial.write_text(json.dumps({"numbers": numbers, "provenance": provenance(settings, command)}, indent=1) + "\n")
     partial.replace(path)
     return path
 

@@ -68,7 +68,7 @@ class Facts(dict):
 class Oracle:
     """The true translation; `change` corrupts the content, `restyle` the style code."""
 
-    def __init__(self, source, count, seed, change=lambda content: content, restyle=lambda code: code):
+    def __init__(self, source, count, seed, change=lambda content: content, restyle=lambda code, content: code):
         self.facts, self.change, self.restyle = Facts(), change, restyle
         self.judge = TruthfulJudge(self.facts, 3 - source)
         pairs = World().pairs(torch.arange(count), seed, 32)
@@ -82,7 +82,7 @@ class Oracle:
         facts = self.facts.of(images).float()
         shape_class = facts[:, 0].long()
         content = with_turn(Content(shape_class, facts[:, 1:3], facts[:, 3], facts[:, 4]), facts[:, 4])
-        content, factors = self.change(content), style_from_code(self.restyle(style), target)
+        content, factors = self.change(content), style_from_code(self.restyle(style, content), target)
         made = render(content, factors, target, 32)
         self.facts.note(made, content, factors, target)
         return made
@@ -181,18 +181,25 @@ def test_true_styles_have_the_ks_distance_of_uniform_samples(source, styles_each
 
 @each_source
 def test_a_deterministic_translator_has_no_spread_and_half_the_ks_distance(source):
-    found = measured_style(Oracle(source, 20, 4, restyle=torch.zeros_like), source, count=20)
+    found = measured_style(Oracle(source, 20, 4, restyle=lambda code, content: 0 * code), source, count=20)
     for factor in STYLE_FACTORS[3 - source]:
         assert found[f"{factor.name}_ks"] >= 0.5 - 1e-6
         assert found[f"{factor.name}_spread_of_true"] < 1e-5
 
 
 def test_one_collapsed_factor_is_told_from_the_others():
-    oracle = Oracle(1, 20, 4, restyle=lambda code: code * torch.tensor([1.0, 0.0, 1.0]))
+    oracle = Oracle(1, 20, 4, restyle=lambda code, content: code * torch.tensor([1.0, 0.0, 1.0]))
     found = measured_style(oracle, 1, count=20)
     assert found["ground_hue_ks"] > 0.49 and found["ground_hue_spread_of_true"] < 1e-5
     for name in ("fill_hue", "light"):
         assert found[f"{name}_ks"] < 0.15 and found[f"{name}_spread_of_true"] > 0.9
+
+
+def test_the_spread_is_that_of_one_input_not_of_many():
+    oracle = Oracle(1, 20, 4, restyle=lambda code, content: (content.position[:, :1] - 0.5).expand(-1, 3) * 10)
+    found = measured_style(oracle, 1, count=20)  # the style is a function of the input alone
+    for factor in STYLE_FACTORS[2]:
+        assert found[f"{factor.name}_spread_of_true"] < 1e-5 and found[f"{factor.name}_ks"] > 0.49
 
 
 # ------------------------------------------------------------------------------------------------ edges and photos

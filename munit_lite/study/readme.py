@@ -1,0 +1,112 @@
+"""The README's tables and picture, made from `data/results/`: no number in it is typed by hand.
+
+`python -m munit_lite.study.readme` rewrites the tables; with `--run FOLDER` also the picture.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+import tyro
+
+from munit_lite.checkpoints import load
+from munit_lite.datasets import open_data
+from munit_lite.study import bench, figures
+from munit_lite.study.results import RESULTS, read_results
+
+README = Path(__file__).parents[2] / "README.md"
+PICTURE = RESULTS / "world32_translations.png"
+
+_ROWS = {
+    "class_accuracy": "judged class is right",
+    "class_accuracy_shuffled_contents": "the same, contents shuffled (control)",
+    "position_error": "position error, image widths",
+    "fill_hue_ks": "KS distance of fill hue, per input",
+    "ground_hue_ks": "KS distance of ground hue, per input",
+    "light_ks": "KS distance of light, per input",
+    "line_width_ks": "KS distance of line width, per input",
+    "ink_ks": "KS distance of ink, per input",
+    "paper_ks": "KS distance of paper, per input",
+}
+
+
+def seeds_table(names: list[str]) -> str:
+    """Mean and range over the runs of several seeds, a row a measure, a column a direction."""
+    runs = [read_results(name) for name in names]
+    directions = list(runs[0])
+    heads = [f"{len(runs)} seed{'s' * (len(runs) > 1)}", *directions]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    for key, label in _ROWS.items():
+        cells = []
+        for direction in directions:
+            values = [run[direction][key] for run in runs if key in run[direction]]
+            mean = sum(values) / max(1, len(values))
+            spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+            cells.append(f"{mean:.3f}{spread}" if values else "")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def photo_table(name: str) -> str:
+    """The measures of edges to photos with their 95 % intervals."""
+    (numbers,) = read_results(name).values()
+    lines = ["| measure | value |", "| --- | --- |"]
+    for key, value in numbers.items():
+        if f"{key}_interval" in numbers:
+            lines.append(f"| {key.replace('_', ' ')} | {value:.3f} ± {numbers[f'{key}_interval']:.3f} |")
+    return "\n".join(lines)
+
+
+def blocks() -> dict[str, str]:
+    """Every generated block of the README by its name."""
+    return {
+        "world32": seeds_table(sorted(file.stem for file in RESULTS.glob("world32_seed*.json"))),
+        "fashion32": photo_table("fashion32"),
+        "bench_cpu": bench.table(read_results("bench_cpu")),
+    }
+
+
+def filled(text: str) -> str:
+    """The README's text with every generated block made anew."""
+    for name, block in blocks().items():
+        begin, end = f"<!-- results:{name} -->", f"<!-- /results:{name} -->"
+        text, count = re.subn(
+            f"{re.escape(begin)}.*?{re.escape(end)}",
+            lambda _, block=block, begin=begin, end=end: f"{begin}\n{block}\n{end}",  # type: ignore[misc]
+            text,
+            flags=re.DOTALL,
+        )
+        if count != 1:
+            raise ValueError(f"the README has {count} blocks named {name}, but one is needed")
+    return text
+
+
+@torch.no_grad()
+def translations(run: Path, columns: int = 9) -> bytes:
+    """The README's picture as PNG: inputs and three drawn styles, both directions."""
+    model = load(run)
+    held_out = open_data(model.config).test(columns)
+    rows = []
+    for source, images, name in ((1, held_out.images_1, "sketch"), (2, held_out.images_2, "painting")):
+        styles = model.sample_style(3, torch.Generator().manual_seed(3))
+        rows.append((name, images))
+        for style in styles:
+            rows.append(("→ translated", model.translate(images, source, 3 - source, style=style[None])))
+    return figures.image_rows(rows, alt="Sketches translated into paintings in three styles, and back.").data
+
+
+def main(run: Path | None = None) -> None:
+    """Rewrite the README's tables from data/results.
+
+    Args:
+        run: Also draw the README's picture from this run folder.
+    """
+    if run is not None:
+        PICTURE.write_bytes(translations(run))
+    README.write_text(filled(README.read_text()))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
