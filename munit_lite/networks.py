@@ -22,7 +22,7 @@ def instance_norm(features: Tensor, eps: float = 1e-5) -> Tensor:
     Args:
         features: (B, C, H, W).
     """
-    return F.instance_norm(features, eps=eps)
+    return F.layer_norm(features, features.shape[2:], eps=eps)
 
 
 def adaptive_instance_norm(features: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:

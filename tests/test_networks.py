@@ -25,6 +25,9 @@ from munit_lite.networks import (
     parameter_count,
 )
 
+# The paper's shape in small: two downsamplings, four blocks, the original's initialisation.
+SMALL = preset("world32", downsamples=2, blocks=4, discriminator_init="gaussian")
+
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -295,7 +298,7 @@ def test_style_encoder_has_no_norm():
 
 
 def test_gradients_reach_every_parameter_of_all_four_networks():
-    model = build(preset("world32")).double()
+    model = build(SMALL).double()
     x_1, x_2 = randn(2, 2, 3, 32, 32).clamp(-2, 2) / 2
     (c_1, s_1), (c_2, s_2) = model.auto_encoders[0].encode(x_1), model.auto_encoders[1].encode(x_2)
     prior_1, prior_2 = randn(2, 2, 3, seed=9)
@@ -326,7 +329,7 @@ def test_gradients_reach_every_parameter_of_all_four_networks():
 
 
 def test_initial_weights_are_kaiming_normal_in_auto_encoders_and_small_in_discriminators():
-    model, standardised = build(preset("world32")), []
+    model, standardised = build(SMALL), []
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             continue
@@ -339,7 +342,7 @@ def test_initial_weights_are_kaiming_normal_in_auto_encoders_and_small_in_discri
 
 
 def test_initial_biases_are_zero_and_layer_norms_scale_is_uniform():
-    model = build(preset("world32"))
+    model = build(SMALL)
     biases = [p for n, p in model.named_parameters() if p.ndim == 1 and not n.endswith("norm.scale")]
     assert len(biases) > 60 and all((bias == 0).all() for bias in biases)
     scales = torch.cat([m.scale for m in model.modules() if isinstance(m, LayerNorm)]).detach()

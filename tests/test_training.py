@@ -33,8 +33,9 @@ def grads(module: nn.Module) -> list[torch.Tensor]:
 # --------------------------------------------------------------------------------------------------- the step
 
 
-def test_each_encoding_and_decoding_is_made_once():
-    trainer, x_1, x_2 = new_trainer()
+@pytest.mark.parametrize("updates", [1, 3])
+def test_each_encoding_and_decoding_is_made_once(updates):
+    trainer, x_1, x_2 = new_trainer(discriminator_updates=updates)
     calls: dict[str, int] = {}
 
     def count(name):
@@ -48,7 +49,8 @@ def test_each_encoding_and_decoding_is_made_once():
     trainer.step(0, x_1, x_2)
     # Of both domains together: images and translations are encoded; a decoder's two uses are one batch; a
     # discriminator sees real and translated in one batch, then the translations once more for the generator.
-    assert calls == {"content_encoder": 4, "style_encoder": 4, "decoder": 2, "discriminator": 4}
+    seen = 2 * (updates + 1)
+    assert calls == {"content_encoder": 4, "style_encoder": 4, "decoder": 2, "discriminator": seen}
 
 
 def test_the_joint_decoding_equals_decoding_one_by_one():

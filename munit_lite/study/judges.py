@@ -200,7 +200,7 @@ def ship_judges(recipe: JudgeRecipe = JudgeRecipe()) -> None:
             "class_accuracy_shuffled_labels": judge_errors(control, count=2000)["class_accuracy"],
             "most_frequent_class": max(World().variant.frequencies_1),
         }
-    write_results("judges", measured, settings=asdict(recipe))
+    write_results("judges", measured, settings=asdict(recipe), command="python -m munit_lite.study.judges")
 
 
 if __name__ == "__main__":
