@@ -7,6 +7,7 @@ unpaired in training; `test` gives held-out images, as true pairs where the data
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -160,12 +161,12 @@ def _fashion_photos(root: Path, train: bool, classes: tuple[int, ...], size: int
     packed = root / "FashionMNIST" / "raw"
     try:
         if list(packed.glob("*.gz")):
-            # torchvision checks and unpacks beside the packed files; a data root may be read-only.
+            # torchvision checks, repairs and unpacks beside the packed files; a data root may be read-only.
             with tempfile.TemporaryDirectory() as scratch:
                 raw = Path(scratch) / "FashionMNIST" / "raw"
                 raw.mkdir(parents=True)
                 for file in packed.glob("*.gz"):
-                    (raw / file.name).symlink_to(file.resolve())
+                    shutil.copyfile(file, raw / file.name)
                 photos = FashionMNIST(scratch, train=train, download=True)
         else:
             photos = FashionMNIST(str(root), train=train, download=True)
@@ -250,7 +251,10 @@ def read_image(file: Path, shorter_side: int) -> Tensor:
     """
     try:
         with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255
+                image = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
+            image = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} cannot be read as an image ({error}); repair or remove it") from error
     return TF.resize(TF.pil_to_tensor(image), [shorter_side], antialias=True)
