@@ -37,8 +37,8 @@ class CheckpointError(RuntimeError):
 
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
-    found = {"python": platform.python_version()}
-    for name in ("munit-lite", "torch", "torchvision", "lightning-fabric", "numpy"):
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("munit-lite", "torchvision", "lightning-fabric", "numpy"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

@@ -37,9 +37,9 @@ def train(job: AnyJob) -> None:
 
 
 def translate(
-    model: str,
-    images: Path,
-    out: Path,
+    model: tyro.conf.Positional[str],
+    images: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
     source: int = 1,
     styles: int = 4,
     style_from: Path | None = None,
@@ -84,7 +84,7 @@ def translate(
     print(f"wrote {len(files) * len(codes)} images into {out}")
 
 
-def evaluate(model: str, count: int = 1000, seed: int = 1, json_file: Path | None = None) -> None:
+def evaluate(model: tyro.conf.Positional[str], count: int = 1000, seed: int = 1, json_file: Path | None = None) -> None:
     """Measure a trained model: on the known world against its truth, on real images against held-out ones.
 
     Args:

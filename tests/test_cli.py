@@ -69,7 +69,6 @@ def test_translate_takes_the_style_of_an_example(finished, sketches, monkeypatch
     [
         (["translate", "no/run", ".", "out"], "no/run is neither a run folder, a weights file nor a shipped"),
         (["evaluate", "no/run"], "no/run is neither a run folder"),
-        (["train", "world32", "--steps", "0"], "steps is 0"),
     ],
 )
 def test_mistakes_end_with_a_sentence_and_a_failing_exit_code(arguments, message, monkeypatch, tmp_path):

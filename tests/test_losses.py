@@ -107,9 +107,7 @@ def test_reconstruction_passes_gradcheck_away_from_its_kink(kind):
     ("kind", "noun"), [("image", "image"), ("content", "content"), ("style", "style"), ("cycle", "image")]
 )
 def test_reconstruction_refuses_shapes_that_would_broadcast(kind, noun):
-    message = (
-        rf"the {noun} reconstruction has shape \(2, 3\), its target \(1, 3\): they must be equal"  # would broadcast
-    )
+    message = rf"the {noun} reconstruction has shape \(2, 3\), its target \(1, 3\): they must be equal"
     with pytest.raises(ValueError, match=message):
         RECONSTRUCTIONS[kind](torch.zeros(2, 3), torch.zeros(1, 3))
 
@@ -270,7 +268,7 @@ def test_perceptual_loss_does_not_see_a_channels_mean_and_contrast_but_sees_its_
 
 
 def test_total_weighs_each_kind_in_both_domains():
-    weights = {"gan": 1.0, "image": 10.0, "content": 0.5, "style": 2.0, "cycle": 0.0}
+    weights = {"gan": 1.0, "image": 10.0, "content": 0.5, "style": 2.0, "two_words": 0.0}
     names = [f"{kind}_{domain}" for kind in weights for domain in (1, 2)]
     values = [np.array(float(k * k)) for k in range(len(names))]
     value, gradients = value_and_gradients(

@@ -248,7 +248,7 @@ def test_default_callbacks_write_sheets_and_curves(tmp_path):
     ml.train(tiny(steps=2), tmp_path)
     assert (tmp_path / "samples" / "step_00000002.png").stat().st_size > 1000
     assert list((tmp_path / "tensorboard").glob("events*"))
-    assert [p.name for p in (tmp_path / "weights").iterdir()] == [
+    assert sorted(p.name for p in (tmp_path / "weights").iterdir()) == [
         "step_00000001.safetensors",
         "step_00000002.safetensors",
     ]
