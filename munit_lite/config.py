@@ -241,6 +241,11 @@ def _check(config: Config) -> None:
             f"size {data.size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
             f"{network.downsamples} times"
         )
+    if data.size < 2**network.style_downsamples:
+        raise ValueError(
+            f"size {data.size} is below {2**network.style_downsamples}: the style encoder halves the side "
+            f"{network.style_downsamples} times; lower style_downsamples"
+        )
     smallest = 2 ** (network.discriminator_layers + network.discriminator_scales - 1)
     if data.size < smallest:
         raise ValueError(

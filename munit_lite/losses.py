@@ -124,6 +124,11 @@ def domain_invariant_perceptual(features_1: Tensor, features_2: Tensor, eps: flo
         features_2: (B, C, h, w), features of its translation.
     """
 
+    if features_1.shape != features_2.shape:
+        raise ValueError(
+            f"features have shapes {tuple(features_1.shape)} and {tuple(features_2.shape)}: they must be equal"
+        )
+
     def normalise(features: Tensor) -> Tensor:
         variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True, correction=0)
         return (features - mean) * torch.rsqrt(variance + eps)

@@ -103,7 +103,7 @@ class MUNIT(nn.Module):
             style = self.encode_style(style_from, target)
         if style is None:
             style = self.sample_style(len(images), generator)
-        if len(style) == 1:
+        if style.shape == (1, self.config.network.style_dim):
             style = style.expand(len(images), -1)
         return self.decode(content, style, target)
 
@@ -128,5 +128,5 @@ class MUNIT(nn.Module):
 def build(config: Config) -> MUNIT:
     """An untrained model whose weights depend on `config.seed` alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every device
         return MUNIT(config)

@@ -70,6 +70,10 @@ def test_a_configuration_survives_json(name):
         (lambda: ml.preset("world32", variant="flat"), r"unknown world variant 'flat'; known: standard"),
         (lambda: ml.preset("world32", ema_decay=1.0), r"ema_decay is 1.0"),
         (lambda: ml.preset("folder64", size=66), r"size 66 is not divisible by 4"),
+        (
+            lambda: ml.preset("world32", style_downsamples=6),
+            r"size 32 is below 64: the style encoder halves the side 6",
+        ),
         (lambda: ml.preset("paper256", size=32), r"size 32 is below 64: 4 discriminator layers at 3 scales"),
     ],
 )

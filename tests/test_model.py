@@ -177,6 +177,7 @@ def test_examples_that_do_not_match_the_batch_are_refused(model):
     [
         ((2, 1, 32, 32), "images have shape (2, 1, 32, 32), but (B, 3, H, W) is needed"),
         ((3, 32, 32), "images have shape (3, 32, 32), but (B, 3, H, W) is needed"),
+        ((2, 3, 32), "images have shape (2, 3, 32), but (B, 3, H, W) is needed"),
         ((1, 3, 30, 32), "image height 30 is not divisible by 4; resize or crop it to 32"),
         ((1, 3, 32, 33), "image width 33 is not divisible by 4; resize or crop it to 32"),
         ((1, 3, 1, 32), "image height 1 is not divisible by 4; resize or crop it to 4"),
