@@ -46,6 +46,13 @@ def test_the_file_says_where_its_numbers_come_from(home, monkeypatch):
     assert written.utcoffset() == timedelta(0) and abs(datetime.now(UTC) - written) < timedelta(minutes=1)
 
 
+def test_a_notebook_names_the_command_that_runs_it_again(home):
+    command = results.papermill_command("09_training.ipynb", {"steps": 5, "seed": 1})
+    assert command == "papermill notebooks/09_training.ipynb out.ipynb --cwd notebooks -p steps 5 -p seed 1"
+    provenance = json.loads(write_results("quality", NUMBERS, SETTINGS, command=command).read_text())["provenance"]
+    assert provenance["command"] == command
+
+
 def test_the_device_is_the_gpu_or_the_processor_with_its_threads(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert results.device_name().endswith(f"{torch.get_num_threads()} torch threads")
