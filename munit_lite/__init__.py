@@ -1,24 +1,9 @@
 """munit_lite: a small MUNIT whose every claim can be measured on a world whose truth is known."""
 
-from munit_lite.checkpoints import CheckpointError, load
-from munit_lite.config import Config, preset
-from munit_lite.datasets import DataError
-from munit_lite.model import MUNIT, build
-from munit_lite.training import Run, TrainingError, train
-from munit_lite.world import World, render
+import lazy_loader
 
 __version__ = "0.1.0"
-__all__ = [
-    "MUNIT",
-    "CheckpointError",
-    "Config",
-    "DataError",
-    "Run",
-    "TrainingError",
-    "World",
-    "build",
-    "load",
-    "preset",
-    "render",
-    "train",
-]
+
+# The names in `__init__.pyi`, each imported when it is first used: torch takes seconds, and `munit-lite --help` and
+# `munit-lite doctor` must answer where torch is broken.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

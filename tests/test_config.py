@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -14,12 +15,22 @@ from munit_lite.config import (
     from_dict,
     to_dict,
 )
+from munit_lite.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES
+from munit_lite.networks import DISCRIMINATOR_INITS
+from munit_lite.world import VARIANTS
 
 
 def test_field_names_are_unique_across_records_so_that_an_override_needs_no_path():
     records = (Config, DataConfig, NetworkConfig, LossConfig, OptimiserConfig)
     names = [field.name for record in records for field in dataclasses.fields(record)]
     assert len(names) == len(set(names))
+
+
+def test_the_choices_of_a_record_are_those_that_the_code_knows():
+    hints = {name: kind for r in (DataConfig, NetworkConfig, LossConfig) for name, kind in get_type_hints(r).items()}
+    assert get_args(hints["variant"]) == tuple(VARIANTS)
+    assert set(get_args(hints["gan"])) == set(DISCRIMINATOR_LOSSES) == set(GENERATOR_LOSSES)
+    assert set(get_args(hints["discriminator_init"])) == set(DISCRIMINATOR_INITS)
 
 
 def test_the_mandated_presets_exist_with_their_style_dims():
@@ -67,7 +78,7 @@ def test_a_configuration_survives_json(name):
         (lambda: ml.preset("world32", image_weight=-1.0), r"image_weight is -1.0, but a weight is 0 or more"),
         (lambda: ml.preset("world32", gan="wgan"), r"gan 'wgan' is not one of lsgan, log, hinge"),
         (lambda: ml.preset("world32", dataset="mnist"), r"dataset 'mnist' is not one of"),
-        (lambda: ml.preset("world32", variant="flat"), r"unknown world variant 'flat'; known: standard"),
+        (lambda: ml.preset("world32", variant="flat"), r"variant 'flat' is not one of standard, two_shapes"),
         (lambda: ml.preset("world32", ema_decay=1.0), r"ema_decay is 1.0"),
         (lambda: ml.preset("folder64", size=66), r"size 66 is not divisible by 4"),
         (
