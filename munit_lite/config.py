@@ -34,7 +34,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of the networks (paper, appendix B); the defaults are the paper's."""
+    """Sizes of the networks (paper, appendix B); the preset paper256 has the paper's."""
 
     width: int = 64
     """Channels after the first convolution of encoders and before the last of decoders."""
@@ -86,7 +86,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Adam and its schedule; the defaults are the original's."""
+    """Adam and its schedule; the preset paper256 has the original's."""
 
     learning_rate: float = 1e-4
     """Learning rate of the auto-encoders."""

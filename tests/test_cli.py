@@ -1,5 +1,13 @@
+"""The command as a user types it: in this process for what it does, in one of its own for exit codes and streams."""
+
 import json
+import os
+import re
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,16 +16,16 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite import cli
+from munit_lite.config import PRESETS
+from munit_lite.study import bench, metrics, translations
+
+_SMALL = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "threads": 1}
+SMALL = [word for name, value in _SMALL.items() for word in (f"--{name}", str(value))]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     return ml.train(tiny(steps=4), tmp_path_factory.mktemp("run"), callbacks=[]).folder
-
-
-def command(monkeypatch, *arguments) -> None:
-    monkeypatch.setattr(sys, "argv", ["munit-lite", *map(str, arguments)])
-    cli.main()
 
 
 @pytest.fixture
@@ -29,39 +37,183 @@ def sketches(tmp_path):
     return folder
 
 
-def test_train_takes_every_field_as_an_option_and_evaluate_measures_the_run(tmp_path, monkeypatch, capsys):
-    small = ["--width", 4, "--mlp-width", 8, "--blocks", 1, "--discriminator-width", 4, "--batch-size", 2]
-    command(monkeypatch, "train", "world32", "--steps", 2, "--threads", 1, *small, "--out", tmp_path / "run")
-    assert "trained 2 steps" in capsys.readouterr().out
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command in this process; gives its exit code, stdout and stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["munit-lite", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+            if isinstance(code, str):  # what Python itself then does
+                print(code, file=sys.stderr)
+                code = 1
+        out, err = capsys.readouterr()
+        return int(code or 0), out, err
+
+    return run
+
+
+def process(*arguments, **options) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-c", "import sys; from munit_lite.cli import main; sys.argv[0] = 'munit-lite'; main()"]
+    return subprocess.run([*line, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+
+
+def one_object(text: str) -> dict:
+    """The one JSON object a text consists of, by the letter of the standard: no NaN."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    value = json.loads(text, parse_constant=refuse)
+    assert isinstance(value, dict)
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------- the commands
+
+
+def test_train_takes_every_field_as_an_option(tmp_path, command):
+    code, out, _ = command("train", "world32", "--steps", 2, *SMALL, "--out", tmp_path / "run")
+    assert code == 0 and "trained 2 steps" in out
     assert ml.load(tmp_path / "run").config.network.width == 4
 
 
-def test_evaluate_prints_a_table_and_writes_json(finished, tmp_path, monkeypatch, capsys):
-    command(monkeypatch, "evaluate", finished, "--count", 20, "--json-file", tmp_path / "numbers.json")
-    assert "sketch to painting" in capsys.readouterr().out
+def test_train_tells_run_and_losses_as_json(tmp_path):
+    done = process("train", "world32", "--steps", 2, *SMALL, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    told = one_object(done.stdout)
+    assert (told["run"], told["preset"], told["steps"]) == (str(tmp_path / "run"), "world32", 2)
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert told["losses"] == last
+
+
+def test_translate_writes_every_style_of_every_image_and_a_sheet(finished, sketches, command, tmp_path):
+    out = tmp_path / "painted"
+    code, said, _ = command("translate", finished, sketches, out, "--styles", 3)
+    assert code == 0 and "wrote 6 images" in said and "2 inputs in 3 styles" in said
+    written = [f"sketch{k}_style{s}.png" for k in (0, 1) for s in (1, 2, 3)]
+    assert sorted(p.name for p in out.iterdir()) == ["sheet.png", *written]
+    assert Image.open(out / "sketch0_style1.png").size == (32, 32)
+
+
+def test_translate_overwrites_only_when_told(finished, sketches, command, tmp_path):
+    out = tmp_path / "painted"
+    command("translate", finished, sketches, out)
+    code, _, err = command("translate", finished, sketches, out)
+    assert code == 1 and "sketch0_style1.png is already there (and 8 more); use --overwrite" in err
+    assert command("translate", finished, sketches, out, "--overwrite")[0] == 0
+
+
+def test_translate_takes_the_style_of_an_example(finished, sketches, command, tmp_path):
+    example = sketches / "sketch1.png"
+    code, *_ = command("translate", finished, sketches / "sketch0.png", tmp_path / "out", "--style-from", example)
+    assert code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["sheet.png", "sketch0_like_sketch1.png"]
+
+
+def test_translate_hands_every_option_on(finished, sketches, command, tmp_path, monkeypatch):
+    given = {}
+
+    def spy(model, images, out, **options):
+        given.update(options)
+        return real(model, images, out, **options)
+
+    real = translations.translate_files
+    monkeypatch.setattr(translations, "translate_files", spy)
+    numbers = ["--source", 2, "--styles", 2, "--size", 64, "--seed", 5, "--batch-size", 3]
+    flags = ["--fresh-styles", "--device", "cpu", "--overwrite"]
+    assert command("translate", finished, sketches, tmp_path / "out", *numbers, *flags)[0] == 0
+    assert given == {
+        "source": 2, "styles": 2, "fresh_styles": True, "size": 64, "seed": 5, "batch_size": 3, "overwrite": True,
+        "style_from": None,
+    }  # fmt: skip
+
+
+def test_translate_says_what_the_sheet_leaves_out(finished, sketches, command, tmp_path):
+    _, said, _ = command("translate", finished, sketches, tmp_path / "out", "--styles", 9)
+    assert "(the first 2 inputs and 8 styles)" in said
+
+
+def test_the_help_states_the_limits_of_the_sheet(command):
+    _, shown, _ = command("translate", "--help")
+    text = " ".join(re.sub("[│\n]", " ", shown).split())
+    assert f"at most {translations.SHEET_INPUTS} inputs by {translations.SHEET_STYLES} styles" in text
+
+
+def test_translate_tells_every_file_as_json_and_nothing_else_on_stdout(finished, sketches, tmp_path):
+    done = process("translate", finished, sketches, tmp_path / "out", "--styles", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    told = one_object(done.stdout)
+    assert [Path(image["output"]).name for image in told["images"]] == [
+        f"sketch{k}_style{s}.png" for k in (0, 1) for s in (1, 2)
+    ]
+    assert all(Path(image["output"]).is_file() for image in told["images"]) and Path(told["sheet"]).is_file()
+    assert told["settings"]["seed"] == 0 and told["model"] == str(finished)
+
+
+def test_evaluate_prints_a_table_and_writes_json(finished, tmp_path, command):
+    code, out, _ = command("evaluate", finished, "--count", 20, "--json-file", tmp_path / "numbers.json")
+    assert code == 0 and "sketch to painting" in out and "world32" in out.splitlines()[0]
     written = json.loads((tmp_path / "numbers.json").read_text())
     assert 0 <= written["numbers"]["painting to sketch"]["class_accuracy"] <= 1
     assert written["provenance"]["settings"]["count"] == 20
 
 
-def test_translate_writes_every_style_of_every_image_and_never_overwrites_untold(
-    finished, sketches, monkeypatch, tmp_path
-):
-    out = tmp_path / "painted"
-    command(monkeypatch, "translate", finished, sketches, out, "--styles", 3)
-    assert sorted(p.name for p in out.iterdir()) == [f"sketch{k}_style{s}.png" for k in (0, 1) for s in (0, 1, 2)]
-    assert Image.open(out / "sketch0_style0.png").size == (32, 32)
-    with pytest.raises(SystemExit, match=r"sketch0_style0\.png is already there; use --overwrite"):
-        command(monkeypatch, "translate", finished, sketches, out)
-    command(monkeypatch, "translate", finished, sketches, out, "--overwrite")
+def test_evaluate_tells_the_same_numbers_on_stdout_as_in_its_file(finished, tmp_path):
+    done = process("evaluate", finished, "--count", 20, "--json", "--json-file", tmp_path / "numbers.json")
+    assert done.returncode == 0, done.stderr
+    told = one_object(done.stdout)
+    written = json.loads((tmp_path / "numbers.json").read_text())
+    assert told["numbers"] == written["numbers"]
+    assert told["provenance"]["settings"] == written["provenance"]["settings"]
 
 
-def test_translate_takes_the_style_of_an_example(finished, sketches, monkeypatch, tmp_path):
-    command(
-        monkeypatch, "translate", finished, sketches / "sketch0.png", tmp_path / "out",
-        "--style-from", sketches / "sketch1.png",
-    )  # fmt: skip
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["sketch0_style0.png"]
+def test_a_number_that_is_not_finite_is_null_in_json(finished, command, monkeypatch):
+    monkeypatch.setattr(metrics, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
+    _, out, _ = command("evaluate", finished, "--json")
+    assert one_object(out)["numbers"] == {"there": {"error": None, "n": 3}}
+
+
+def test_what_a_job_prints_goes_to_stderr_when_json_is_asked_for(finished, command, monkeypatch):
+    def chatty(model, count, seed):
+        print("a note")
+        return {}
+
+    monkeypatch.setattr(metrics, "evaluate", chatty)
+    _, out, err = command("evaluate", finished, "--json")
+    assert one_object(out)["numbers"] == {} and "a note" in err
+
+
+def test_bench_measures_a_step_in_its_own_process(command):
+    code, out, _ = command("bench", "--presets", "world32", "--steps", 1)
+    row = out.splitlines()[-1].split("|")
+    assert code == 0 and row[1].strip() == "`world32`" and float(row[4]) > 0
+
+
+def test_bench_tells_its_numbers_as_json(command, monkeypatch):
+    row = dict.fromkeys(("size", "batch_size", "seconds_per_step", "images_per_second", "peak_memory_gib"), 1.0)
+    monkeypatch.setattr(bench, "measure", lambda name, steps: row)
+    _, out, _ = command("bench", "--presets", "world32", "fashion32", "--json")
+    assert one_object(out)["numbers"] == {"world32": row, "fashion32": row}
+
+
+def test_bench_refuses_an_unknown_preset_before_it_measures(command, monkeypatch):
+    monkeypatch.setattr(bench, "measure", lambda name, steps: pytest.fail("it measured"))
+    code, _, err = command("bench", "--presets", "world32", "wrld")
+    assert code == 1 and "unknown preset 'wrld'; known: paper256, world32" in err
+
+
+def test_bench_tells_why_a_preset_could_not_be_measured(command, monkeypatch):
+    monkeypatch.setattr(bench.sys, "executable", "false")
+    code, _, err = command("bench", "--presets", "world32")
+    assert code == 1 and "one step of world32 could not be measured" in err
+
+
+# ---------------------------------------------------------------------------------------------- mistakes, exit codes
 
 
 @pytest.mark.parametrize(
@@ -69,28 +221,159 @@ def test_translate_takes_the_style_of_an_example(finished, sketches, monkeypatch
     [
         (["translate", "no/run", ".", "out"], "no/run is neither a run folder, a weights file nor a shipped"),
         (["evaluate", "no/run"], "no/run is neither a run folder"),
+        (["evaluate", "no/run", "--json-file", "numbers.txt"], "numbers.txt, but its name must end in .json"),
+        (["evaluate", "no/run", "--count", "1"], "--count is 1, but an interval needs 2 or more"),
+        (["bench", "--steps", "0"], "--steps is 0, but it must be 1 or more"),
+        (["train", "world32", "--steps", "0"], "steps is 0"),
     ],
 )
-def test_mistakes_end_with_a_sentence_and_a_failing_exit_code(arguments, message, monkeypatch, tmp_path):
+def test_mistakes_end_with_a_sentence_and_exit_code_1(arguments, message, command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        command(monkeypatch, *arguments)
-    assert stop.value.code not in (0, None)
-    assert message in str(stop.value.code)
+    code, out, err = command(*arguments)
+    assert code in (1, 2) and message in " ".join(re.sub("[│\n]", " ", err).split()) and not out
+    assert "Traceback" not in err and not list(tmp_path.iterdir())
 
 
-def test_an_empty_folder_to_translate_is_named(finished, tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match="is neither an image nor a folder with images"):
-        command(monkeypatch, "translate", finished, tmp_path, tmp_path / "out")
+def test_a_model_of_two_folders_cannot_be_evaluated_and_is_told_so(tmp_path, command):
+    folders = ml.preset("folder64", width=4, mlp_width=8, blocks=1, discriminator_width=4)
+    from munit_lite.checkpoints import save_model
+
+    save_model(tmp_path / "model.safetensors", ml.build(folders), step=1)
+    code, _, err = command("evaluate", tmp_path / "model.safetensors")
+    assert code == 1 and err.startswith("munit-lite: a model of two folders")
 
 
-def test_doctor_tells_versions_and_data(monkeypatch, capsys):
-    command(monkeypatch, "doctor")
-    out = capsys.readouterr().out
-    assert torch.__version__ in out and "Fashion-MNIST" in out
+def test_an_empty_folder_to_translate_is_named(finished, tmp_path, command):
+    (tmp_path / "empty").mkdir()
+    code, _, err = command("translate", finished, tmp_path / "empty", tmp_path / "out")
+    assert code == 1 and "empty is neither an image nor a folder with images" in err
 
 
-def test_bench_measures_a_step_in_its_own_process(monkeypatch, capsys):
-    command(monkeypatch, "bench", "--presets", "world32", "--steps", 1)
-    row = capsys.readouterr().out.splitlines()[-1].split("|")
-    assert row[1].strip() == "`world32`" and float(row[4]) > 0
+def test_a_device_that_is_not_there_is_refused(finished, sketches, command, tmp_path):
+    missing = next(
+        name
+        for name, there in (("mps", torch.backends.mps.is_available()), ("cuda", torch.cuda.is_available()))
+        if not there
+    )
+    code, _, err = command("translate", finished, sketches, tmp_path / "out", "--device", missing)
+    assert code == 1 and f"--device is {missing}, but this machine's torch finds none" in err
+
+
+def test_a_full_gpu_is_told_with_what_to_do(finished, command, monkeypatch):
+    def full(model, count, seed):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+
+    monkeypatch.setattr(metrics, "evaluate", full)
+    code, _, err = command("evaluate", finished)
+    assert code == 1 and "memory is full; use a smaller --batch-size" in err
+
+
+def test_a_bug_is_shown_whole_and_the_doctor_is_named(finished, command, monkeypatch, capsys):
+    def broken(model, count, seed):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(metrics, "evaluate", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        command("evaluate", finished)
+    assert "`munit-lite doctor`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["trian"], "train"), (["evalute", "runs/a"], "evaluate"), (["train", "wrld32"], "world32")],
+)
+def test_a_misspelt_command_or_preset_gives_the_near_one(arguments, meant, command):
+    code, out, err = command(*arguments)
+    assert code == 2 and f"did you mean {meant}?" in err and not out
+
+
+@pytest.mark.parametrize("arguments", [["zzz"], ["translate"], ["evaluate", "x", "--nonsense"], ["train"]])
+def test_other_mistakes_of_usage_exit_with_2_and_guess_nothing(arguments, command):
+    code, out, err = command(*arguments)
+    assert code == 2 and err and "did you mean" not in err and not out
+
+
+def test_a_misspelt_option_is_shown_the_near_one(command):
+    code, _, err = command("train", "world32", "--stps", 3)
+    assert code == 2 and "Perhaps you meant" in err and "--steps" in err
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_saves_and_exits_with_the_signals_code(sent, code, tmp_path):
+    line = [sys.executable, "-c", "from munit_lite.cli import main; main()", "train", "world32", *SMALL]
+    line += ["--steps", "1000000", "--log-every", "1", "--out", str(tmp_path / "run")]
+    running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(sent)
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == code, err
+    assert "Traceback" not in err and (tmp_path / "run" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_other_commands_are_stopped_with_the_same_codes(sent, code, finished, command, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stopped(model, count, seed):
+        os.kill(os.getpid(), sent)
+        time.sleep(10)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(metrics, "evaluate", stopped)
+    assert command("evaluate", finished)[0] == code
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+# -------------------------------------------------------------------------------------------- help, version, completion
+
+
+def test_alone_it_prints_its_help_and_the_exit_codes(command):
+    code, out, err = command()
+    assert code == 0 and not err
+    assert all(name in out for name in cli.COMMANDS)
+    assert all(code in out for code in ("0 good", "1 an error", "2 a command", "130 stopped", "143 stopped"))
+    assert out == command("--help")[1]
+
+
+@pytest.mark.parametrize("name", [*cli.COMMANDS, *(f"train {preset}" for preset in PRESETS)])
+def test_every_option_of_every_command_has_its_line_of_help(name, command):
+    code, out, _ = command(*name.split(), "--help")
+    assert code == 0
+    for option in re.split(r"\n│ (?=--)", out)[1:]:
+        text = " ".join(option.replace("│", " ").split())
+        assert re.match(r"--[a-z-]+ .*[a-z]{2,}.*\.\)? \(default: .+?\)", text), text
+
+
+def test_help_completion_and_version_do_not_wait_for_torch():
+    script = "import sys\nfrom munit_lite.cli import main\nsys.argv = ['munit-lite', *sys.argv[1:]]\n"
+    script += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
+    for arguments in (["--help"], ["--version"], ["train", "world32", "--help"], ["--tyro-print-completion", "bash"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_version_is_the_packages(command):
+    assert command("--version")[1] == f"munit-lite {ml.__version__}\n"
+
+
+def test_completion_is_a_script_that_bash_takes_and_that_knows_commands_and_options(tmp_path):
+    done = process("--tyro-print-completion", "bash")
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("translate", "world32", "--style-from"))
+    script = tmp_path / "completion"
+    script.write_text(done.stdout)
+    line = f"source {script}; complete -p munit-lite; COMP_WORDS=(munit-lite trans); COMP_CWORD=1; "
+    line += "$(complete -p munit-lite | sed 's/.*-F //; s/ .*//'); echo \"<${COMPREPLY[*]}>\""
+    completed = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "<translate>" in completed.stdout, completed
+
+
+def test_every_name_of_the_package_can_be_imported():
+    assert all(getattr(ml, name) is not None for name in ml.__all__)
+    with pytest.raises(AttributeError):
+        _ = ml.nonsense

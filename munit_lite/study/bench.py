@@ -19,13 +19,13 @@ def measure(name: str, steps: int) -> dict[str, float]:
     """Run `python -m munit_lite.study.bench NAME STEPS` and read its numbers.
 
     Raises:
-        RuntimeError: the process failed; its last line is in the message.
+        ChildProcessError: the process failed; its last line is in the message.
     """
     command = [sys.executable, "-m", "munit_lite.study.bench", name, str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise RuntimeError(f"one step of {name} could not be measured: {reason}")
+        raise ChildProcessError(f"one step of {name} could not be measured: {reason}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
