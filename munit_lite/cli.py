@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import json
 import math
+import os
 import signal
 import sys
 import threading
@@ -181,7 +182,7 @@ class Evaluate(Measurement):
         numbers = metrics.evaluate(model, count=self.count, seed=self.seed)
         heading = f"{self.model}: {model.config.name}, mean ± half of the 95 % interval"
         return (
-            f"{heading}\n{metrics.table(numbers)}",
+            f"{heading}\n{metrics.table(numbers).replace('_', ' ')}",
             numbers,
             {"model": self.model, "count": self.count, "seed": self.seed},
         )
@@ -252,7 +253,10 @@ def main() -> None:
             print("munit-lite: this is unexpected; `munit-lite doctor` examines the installation", file=sys.stderr)
             raise
         sys.exit(f"munit-lite: {sentence}")
-    print(json.dumps(_finite(answer.values), indent=1) if job.json else answer.text)
+    try:
+        print(json.dumps(_finite(answer.values), indent=1) if job.json else answer.text, flush=True)
+    except BrokenPipeError:  # who read it, say `head`, has gone; Python would complain once more when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not answer.good:
         sys.exit(1)
 

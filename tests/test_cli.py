@@ -213,6 +213,13 @@ def test_bench_tells_why_a_preset_could_not_be_measured(command, monkeypatch):
     assert code == 1 and "one step of world32 could not be measured" in err
 
 
+def test_a_reader_that_has_gone_is_no_error(finished):
+    line = [sys.executable, "-c", "from munit_lite.cli import main; main()", "evaluate", str(finished), "--count", "2"]
+    running = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running.stdout.close()
+    assert running.wait(timeout=120) == 0 and running.stderr.read() == ""
+
+
 # ---------------------------------------------------------------------------------------------- mistakes, exit codes
 
 

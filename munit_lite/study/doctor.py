@@ -1,19 +1,12 @@
-"""What `munit-lite doctor` finds out about a machine; nothing here needs torch until torch is what is examined.
-
-`python -m munit_lite.study.doctor` times the reference step anew, on the two-core machine that the notebooks' minutes
-are meant for, and writes data/results/calibration.json.
-"""
+"""What `munit-lite doctor` finds out about a machine; nothing here needs torch until torch is what is examined."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import platform
-import re
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,9 +16,11 @@ from typing import Any
 
 import psutil
 
-from munit_lite.config import Config, override, preset
+from munit_lite.config import preset
+from munit_lite.study import minutes
+from munit_lite.study.results import read_results
 
-ROOT = Path(__file__).parents[2]
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 GIB = 2**30
 PACKAGES = ("munit-lite", "torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors", "tyro")
 COURSE_PACKAGES = ("jupyterlab", "ipywidgets", "matplotlib", "nbconvert", "papermill")
@@ -164,7 +159,7 @@ def machine() -> Found:
     memory = psutil.virtual_memory()
     shown = f"{memory.total / GIB:.1f}, {memory.available / GIB:.1f} free"
     yield Fact("memory, GiB", round(memory.total / GIB, 1), shown)
-    needed = _result("bench_cpu")["world32"]["peak_memory_gib"]
+    needed = read_results("bench_cpu")["world32"]["peak_memory_gib"]
     if memory.available < needed * GIB:
         yield Problem(f"training world32 takes {needed:.1f} GiB of memory: close other programs")
     free = shutil.disk_usage(Path.cwd()).free / GIB
@@ -227,70 +222,28 @@ def browser() -> Found:
         yield Problem("no Chromium was found: the browser tests need one, the notebooks run in any browser")
 
 
-# ------------------------------------------------------------------------------------------------------ minutes
-
-# A training step with the preset's usual parts, but fixed, so that tuning a preset does not move the yardstick.
-YARDSTICK = override(
-    Config(name="yardstick"),
-    size=32, batch_size=8, width=16, downsamples=1, style_downsamples=3, blocks=2, mlp_width=64, discriminator_width=32,
-    discriminator_scales=1, device="cpu",
-)  # fmt: skip
-
-
-def yardstick_seconds(steps: int = 3) -> float:
-    """Seconds of one small training step on the CPU: the best of `steps`, after one that is not counted."""
-    import torch
-    from lightning_fabric import Fabric
-
-    from munit_lite.training import Trainer
-
-    trainer = Trainer.new(YARDSTICK, Fabric(accelerator="cpu", devices=1))
-    x_1, x_2 = torch.rand(2, YARDSTICK.batch_size, 3, YARDSTICK.data.size, YARDSTICK.data.size) * 2 - 1
-    seconds = []
-    for number in range(steps + 1):
-        begin = time.perf_counter()
-        trainer.step(number, x_1, x_2)
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds[1:])
-
-
 def notebooks() -> Found:
-    """Minutes of every notebook: those of its first cell, times how much longer a training step takes here."""
     try:
-        here, there = yardstick_seconds(), _result("calibration")["seconds_per_step"]
+        here, there = minutes.yardstick_seconds(), read_results("calibration")["seconds_per_step"]
+        yield Fact(
+            "estimated by",
+            {"seconds_here": here, "seconds_there": there},
+            f"a small training step takes {here:.2f} s on this CPU and {there:.2f} s on the course's two cores",
+        )
+        factor = here / there
     except Exception as error:
-        here, there = None, 1.0
+        factor = 1.0
         yield Problem(f"this machine's speed cannot be measured ({_reason(error)}): minutes are as on two cores")
-    factor = here / there if here else 1.0
-    if here:
-        shown = f"a small training step takes {here:.2f} s on this CPU and {there:.2f} s on the course's two cores"
-        yield Fact("estimated by", {"seconds_here": here, "seconds_there": there, "factor": factor}, shown)
-    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    files = sorted(NOTEBOOKS.glob("*.ipynb"))
     if not files:
         yield Problem("there is no folder of notebooks beside the package: clone the repository to have the course")
     for file in files:
-        nominal = nominal_minutes(file)
+        nominal = minutes.nominal(file)
         if nominal is None:
             yield Fact(file.stem, None, "says no time")
         else:
-            shown = f"about {_minutes(nominal * factor)} ({_minutes(nominal)} on two cores)"
+            shown = f"about {minutes.shown(nominal * factor)} ({minutes.shown(nominal)} on two cores)"
             yield Fact(file.stem, round(nominal * factor, 2), shown)
-
-
-def nominal_minutes(notebook: Path) -> float | None:
-    """The minutes on two CPU cores that a notebook states in its first cell, after `**Time**`."""
-    first = json.loads(notebook.read_text())["cells"][0]["source"]
-    stated = re.search(r"\*\*Time\*\*[^.]*?(\d+(?:\.\d+)?)\s*(second|minute|hour)", "".join(first))
-    return float(stated[1]) * {"second": 1 / 60, "minute": 1, "hour": 60}[stated[2]] if stated else None
-
-
-def _minutes(minutes: float) -> str:
-    return f"{minutes * 60:.0f} s" if minutes < 1 else f"{minutes:.0f} min"
-
-
-def _result(name: str) -> dict[str, Any]:
-    """The numbers of a file under data/results, read without the torch that `study.results` needs."""
-    return json.loads((ROOT / "data" / "results" / f"{name}.json").read_text())["numbers"]
 
 
 TOPICS: dict[str, Callable[[], Found]] = {
@@ -302,13 +255,3 @@ TOPICS: dict[str, Callable[[], Found]] = {
     "browser": browser,
     "notebooks": notebooks,
 }
-
-if __name__ == "__main__":
-    from munit_lite.study.results import write_results
-
-    write_results(
-        "calibration",
-        {"seconds_per_step": yardstick_seconds(20)},
-        {"step": "munit_lite.study.doctor.YARDSTICK"},
-        command="python -m munit_lite.study.doctor",
-    )

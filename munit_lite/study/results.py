@@ -1,4 +1,7 @@
-"""Measured numbers and where they come from: every file under `data/results/` is written here."""
+"""Measured numbers and where they come from: every file under `data/results/` is written here.
+
+Reading them needs no torch, so that the doctor can where it is broken.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from munit_lite.checkpoints import versions
-
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
 def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
     """Command, commit, settings, device, versions and time of a measurement."""
+    from munit_lite.checkpoints import versions
+
     return {
         "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
@@ -61,6 +62,8 @@ def read_results(name: str) -> dict[str, Any]:
 
 
 def device_name() -> str:
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
