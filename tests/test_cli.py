@@ -230,6 +230,7 @@ def test_a_reader_that_has_gone_is_no_error(finished):
         (["evaluate", "no/run"], "no/run is neither a run folder"),
         (["evaluate", "no/run", "--json-file", "numbers.txt"], "numbers.txt, but its name must end in .json"),
         (["evaluate", "no/run", "--count", "1"], "--count is 1, but an interval needs 2 or more"),
+        (["evaluate", "no/run", "--json-file", "/dev/null/x.json"], "/dev/null"),
         (["bench", "--steps", "0"], "--steps is 0, but it must be 1 or more"),
         (["train", "world32", "--steps", "0"], "steps is 0"),
     ],

@@ -21,6 +21,7 @@ ORDER = [
     ["objective", "checkpoints", "reporting"],
     ["training"],
     ["study"],
+    ["jobs"],
     ["cli"],
 ]
 
