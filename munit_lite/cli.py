@@ -22,14 +22,23 @@ from munit_lite.jobs import COMMANDS, Job
 DESCRIPTION = """Train MUNIT, translate images with it, and measure it.
 - `munit-lite COMMAND --help` tells a command's options
 - `munit-lite --version` tells the version
-- `munit-lite --tyro-print-completion bash` (or zsh, tcsh) prints a script that completes them in the shell
+- `munit-lite --tyro-print-completion bash` (or zsh) prints a script that completes them in the shell
 - exit codes: 0 good; 1 an error, told in a sentence on stderr, or something essential that doctor misses;
 2 a command or option that does not exist; 130 stopped by Ctrl-C; 143 stopped by SIGTERM"""
 
 
 def main() -> None:
     """The command `munit-lite`."""
-    arguments = sys.argv[1:] or ["--help"]
+    try:
+        try:
+            _answer(sys.argv[1:] or ["--help"])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read it, say `head`, has gone; Python would complain once more when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _answer(arguments: Sequence[str]) -> None:
     if arguments == ["--version"]:
         print(f"munit-lite {munit_lite.__version__}")
         return
@@ -46,10 +55,7 @@ def main() -> None:
             print("munit-lite: this is unexpected; `munit-lite doctor` examines the installation", file=sys.stderr)
             raise
         sys.exit(f"munit-lite: {sentence}")
-    try:
-        print(json.dumps(_finite(answer.values), indent=1) if job.json else answer.text, flush=True)
-    except BrokenPipeError:  # who read it, say `head`, has gone; Python would complain once more when it exits
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(json.dumps(_finite(answer.values), indent=1) if job.json else answer.text)
     if not answer.good:
         sys.exit(1)
 

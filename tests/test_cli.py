@@ -213,8 +213,10 @@ def test_bench_tells_why_a_preset_could_not_be_measured(command, monkeypatch):
     assert code == 1 and "one step of world32 could not be measured" in err
 
 
-def test_a_reader_that_has_gone_is_no_error(finished):
-    line = [sys.executable, "-c", "from munit_lite.cli import main; main()", "evaluate", str(finished), "--count", "2"]
+@pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "RUN", "--count", "2"]])
+def test_a_reader_that_has_gone_is_no_error(arguments, finished):
+    arguments = [str(finished) if word == "RUN" else word for word in arguments]
+    line = [sys.executable, "-c", "import time; time.sleep(1); from munit_lite.cli import main; main()", *arguments]
     running = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     running.stdout.close()
     assert running.wait(timeout=120) == 0 and running.stderr.read() == ""
@@ -370,6 +372,7 @@ def test_the_version_is_the_packages(command):
 
 
 def test_completion_is_a_script_that_bash_takes_and_that_knows_commands_and_options(tmp_path):
+    assert "#compdef munit-lite" in process("--tyro-print-completion", "zsh").stdout
     done = process("--tyro-print-completion", "bash")
     assert done.returncode == 0
     assert all(word in done.stdout for word in ("translate", "world32", "--style-from"))
