@@ -120,14 +120,13 @@ class Translate(Job):
             batch_size=self.batch_size,
             overwrite=self.overwrite,
         )
-        shown = done["sheet_shows"]
         inputs = len({image["input"] for image in done["images"]})
         styles = len(done["images"]) // inputs
-        part = "" if (inputs, styles) == tuple(shown.values()) else f" (the first {shown['inputs']} inputs and "
-        part += f"{shown['styles']} styles)" if part else ""
+        shown = done["sheet_shows"]
+        whole = shown == {"inputs": inputs, "styles": styles}
+        part = "all" if whole else f"the first {shown['inputs']} × {shown['styles']} of them"
         return Answer(
-            f"wrote {len(done['images'])} images into {self.out}: {inputs} inputs in {styles} styles each, and "
-            f"{done['sheet']}{part}",
+            f"wrote {inputs} × {styles} images (inputs × styles) into {self.out}, and {done['sheet']} with {part}",
             {"model": self.model, **done},
         )
 

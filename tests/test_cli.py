@@ -94,7 +94,7 @@ def test_train_tells_run_and_losses_as_json(tmp_path):
 def test_translate_writes_every_style_of_every_image_and_a_sheet(finished, sketches, command, tmp_path):
     out = tmp_path / "painted"
     code, said, _ = command("translate", finished, sketches, out, "--styles", 3)
-    assert code == 0 and "wrote 6 images" in said and "2 inputs in 3 styles" in said
+    assert code == 0 and "wrote 2 × 3 images" in said and said.endswith("sheet.png with all\n")
     written = [f"sketch{k}_style{s}.png" for k in (0, 1) for s in (1, 2, 3)]
     assert sorted(p.name for p in out.iterdir()) == ["sheet.png", *written]
     assert Image.open(out / "sketch0_style1.png").size == (32, 32)
@@ -135,7 +135,7 @@ def test_translate_hands_every_option_on(finished, sketches, command, tmp_path, 
 
 def test_translate_says_what_the_sheet_leaves_out(finished, sketches, command, tmp_path):
     _, said, _ = command("translate", finished, sketches, tmp_path / "out", "--styles", 9)
-    assert "(the first 2 inputs and 8 styles)" in said
+    assert "wrote 2 × 9 images" in said and "sheet.png with the first 2 × 8 of them" in said
 
 
 def test_the_help_states_the_limits_of_the_sheet(command):
