@@ -23,7 +23,7 @@ DESCRIPTION = """Train MUNIT, translate images with it, and measure it.
 - `munit-lite COMMAND --help` tells a command's options
 - `munit-lite --version` tells the version
 - `munit-lite --tyro-print-completion bash` (or zsh) prints a script that completes them in the shell
-- exit codes: 0 good; 1 an error, told in a sentence on stderr, or something essential that doctor misses;
+- exit codes: 0 good; 1 an error, told in a sentence on stderr (for doctor: something essential is missing);
 2 a command or option that does not exist; 130 stopped by Ctrl-C; 143 stopped by SIGTERM"""
 
 

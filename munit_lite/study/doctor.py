@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from munit_lite.config import preset
 from munit_lite.study import minutes
 from munit_lite.study.results import read_results
@@ -154,6 +152,8 @@ def _cores() -> int:
 
 
 def machine() -> Found:
+    import psutil
+
     yield Fact("system", platform.platform(terse=True))
     yield Fact("cores", _cores())
     memory = psutil.virtual_memory()

@@ -96,6 +96,13 @@ def test_a_broken_package_is_essential_and_the_rest_is_still_told(package, error
     assert "09_training" in told["notebooks"]
 
 
+def test_what_the_doctor_itself_looks_with_may_be_missing(tmp_path):
+    done = command("doctor", "--json", broken=breaking(tmp_path, "psutil", 'ImportError("no psutil")'))
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["healthy"] and told["torch"]["build"] == torch.__version__
+    assert "machine cannot be examined: ImportError: no psutil" in [p["problem"] for p in told["problems"]]
+
+
 def test_other_commands_on_a_broken_machine_send_to_the_doctor(tmp_path):
     for package, error in (("torchvision", MISMATCH), ("torch", 'ImportError("no torch")')):
         done = command("evaluate", "world32", broken=breaking(tmp_path / package, package, error))
@@ -120,7 +127,7 @@ def test_an_unsupported_python_is_essential(monkeypatch):
 def test_little_memory_and_a_full_disk_are_problems_but_not_essential(monkeypatch):
     assert look("machine")[1] == []
     memory = psutil.virtual_memory()._replace(available=2**20)
-    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     _, problems = look("machine")
     assert [p.essential for p in problems] == [False, False]
