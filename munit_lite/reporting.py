@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from tqdm.auto import tqdm
 
 from munit_lite.config import Config
 from munit_lite.model import MUNIT
+from munit_lite.storage import cannot_write, replacing
 
 if TYPE_CHECKING:
     from munit_lite.datasets import ImageData
@@ -55,18 +58,31 @@ class TensorBoardLog(Callback):
         self.folder = folder
 
     def on_start(self, config: Config, first: int) -> None:
-        self.writer = SummaryWriter(str(self.folder), purge_step=first)
+        with self._errors_named():
+            self.writer = SummaryWriter(str(self.folder), purge_step=first)
 
     def on_log(self, record: dict[str, float]) -> None:
-        for name, value in record.items():
-            if name != "step":
-                self.writer.add_scalar(f"loss/{name}", value, int(record["step"]))
+        with self._errors_named():
+            for name, value in record.items():
+                if name != "step":
+                    self.writer.add_scalar(f"loss/{name}", value, int(record["step"]))
 
     def on_sample(self, step: int, model: MUNIT, data: ImageData) -> None:
-        self.writer.add_image("samples", sample_sheet(model, data), step)
+        sheet = sample_sheet(model, data)
+        with self._errors_named():
+            self.writer.add_image("samples", sheet, step)
 
     def on_end(self) -> None:
-        self.writer.close()
+        with self._errors_named():
+            self.writer.close()
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        """TensorBoard writes in a thread of its own and tells a full disk later, without a file name."""
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.folder, error, "The last saved state is untouched") from error
 
 
 class SampleSheets(Callback):
@@ -74,8 +90,9 @@ class SampleSheets(Callback):
         self.folder = folder
 
     def on_sample(self, step: int, model: MUNIT, data: ImageData) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_image(sample_sheet(model, data), self.folder / f"step_{step:08d}.png")
+        sheet = sample_sheet(model, data)
+        with replacing(self.folder / f"step_{step:08d}.png") as partial:
+            save_image(sheet, partial, format="png")
 
 
 @torch.no_grad()
