@@ -19,7 +19,7 @@ class DataConfig:
     """Where the two domains come from."""
 
     dataset: Literal["world", "fashion", "folder"] = "folder"
-    """The known world, edges and photos of Fashion-MNIST, or trainA/trainB/testA/testB folders."""
+    """The known world, edges and photos of Fashion-MNIST, or folders of images."""
     size: int = 256
     """Height and width of the training images in pixels."""
     variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated"] = "standard"
@@ -27,7 +27,16 @@ class DataConfig:
     data_root: str = ""
     """Folder that holds the data sets; empty: the environment variable MUNIT_LITE_DATA, else ./data/downloads."""
     folder: str = ""
-    """For `folder`: the data set's folder, absolute or below the data root."""
+    """Folder with trainA and trainB (testA and testB), lists of files, or train with pictures of pairs; a path, or a
+    name below the data root."""
+    folder_1: str = ""
+    """Instead of it: a folder of images of domain 1, or a text file that lists them; every tenth is held out."""
+    folder_2: str = ""
+    """The same for domain 2."""
+    swap: bool = False
+    """Exchange the two domains of the folders: B, or the right half, becomes domain 1."""
+    cache_gib: float = 1.0
+    """For folders: memory for decoded images in GiB; what does not fit is read again when it is needed."""
     fashion_classes: tuple[int, ...] = (9, 8)
     """For `fashion`: classes used (9 ankle boot, 8 bag, 7 sneaker, 5 sandal, …)."""
 
@@ -232,6 +241,8 @@ def _check(config: Config) -> None:
     for name, weight in loss.weights().items():
         if weight < 0:
             raise ValueError(f"{name}_weight is {weight}, but a weight is 0 or more")
+    if not data.cache_gib >= 0:
+        raise ValueError(f"cache_gib is {data.cache_gib}, but memory is 0 or more")
     if optimiser.learning_rate <= 0:
         raise ValueError(f"learning_rate is {optimiser.learning_rate}, but it must be above 0")
     if not 0 <= optimiser.ema_decay < 1:
