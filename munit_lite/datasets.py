@@ -9,24 +9,25 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as TF
-from PIL import Image, ImageOps
 from skimage.feature import canny
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 from tqdm.auto import tqdm
 
 from munit_lite.config import Config
+from munit_lite.folders import THREADS, ImageSets, Source, image_sets
+from munit_lite.images import DataError, read_pixels, to_unit
 from munit_lite.world import World, uniform
-
-
-class DataError(RuntimeError):
-    """The data cannot be used; the message says which file or folder and what to do."""
 
 
 class HeldOut(NamedTuple):
@@ -56,7 +57,7 @@ def open_data(config: Config) -> ImageData:
         return WorldData(World(data.variant), data.size, config.seed)
     if data.dataset == "fashion":
         return FashionData(data_root(config), data.size, data.fashion_classes, config.seed)
-    return FolderData(data_root(config) / data.folder, data.size, config.seed)
+    return FolderData(image_sets(data, data_root(config)), data.size, config.seed, data.cache_gib)
 
 
 def data_root(config: Config) -> Path:
@@ -99,11 +100,6 @@ class _Stored:
     def test(self, count: int) -> HeldOut:
         one, two, paired = self.held_out
         return HeldOut(to_unit(one[:count]), to_unit(two[:count]), paired)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Bytes 0 … 255 -> float in [-1, 1]."""
-    return images.float() / 127.5 - 1
 
 
 # ---------------------------------------------------------------------------------------------- Fashion-MNIST
@@ -185,76 +181,88 @@ def _fashion_photos(root: Path, train: bool, classes: tuple[int, ...], size: int
 # ----------------------------------------------------------------------------------------------------- folders
 
 
-class FolderData:
-    """Two folders of images, trainA and trainB, with testA and testB held out (the original's layout).
+class Cache:
+    """Decoded images, kept until the budget is spent.
 
-    Training images are a random crop of the image resized so that its shorter side is 9/8 of `size`, mirrored
-    half of the time; test images are the centre crop of the image resized to `size`.
+    What is in stays in: batches are drawn at random, so no image is likelier to be wanted than another, and one that
+    made room for another would have to be decoded again just as often.
+    """
+
+    def __init__(self, gibibytes: float) -> None:
+        self.left = int(gibibytes * 2**30)
+        self._held: dict[Any, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, read: Callable[[], np.ndarray]) -> np.ndarray:
+        image = self._held.get(key)
+        if image is None:
+            image = read()
+            with self._lock:
+                if key not in self._held and image.nbytes <= self.left:
+                    self._held[key] = image
+                    self.left -= image.nbytes
+        return image
+
+
+class FolderData:
+    """Images from folders, decoded when they are needed.
+
+    A training image is a random crop of the image resized so that its shorter side is 9/8 of `size`, mirrored half of
+    the time; a test image is the centre crop of the image resized to `size`. While a batch is used, the next is
+    decoded in threads.
 
     Args:
-        folder: holds trainA, trainB, testA, testB.
+        sets: which files.
         size: side of the square crops in pixels.
         seed: of the order, crops and flips.
+        cache_gib: memory for decoded images.
     """
 
-    def __init__(self, folder: Path, size: int, seed: int) -> None:
-        self.size, self.seed = size, seed
-        self.train = [_read_folder(folder / name, size * 9 // 8) for name in ("trainA", "trainB")]
-        self.tests = [_read_folder(folder / name, size) for name in ("testA", "testB")]
+    def __init__(self, sets: ImageSets, size: int, seed: int, cache_gib: float = 1.0) -> None:
+        self.sets, self.size, self.seed = sets, size, seed
+        self._cache = Cache(cache_gib)
+        self._pool = ThreadPoolExecutor(THREADS)
+        self._ahead: dict[tuple[int, int], list[list[Future]]] = {}
 
     def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        numbers = torch.arange(count) + step * count
-        return self._crops(1, numbers), self._crops(2, numbers)
-
-    def _crops(self, domain: int, numbers: Tensor) -> Tensor:
-        images = self.train[domain - 1]
-        pick, down, right, flip = (
-            uniform(numbers, f"{self.seed}/{what}/{domain}").tolist() for what in ("pick", "down", "right", "flip")
-        )
-        crops = []
-        for k in range(len(numbers)):
-            image = images[int(pick[k] * len(images))]  # (3, h, w)
-            top = int(down[k] * (image.shape[1] - self.size + 1))
-            left = int(right[k] * (image.shape[2] - self.size + 1))
-            crop = image[:, top : top + self.size, left : left + self.size]
-            crops.append(crop.flip(2) if flip[k] < 0.5 else crop)
-        return to_unit(torch.stack(crops))
+        """Raises DataError if an image has become unreadable; names it."""
+        crops = self._ahead.get((step, count)) or self._started(step, count)
+        self._ahead = {(step + 1, count): self._started(step + 1, count)}
+        one, two = (_stacked(future.result() for future in domain) for domain in crops)
+        return one, two
 
     def test(self, count: int) -> HeldOut:
-        one, two = (
-            to_unit(torch.stack([TF.center_crop(image, [self.size, self.size]) for image in images[:count]]))
-            for images in self.tests
-        )
-        shorter = min(len(one), len(two))
-        return HeldOut(one[:shorter], two[:shorter], paired=False)
+        count = min(count, *(len(source.files) for source in self.sets.test))
+        one, two = (_stacked(self._pool.map(partial(self._centre, source), range(count))) for source in self.sets.test)
+        return HeldOut(one, two, self.sets.paired)
+
+    def _started(self, step: int, count: int) -> list[list[Future]]:
+        numbers = torch.arange(count) + step * count
+        domains = []
+        for domain, source in enumerate(self.sets.train, 1):
+            draws = (uniform(numbers, f"{self.seed}/{what}/{domain}") for what in ("pick", "down", "right", "flip"))
+            rows = zip(*(values.tolist() for values in draws), strict=True)
+            domains.append([self._pool.submit(self._crop, source, *row) for row in rows])
+        return domains
+
+    def _crop(self, source: Source, pick: float, down: float, right: float, flip: float) -> np.ndarray:
+        image = self._pixels(source, int(pick * len(source.files)), self.size * 9 // 8)  # (h, w, 3)
+        top = int(down * (image.shape[0] - self.size + 1))
+        left = int(right * (image.shape[1] - self.size + 1))
+        crop = image[top : top + self.size, left : left + self.size]
+        return crop[:, ::-1] if flip < 0.5 else crop
+
+    def _centre(self, source: Source, number: int) -> np.ndarray:
+        image = self._pixels(source, number, self.size)
+        top, left = ((side - self.size) // 2 for side in image.shape[:2])
+        return image[top : top + self.size, left : left + self.size]
+
+    def _pixels(self, source: Source, number: int, shorter_side: int) -> np.ndarray:
+        file = source.files[number]
+        read = partial(read_pixels, file, shorter_side, source.half)
+        return self._cache.get((file, source.half, shorter_side), read)
 
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
-
-
-def _read_folder(folder: Path, shorter_side: int) -> list[Tensor]:
-    """Every image of a folder, RGB, shorter side resized: a list of (3, h, w) uint8 in the order of the names."""
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; a data set has trainA, trainB, testA and testB")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise DataError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    progress = tqdm(files, desc=f"reading {folder.name}", mininterval=1, disable=len(files) < 500)
-    return [read_image(file, shorter_side) for file in progress]
-
-
-def read_image(file: Path, shorter_side: int) -> Tensor:
-    """One image as (3, h, w) uint8: turned upright, RGB, its shorter side resized.
-
-    Raises:
-        DataError: PIL cannot read it; names the file.
-    """
-    try:
-        with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255
-                image = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
-            image = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file} cannot be read as an image ({error}); repair or remove it") from error
-    return TF.resize(TF.pil_to_tensor(image), [shorter_side], antialias=True)
+def _stacked(images: Iterable[np.ndarray]) -> Tensor:
+    """(h, w, 3) uint8 each -> (B, 3, h, w) in [-1, 1]."""
+    return to_unit(torch.from_numpy(np.stack(list(images))).permute(0, 3, 1, 2).contiguous())

@@ -15,10 +15,11 @@ PACKAGE = ROOT / "munit_lite"
 
 # A module may import only those that stand before it; modules of one line know nothing of each other.
 ORDER = [
-    ["networks", "losses", "world"],
+    ["networks", "losses", "world", "storage", "images"],
     ["config"],
-    ["model", "datasets"],
-    ["objective", "checkpoints", "reporting"],
+    ["model", "folders"],
+    ["datasets", "objective", "runs"],
+    ["checkpoints", "reporting"],
     ["training"],
     ["study"],
     ["jobs"],

@@ -171,7 +171,8 @@ def machine() -> Found:
 def data() -> Found:
     from torchvision.datasets import FashionMNIST
 
-    from munit_lite.datasets import IMAGE_SUFFIXES, data_root
+    from munit_lite.datasets import data_root
+    from munit_lite.images import IMAGE_SUFFIXES
 
     root = data_root(preset("fashion32"))
     note = "" if root.is_dir() else " (not there yet; made when a data set is downloaded)"

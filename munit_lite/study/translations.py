@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 from tqdm.auto import tqdm
 
-from munit_lite.datasets import IMAGE_SUFFIXES, DataError, read_image, to_unit
+from munit_lite.images import IMAGE_SUFFIXES, DataError, read_image, to_unit
 from munit_lite.model import MUNIT
 from munit_lite.world import check_domain
 
