@@ -73,6 +73,8 @@ def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarr
         opened.draft(None, (2 * shorter_side, 2 * shorter_side))
         image = _rgb(file, ImageOps.exif_transpose(opened))
         if half != "whole":
+            if image.width < image.height:  # turned by its EXIF
+                _check_shape(file, image.size, half)
             middle = image.width // 2
             image = image.crop(
                 (0, 0, middle, image.height) if half == "left" else (middle, 0, 2 * middle, image.height)

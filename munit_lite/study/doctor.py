@@ -192,8 +192,12 @@ def data() -> Found:
             }
             shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
             yield Fact(folder.name, {"path": str(folder), **counts}, f"{shown} images, {folder}")
-            for name in (name for name, count in counts.items() if not count):
-                yield Problem(f"{folder / name} holds no images: a folder data set needs trainA, trainB, testA, testB")
+            needed = counts if counts["testA"] or counts["testB"] else ("trainA", "trainB")
+            for name in (name for name in needed if not counts[name]):
+                yield Problem(
+                    f"{folder / name} holds no images: a folder data set needs trainA and trainB, and testA and testB "
+                    "or neither"
+                )
 
 
 def checkpoints() -> Found:
