@@ -105,6 +105,20 @@ def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
     return _sum(-f.mean() for f in fake)
 
 
+def gradient_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
+    """R1 (Mescheder et al., 2018; not in the paper): half of E || gradient of D(x) in x ||^2, on real images only.
+
+    D(x) is an image's mean logit, summed over scales. It keeps a discriminator that wins smooth, so that the
+    generator can still follow it.
+
+    Args:
+        real: logits for each scale, (B, 1, h, w), computed from x.
+        x: (B, 3, H, W), real images that require a gradient.
+    """
+    (gradient,) = torch.autograd.grad(_sum(r.flatten(1).mean(1).sum() for r in real), x, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
+
+
 DISCRIMINATOR_LOSSES = {"lsgan": lsgan_discriminator, "log": log_discriminator, "hinge": hinge_discriminator}
 GENERATOR_LOSSES = {"lsgan": lsgan_generator, "log": nonsaturating_generator, "hinge": hinge_generator}
 

@@ -53,6 +53,16 @@ def discriminator_terms(model: MUNIT, x_1: Tensor, x_2: Tensor, made: Forward, g
     return terms
 
 
+def gradient_penalty(model: MUNIT, x_1: Tensor, x_2: Tensor) -> Tensor:
+    """R1 of both discriminators on real images, which keeps them smooth: not in the paper, see the presets."""
+    images = [x.detach().requires_grad_(True) for x in (x_1, x_2)]
+    logits = [model.discriminator(domain)(x) for domain, x in enumerate(images, 1)]
+    penalties = [
+        losses.gradient_penalty([s.float() for s in scales], x) for scales, x in zip(logits, images, strict=True)
+    ]
+    return torch.stack(penalties).sum()
+
+
 def generator_terms(
     model: MUNIT,
     x_1: Tensor,

@@ -28,7 +28,7 @@ from munit_lite.config import Config, OptimiserConfig
 from munit_lite.datasets import ImageData, open_data
 from munit_lite.model import MUNIT, build
 from munit_lite.networks import VGGFeatures
-from munit_lite.objective import Terms, discriminator_terms, forward, generator_terms
+from munit_lite.objective import Terms, discriminator_terms, forward, generator_terms, gradient_penalty
 from munit_lite.reporting import Callback, default_callbacks
 
 
@@ -84,9 +84,12 @@ class Trainer:
         with self.fabric.autocast():
             made = forward(model, x_1, x_2, style_prior_1, style_prior_2)
 
-            for _ in range(config.optimiser.discriminator_updates):
+            for update in range(config.optimiser.discriminator_updates):
                 critic = discriminator_terms(model, x_1, x_2, made, config.loss.gan)
                 critic_objective = torch.stack(list(critic.values())).sum()
+                if config.loss.penalty and update == 0 and number % config.loss.penalty_every == 0:
+                    strength = config.loss.penalty * config.loss.penalty_every
+                    critic_objective = critic_objective + strength * gradient_penalty(model, x_1, x_2)
                 self._update(self.discriminator_optimiser, critic_objective, rate * config.optimiser.discriminator_rate)
 
             # The updated discriminators judge the same translations; their weights get no gradient here.

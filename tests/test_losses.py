@@ -233,6 +233,24 @@ def test_only_the_nonsaturating_generator_learns_where_the_discriminator_wins():
     assert losses.GENERATOR_LOSSES["log"] is losses.nonsaturating_generator
 
 
+def test_gradient_penalty_of_a_quadratic_is_half_its_squared_slope():
+    # Scale 1: D(x) = sum a x^2 at one place; scale 2: two places, b x summed and its triple, whose mean is 2 b x.
+    rng = np.random.default_rng(0)
+    x, a, b = rng.normal(size=(5, 3, 4, 6)), rng.normal(size=(3, 4, 6)), rng.normal(size=(3, 4, 6))
+    images = torch.tensor(x, requires_grad=True)
+    linear = (torch.tensor(b) * images).sum(dim=(1, 2, 3))[:, None, None, None]
+    scales = [(torch.tensor(a) * images**2).sum(dim=(1, 2, 3))[:, None, None, None], torch.cat([linear, 3 * linear], 3)]
+    slope = 2 * a * x + 2 * b
+    assert losses.gradient_penalty(scales, images).item() == pytest.approx((slope**2).sum((1, 2, 3)).mean() / 2)
+
+
+def test_gradient_penalty_teaches_the_discriminator():
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 4, 4, dtype=torch.float64, requires_grad=True)
+    losses.gradient_penalty([(weight * x).sum(dim=(1, 2, 3)).view(2, 1, 1, 1)], x).backward()
+    torch.testing.assert_close(weight.grad, weight.detach())  # d/dw of |w|^2 / 2
+
+
 @pytest.mark.parametrize("form", losses.DISCRIMINATOR_LOSSES)
 def test_discriminator_loss_refuses_lists_of_different_scales(form):
     with pytest.raises(ValueError, match="shorter"):

@@ -15,7 +15,7 @@ import munit_lite as ml
 from munit_lite import losses
 from munit_lite.config import OptimiserConfig
 from munit_lite.datasets import open_data
-from munit_lite.objective import discriminator_terms, forward, generator_terms
+from munit_lite.objective import discriminator_terms, forward, generator_terms, gradient_penalty
 from munit_lite.reporting import Callback
 from munit_lite.training import Trainer, draw_styles, learning_rate
 
@@ -51,6 +51,24 @@ def test_each_encoding_and_decoding_is_made_once(updates):
     # discriminator sees real and translated in one batch, then the translations once more for the generator.
     seen = 2 * (updates + 1)
     assert calls == {"content_encoder": 4, "style_encoder": 4, "decoder": 2, "discriminator": seen}
+
+
+def test_the_gradient_penalty_counts_every_fourth_step_four_times():
+    def gradients(trainer):
+        return [torch.zeros_like(p) if p.grad is None else p.grad for p in trainer.model.discriminators.parameters()]
+
+    def after_step(number, penalty):
+        trainer, x_1, x_2 = new_trainer(penalty=penalty)
+        trainer.step(number, x_1, x_2)
+        return gradients(trainer)
+
+    trainer, x_1, x_2 = new_trainer()
+    gradient_penalty(trainer.model, x_1, x_2).backward()
+    assert max(g.abs().max() for g in gradients(trainer)) > 0
+    for with_penalty, without, alone in zip(after_step(4, 2.0), after_step(4, 0.0), gradients(trainer), strict=True):
+        torch.testing.assert_close(with_penalty - without, 4 * 2.0 * alone, atol=1e-4, rtol=1e-3)
+    for number in (1, 2, 3):
+        assert all(map(torch.equal, after_step(number, 2.0), after_step(number, 0.0)))
 
 
 def test_the_joint_decoding_equals_decoding_one_by_one():
