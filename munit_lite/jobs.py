@@ -213,6 +213,30 @@ class Bench(Measurement):
         return bench.table(numbers), numbers, {"steps": self.steps}
 
 
+@dataclass(kw_only=True)
+class Download(Job):
+    """Download a public data set of edges and photos, or go on with a download that broke off."""
+
+    name: tyro.conf.Positional[Literal["edges2shoes", "edges2handbags"]]
+    """Data set of pix2pix: shoes (an archive of 2 GB) or handbags (8 GB); unpacking takes as much room again."""
+    root: Path | None = None
+    """Data root to put it into; None: the variable MUNIT_LITE_DATA, else ./data/downloads."""
+
+    def run(self) -> Answer:
+        from munit_lite.datasets import data_root
+        from munit_lite.downloads import ARCHIVES, download
+
+        folder = download(self.name, self.root or data_root(preset("folder64")))
+        counts = {inside.name: sum(1 for _ in inside.iterdir()) for inside in sorted(folder.iterdir())}
+        pictures = ", ".join(f"{count:,} pictures in {name}" for name, count in counts.items())
+        where = f" --data-root {self.root}" if self.root else ""
+        return Answer(
+            f"{self.name} is in {folder}: {pictures}\n"
+            f"train on it with: munit-lite train folder64 --folder {self.name}{where}",
+            {"name": self.name, "folder": str(folder), "url": ARCHIVES[self.name].url, "pictures": counts},
+        )
+
+
 @dataclass
 class Doctor(Job):
     """Examine the machine: versions, device, memory, disk, data, checkpoints, browser, minutes of each notebook."""
@@ -229,5 +253,6 @@ COMMANDS: dict[str, Any] = {
     "translate": Translate,
     "evaluate": Evaluate,
     "bench": Bench,
+    "download": Download,
     "doctor": Doctor,
 }

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "munit_lite"
 ORDER = [
     ["networks", "losses", "world", "storage", "images"],
     ["config"],
-    ["model", "folders"],
+    ["model", "folders", "downloads"],
     ["datasets", "objective", "runs"],
     ["checkpoints", "reporting"],
     ["training"],
