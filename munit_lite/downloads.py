@@ -16,7 +16,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -236,7 +236,7 @@ def unpack(archive: Path, folder: Path) -> None:
         with (
             open(archive, "rb") as packed,
             tqdm.wrapattr(packed, "read", total=size, desc=title, mininterval=1) as counted,
-            gzip.open(counted) as plain,
+            gzip.open(cast(BinaryIO, counted)) as plain,
         ):
             with tarfile.open(fileobj=plain, mode="r|") as tar:
                 tar.extractall(aside, filter="data")
