@@ -72,37 +72,37 @@ def _mean_absolute(reconstruction: Tensor, target: Tensor, what: str) -> Tensor:
 
 def lsgan_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Least squares, as the original trains: E[D(fake)^2] + E[(D(real) - 1)^2], summed over scales."""
-    return _sum(((f**2).mean() + ((r - 1) ** 2).mean() for r, f in zip(real, fake, strict=True)))
+    return _sum(((f**2).mean() + ((r - 1) ** 2).mean() for r, f in _scales(real, fake)))
 
 
 def lsgan_generator(fake: Sequence[Tensor]) -> Tensor:
     """Least squares: E[(D(fake) - 1)^2], summed over scales. The target is 1: the generator wants to look real."""
-    return _sum(((f - 1) ** 2).mean() for f in fake)
+    return _sum(((f - 1) ** 2).mean() for (f,) in _scales(fake))
 
 
 def log_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """The paper's log form (equation 4), negated for descent: -E[log D(real)] - E[log(1 - D(fake))], D = sigmoid."""
-    return _sum(F.softplus(-r).mean() + F.softplus(f).mean() for r, f in zip(real, fake, strict=True))
+    return _sum(F.softplus(-r).mean() + F.softplus(f).mean() for r, f in _scales(real, fake))
 
 
 def log_generator(fake: Sequence[Tensor]) -> Tensor:
     """The generator's half of equation 4 as written: E[log(1 - D(fake))]. It saturates where D wins."""
-    return _sum(-F.softplus(f).mean() for f in fake)
+    return _sum(-F.softplus(f).mean() for (f,) in _scales(fake))
 
 
 def nonsaturating_generator(fake: Sequence[Tensor]) -> Tensor:
     """Trained in place of `log_generator`: -E[log D(fake)]: the same optimum, and a gradient where D wins."""
-    return _sum(F.softplus(-f).mean() for f in fake)
+    return _sum(F.softplus(-f).mean() for (f,) in _scales(fake))
 
 
 def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Hinge: E[max(0, 1 - D(real))] + E[max(0, 1 + D(fake))], summed over scales."""
-    return _sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))
+    return _sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in _scales(real, fake))
 
 
 def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
     """Hinge: -E[D(fake)], summed over scales."""
-    return _sum(-f.mean() for f in fake)
+    return _sum(-f.mean() for (f,) in _scales(fake))
 
 
 def gradient_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -121,6 +121,23 @@ def gradient_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
 
 DISCRIMINATOR_LOSSES = {"lsgan": lsgan_discriminator, "log": log_discriminator, "hinge": hinge_discriminator}
 GENERATOR_LOSSES = {"lsgan": lsgan_generator, "log": nonsaturating_generator, "hinge": hinge_generator}
+
+
+def _scales(*logits: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+    """Scale by scale what several images' logits are.
+
+    Raises:
+        TypeError: a bare tensor, whose batch would pass for scales.
+        ValueError: different numbers of scales, or none.
+    """
+    for scales in logits:
+        if isinstance(scales, Tensor):
+            raise TypeError(
+                "logits are one tensor, but a list of one tensor for each scale is needed: put it in a list"
+            )
+        if len(scales) != len(logits[0]) or not scales:
+            raise ValueError(f"logits have {' and '.join(str(len(s)) for s in logits)} scales: equally many, 1 or more")
+    return list(zip(*logits, strict=True))
 
 
 def _sum(terms) -> Tensor:
@@ -161,9 +178,11 @@ def total(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
         weights: a weight for each kind (lambda_x = `image`, lambda_c = `content`, lambda_s = `style`, …).
 
     Raises:
-        ValueError: a term whose kind has no weight.
+        ValueError: a term whose kind has no weight, or no terms.
     """
     unknown = sorted({name.rsplit("_", 1)[0] for name in terms} - set(weights))
     if unknown:
         raise ValueError(f"no weight for the term {unknown[0]!r}; weights are given for: {', '.join(sorted(weights))}")
+    if not terms:
+        raise ValueError("there are no terms to weigh: every weight is 0")
     return _sum(weights[name.rsplit("_", 1)[0]] * value for name, value in terms.items())

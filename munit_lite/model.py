@@ -46,12 +46,29 @@ class MUNIT(nn.Module):
         return self.auto_encoder(domain).content_encoder(self._checked(images))
 
     def encode_style(self, images: Tensor, domain: int) -> Tensor:
-        """s = E^s(x): (B, 3, H, W) in [-1, 1] -> (B, style_dim)."""
-        return self.auto_encoder(domain).style_encoder(self._checked(images))
+        """s = E^s(x): (B, 3, H, W) in [-1, 1] -> (B, style_dim).
+
+        Raises:
+            ValueError: not such a batch, or images too small to be halved as often as the style encoder does.
+        """
+        smallest = 2**self.config.network.style_downsamples
+        if min(self._checked(images).shape[2:]) < smallest:
+            raise ValueError(
+                f"images are {images.shape[2]} x {images.shape[3]} pixels, but the style encoder halves them "
+                f"{self.config.network.style_downsamples} times: both sides must be {smallest} or more"
+            )
+        return self.auto_encoder(domain).style_encoder(images)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """x = G(c, s): (B, C, h, w) and (B, style_dim) -> (B, 3, 4h, 4w) in (-1, 1)."""
-        style_dim = self.config.network.style_dim
+        """x = G(c, s): (B, C, h, w) and (B, style_dim) -> (B, 3, 4h, 4w) in (-1, 1).
+
+        Raises:
+            ValueError: content or style of another shape.
+        """
+        network, style_dim = self.config.network, self.config.network.style_dim
+        channels = network.width * 2**network.downsamples
+        if content.ndim != 4 or content.shape[1] != channels:
+            raise ValueError(f"content has shape {tuple(content.shape)}, but this model needs (B, {channels}, h, w)")
         if style.shape != (len(content), style_dim):
             raise ValueError(
                 f"style has shape {tuple(style.shape)}, but {len(content)} contents and style_dim {style_dim} "

@@ -253,7 +253,7 @@ def test_gradient_penalty_teaches_the_discriminator():
 
 @pytest.mark.parametrize("form", losses.DISCRIMINATOR_LOSSES)
 def test_discriminator_loss_refuses_lists_of_different_scales(form):
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="logits have 3 and 2 scales: equally many"):
         losses.DISCRIMINATOR_LOSSES[form](constant_logits(0.0, 3), constant_logits(0.0, 2))
 
 
@@ -299,3 +299,19 @@ def test_total_weighs_each_kind_in_both_domains():
 def test_total_refuses_a_term_without_a_weight():
     with pytest.raises(ValueError, match="no weight for the term 'stile'; weights are given for: image, style"):
         losses.total({"image_1": torch.zeros(()), "stile_2": torch.zeros(())}, {"style": 1.0, "image": 1.0})
+
+
+def test_total_refuses_no_terms():
+    with pytest.raises(ValueError, match="there are no terms to weigh"):
+        losses.total({}, {"image": 1.0})
+
+
+@pytest.mark.parametrize("form", sorted(losses.GENERATOR_LOSSES))
+def test_logits_must_come_in_a_list_of_scales(form):
+    one = torch.zeros(2, 1, 3, 3)
+    with pytest.raises(TypeError, match="a list of one tensor for each scale is needed"):
+        losses.GENERATOR_LOSSES[form](one)
+    with pytest.raises(TypeError, match="a list of one tensor for each scale is needed"):
+        losses.DISCRIMINATOR_LOSSES[form]([one, one], one)
+    with pytest.raises(ValueError, match="logits have 0 scales: equally many, 1 or more"):
+        losses.GENERATOR_LOSSES[form]([])

@@ -167,6 +167,17 @@ def test_a_style_of_the_wrong_shape_is_refused(model, style):
         model.decode(torch.zeros(2, 64, 8, 8), style, 1)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 32, 32), (2, 7, 8, 8), (7, 8, 8)])
+def test_a_content_of_the_wrong_shape_is_refused(model, shape):
+    with pytest.raises(ValueError, match=re.escape(f"content has shape {shape}, but this model needs (B, ")):
+        model.decode(torch.zeros(shape), torch.zeros(shape[0], 3), 2)
+
+
+def test_images_too_small_for_the_style_encoder_are_refused(model):
+    with pytest.raises(ValueError, match=r"images are 4 x 32 pixels, but the style encoder halves them 3 times"):
+        model.encode_style(torch.zeros(1, 3, 4, 32), 1)
+
+
 def test_examples_that_do_not_match_the_batch_are_refused(model):
     with pytest.raises(ValueError, match=re.escape("style has shape (3, 3), but 2 contents")):
         model.translate(pictures(2), style_from=pictures(3))
