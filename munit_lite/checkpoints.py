@@ -22,6 +22,7 @@ __all__ = [
     "save_model",
     "shipped_models",
     "versions",
+    "weights_file",
     "write_tensors",
 ]
 
@@ -38,20 +39,31 @@ def load(source: str | Path) -> MUNIT:
     Raises:
         CheckpointError: nothing there, damaged, or of another architecture; the message lists the shipped names.
     """
+    return _model_from(weights_file(source))
+
+
+def weights_file(source: str | Path) -> Path:
+    """The file that `load` reads for a run folder, a weights file or a name.
+
+    Raises:
+        CheckpointError: nothing there; the message lists the shipped names.
+    """
     path = Path(source)
     if path.is_dir():
         folder = RunFolder(path)
         kept = folder.weights()
-        if kept:
-            return _model_from(kept[-1])
-        if folder.has_state():
-            return _model_from(folder.state_file)
-        raise CheckpointError(f"{path} holds no weights yet: its run has not saved a state")
+        if not kept and not folder.has_state():
+            raise CheckpointError(f"{path} holds no weights yet: its run has not saved a state")
+        return kept[-1] if kept else folder.state_file
     if path.is_file():
-        return _model_from(path)
+        return path
     shipped = shipped_models()
     if str(source) in shipped:
-        return _model_from(shipped[str(source)])
+        return shipped[str(source)]
+    if (SHIPPED / f"{source}.safetensors").is_file():
+        raise CheckpointError(
+            f"{source} is no translator but a judge; munit_lite.study.judges.load_judge(1 or 2) loads it"
+        )
     if not SHIPPED.is_dir():
         raise CheckpointError(
             f"{source} is neither a run folder nor a weights file, and this installation has no shipped checkpoints: "

@@ -104,11 +104,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_checksums(folder: Path) -> None:
-    """Write the folder's checksums.txt for its .safetensors files, as `sha256sum` does."""
-    lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(folder.glob("*.safetensors"))]
-    with replacing(folder / CHECKSUMS) as partial:
-        partial.write_text("".join(lines))
+def write_checksum(path: Path) -> None:
+    """Set a file's line in the checksums.txt beside it, as `sha256sum` writes it; the other lines stay as they are."""
+    lines = read_checksums(path.parent) | {path.name: sha256_of(path)}
+    with replacing(path.parent / CHECKSUMS) as partial:
+        partial.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(lines.items())))
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite.checkpoints import CheckpointError, RunFolder, load, read_tensors, save_model, write_tensors
 from munit_lite.reporting import SampleSheets, TensorBoardLog
-from munit_lite.storage import write_checksums
+from munit_lite.storage import write_checksum
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,12 @@ def test_a_weights_file_and_a_name_load(finished, tmp_path, monkeypatch):
 def test_an_unfinished_run_loads_from_its_state(finished, tmp_path):
     shutil.copy(finished.folder / "state.safetensors", tmp_path)
     assert same_weights(load(tmp_path), finished.model)
+
+
+@pytest.mark.parametrize("name", ["judge_sketch", "judge_painting"])
+def test_a_judge_is_no_model_to_load(name):
+    with pytest.raises(CheckpointError, match=rf"{name} is no translator but a judge; \S+load_judge"):
+        load(name)
 
 
 def test_a_folder_without_weights_says_so(tmp_path):
@@ -333,7 +339,8 @@ def test_the_command_line_tells_a_fault_in_one_sentence(tmp_path):
 def test_checksums_are_those_of_sha256sum(finished, tmp_path):
     save_model(tmp_path / "a.safetensors", finished.model, 4)
     save_model(tmp_path / "b b.safetensors", finished.model, 4)
-    write_checksums(tmp_path)
+    for name in ("b b", "a", "a"):
+        write_checksum(tmp_path / f"{name}.safetensors")
     done = subprocess.run(["sha256sum", "--check", "--strict", "checksums.txt"], cwd=tmp_path, check=False)
     assert done.returncode == 0
     assert len((tmp_path / "checksums.txt").read_text().splitlines()) == 2
@@ -343,7 +350,7 @@ def test_a_changed_byte_of_a_shipped_checkpoint_is_told(finished, tmp_path, monk
     monkeypatch.setattr("munit_lite.checkpoints.SHIPPED", tmp_path)
     file = tmp_path / "mine.safetensors"
     save_model(file, finished.model, 4)
-    write_checksums(tmp_path)
+    write_checksum(file)
     load("mine")
     content = bytearray(file.read_bytes())
     content[-100] ^= 1
@@ -351,5 +358,9 @@ def test_a_changed_byte_of_a_shipped_checkpoint_is_told(finished, tmp_path, monk
     for source in ("mine", file):
         with pytest.raises(CheckpointError, match=r"mine\.safetensors is damaged or was changed: its sha256 is not"):
             load(source)
+    save_model(tmp_path / "other.safetensors", finished.model, 4)
+    write_checksum(tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load("mine")  # shipping another one has not blessed it
     (tmp_path / "checksums.txt").unlink()
     load("mine")  # a whole safetensors file: only the checksum can tell

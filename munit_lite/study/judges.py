@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from munit_lite.checkpoints import SHIPPED, read_tensors, versions, write_tensors
+from munit_lite.storage import write_checksum
 from munit_lite.study.results import write_results
+from munit_lite.study.shipping import write_card
 from munit_lite.world import (
     CONTENT_FACTORS,
     DOMAIN_NAMES,
@@ -195,12 +197,15 @@ def ship_judges(recipe: JudgeRecipe = JudgeRecipe()) -> None:
         judge = train_judge(domain, recipe)
         header = {"recipe": asdict(recipe), "versions": versions()}
         write_tensors(judge_file(domain), judge.state_dict(), header)
+        write_checksum(judge_file(domain))
         control = train_judge(domain, replace(recipe, steps=recipe.steps // 8), shuffle_labels=True)
         measured[name] = judge_errors(judge) | {
             "class_accuracy_shuffled_labels": judge_errors(control, count=2000)["class_accuracy"],
             "most_frequent_class": max(World().variant.frequencies_1),
         }
     write_results("judges", measured, settings=asdict(recipe), command="python -m munit_lite.study.judges")
+    for domain in DOMAIN_NAMES:
+        write_card(judge_file(domain))
 
 
 if __name__ == "__main__":
