@@ -112,11 +112,20 @@ def write_checksum(path: Path) -> None:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """File name -> sha256; empty if the folder has no checksums.txt."""
-    if not (folder / CHECKSUMS).is_file():
+    """File name -> sha256; empty if the folder has no checksums.txt.
+
+    Raises:
+        CheckpointError: its checksums.txt is damaged.
+    """
+    listing = folder / CHECKSUMS
+    if not listing.is_file():
         return {}
-    lines = (folder / CHECKSUMS).read_text().splitlines()
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    try:
+        return {name: digest for digest, name in (line.split("  ", 1) for line in listing.read_text().splitlines())}
+    except ValueError as error:
+        raise CheckpointError(
+            f"{listing} is damaged: a line must be a sha256, two spaces and a file name; restore it from the repository"
+        ) from error
 
 
 def _verify(path: Path) -> None:

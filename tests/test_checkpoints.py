@@ -333,6 +333,83 @@ def test_the_command_line_tells_a_fault_in_one_sentence(tmp_path):
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
+@pytest.fixture
+def told(monkeypatch, capsys):
+    """Runs the command in this process and gives the one sentence it fails with."""
+    from munit_lite import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["munit-lite", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert isinstance(stop.value.code, str), "a sentence on stderr, and exit code 1"
+        assert "\n" not in stop.value.code and capsys.readouterr().out == ""
+        return stop.value.code
+
+    return run
+
+
+def _options(**settings):
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+SMALL = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "batch_size": 2, "threads": 1,
+         "device": "cpu"}  # fmt: skip
+
+
+TRAIN = ["train", "world32", *_options(**SMALL)]
+
+
+def _cut_off(run, tmp_path, stack):
+    os.truncate(run / "weights" / "step_00000004.safetensors", 4000)
+    return ["evaluate", run]
+
+
+def _other(run, tmp_path, stack):
+    source = run / "weights" / "step_00000004.safetensors"
+    tensors, header = read_tensors(source)
+    without("auto_encoders")(tensors, header)
+    write_tensors(tmp_path / "other.safetensors", tensors, header)
+    return ["translate", tmp_path / "other.safetensors", tmp_path, tmp_path / "out"]
+
+
+def _in_use(run, tmp_path, stack):
+    stack.enter_context(RunFolder(run).claimed(RunFolder(run).config()))
+    return [*TRAIN, "--out", run]
+
+
+def _bad_list(run, tmp_path, stack):
+    (run / "weights" / "checksums.txt").write_text("hello")
+    return ["evaluate", run]
+
+
+CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
+    "weights cut off": (_cut_off, r"step_00000004\.safetensors is not a whole munit-lite checkpoint"),
+    "another architecture": (
+        _other, r"other\.safetensors does not hold a MUNIT of the configuration it names: \S+ is missing"),
+    "another configuration": (lambda run, *_: [*TRAIN, "--width", 8, "--out", run],
+                              r"holds a run of another configuration \(.*width: 4 in the folder, 8 asked for"),
+    "a second run": (_in_use, "another run is training in .*; wait for it or use another folder"),
+    "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
+                             "cannot write into /proc/run: .*; choose another folder"),
+    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: a line must be a sha256, two spaces and a file"),
+    "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a weights"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", CALLS)
+def test_every_fault_is_one_sentence_of_the_command_and_touches_nothing(finished, tmp_path, told, fault):
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run)
+    typed, said = CALLS[fault]
+    stack = contextlib.ExitStack()
+    arguments = typed(run, tmp_path, stack)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    with stack:
+        assert re.search(said, told(*arguments))
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
 # ------------------------------------------------------------------------------------------------------- checksums
 
 
