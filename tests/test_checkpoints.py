@@ -392,8 +392,8 @@ CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
     "a second run": (_in_use, "another run is training in .*; wait for it or use another folder"),
     "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
                              "cannot write into /proc/run: .*; choose another folder"),
-    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: a line must be a sha256, two spaces and a file"),
-    "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a weights"),
+    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: a line must be a sha256, two spaces"),
+    "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a"),
 }  # fmt: skip
 
 

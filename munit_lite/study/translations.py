@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 from tqdm.auto import tqdm
 
-from munit_lite.images import IMAGE_SUFFIXES, DataError, read_image, to_unit
+from munit_lite.images import DataError, is_image, read_image, to_unit
 from munit_lite.model import MUNIT
 from munit_lite.world import check_domain
 
@@ -24,7 +24,7 @@ SHEET_INPUTS, SHEET_STYLES, SHEET_CELL = 16, 8, 256  # rows and columns at most;
 def image_files(source: Path) -> list[Path]:
     """An image itself, or a folder's own images in the order of their names.
 
-    Hidden files, files without an image's suffix, and folders inside the folder are not looked at.
+    Hidden files, files that are no images, and folders inside the folder are not looked at.
 
     Raises:
         DataError: nothing there, or no image in the folder.
@@ -33,11 +33,10 @@ def image_files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise DataError(f"there is no file or folder {source}")
-    files = sorted(f for f in source.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
+    files = sorted(filter(is_image, source.iterdir()))
     if not files:
         raise DataError(
-            f"{source} is neither an image nor a folder with images ({', '.join(IMAGE_SUFFIXES)}); folders inside it "
-            "are not looked at"
+            f"{source} is neither an image nor a folder with images that PIL reads; folders inside it are not looked at"
         )
     return files
 
