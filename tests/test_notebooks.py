@@ -1,14 +1,18 @@
-"""Papermill drives the notebooks with other parameters than the stored ones."""
+"""The notebooks keep the template, are stored in normal form, and run with other parameters than the stored ones."""
 
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from course import COURSE, NOTEBOOKS, TEACHING, WRITTEN, attempts, calls_of, code, markdown, read
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+TAG_IGNORED = "nbval-ignore-output"
 
 
 def execute(name: str, tmp_path: Path, **parameters) -> nbformat.NotebookNode:
@@ -45,3 +49,156 @@ def test_training_runs_on_real_images(tmp_path):
 def test_an_unknown_parameter_is_an_error_that_lists_the_known_ones(tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'stepps'; known: .*steps"):
         execute("09_training.ipynb", tmp_path, fast=True, stepps=3)
+
+
+# ---------------------------------------------------------------------------------------------------- the template
+# Execution counts, errors, sizes and paths of machines are tested in test_project.py.
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def aims(name: str) -> str:
+    """The cell "You will be able to …"."""
+    (found,) = [c.source for c in read(name).cells if c.source.startswith("## You will be able to")]
+    return found
+
+
+def test_every_notebook_belongs_to_the_course():
+    assert set(WRITTEN) <= set(COURSE)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_first_cell_says_where_one_is_and_what_it_takes(name):
+    first = read(name).cells[0]
+    assert first.cell_type == "markdown" and first.source.startswith(f"# {name[:2]} · ")
+    assert all(f"**{word}**" in first.source for word in ("Time", "You need", "Paper"))
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_first_cell_links_its_neighbours(name):
+    number = COURSE.index(name)
+    neighbours = [COURSE[k] for k in (number - 1, number + 1) if 0 <= k < len(COURSE)]
+    for neighbour in neighbours:
+        assert f"]({neighbour}.ipynb)" in read(name).cells[0].source, neighbour
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_links_to_files_resolve(name):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", markdown(read(name))):
+        planned = target.removesuffix(".ipynb") in COURSE  # a notebook of the course may still be in writing
+        assert target.startswith("http") or planned or (NOTEBOOKS / target).exists(), target
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_frame_is_there(name):
+    cells = read(name).cells
+    first_code = code(read(name))[0]
+    assert "parameters" in tags(first_code) and re.search(r"^fast = False", first_code.source, flags=re.MULTILINE)
+    assert sum("parameters" in tags(cell) for cell in cells) == 1
+    setup = code(read(name))[1]
+    assert TAG_IGNORED in tags(setup) and re.search(r"(start|check_parameters)\(In\b", setup.source)
+    assert 3 <= len(re.findall(r"^\d\. \*\*", aims(name), flags=re.MULTILINE)) <= 5
+    assert pictures(name)
+    recall = next(cell.source for cell in cells if cell.source.startswith("## Recall"))
+    assert recall.count("<details><summary>answer</summary>") == len(re.findall(r"^\d\. ", recall, re.MULTILINE)) >= 3
+    assert "**Next**" in cells[-1].source
+
+
+def pictures(name: str) -> list[tuple[nbformat.NotebookNode, nbformat.NotebookNode]]:
+    """The pictures of a notebook with their cells."""
+    return [
+        (cell, output) for cell in code(read(name)) for output in cell.outputs if "image/png" in output.get("data", {})
+    ]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_pictures_have_alternative_text(name):
+    for cell, output in pictures(name):
+        if TAG_IGNORED not in tags(cell):  # live curves, drawn anew in a cell below
+            alt = output.metadata.get("image/png", {}).get("alt", "")
+            assert len(alt) > 20, cell.source
+    for image in re.findall(r"!\[(.*?)\]\(", markdown(read(name))):
+        assert len(image) > 20
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_code_cells_have_twenty_lines_at_most(name):
+    for cell in code(read(name)):
+        assert len(cell.source.splitlines()) <= 20, cell.source
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_prose_has_at_most_2500_words(name):
+    prose = re.sub(r"```.*?```|<[^>]+>", " ", markdown(read(name)), flags=re.DOTALL)
+    assert len(prose.split()) <= 2500
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_no_output_prints_an_address(name):
+    for cell in code(read(name)):
+        for output in cell.outputs:
+            told = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            assert TAG_IGNORED in tags(cell) or not re.search(r" at 0x[0-9a-f]+>", told), cell.source
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_stored_form_is_normal(name):
+    keys = "metadata.widgets metadata.papermill metadata.language_info cell.metadata.execution"
+    options = ["--verify", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", keys]
+    command = [sys.executable, "-m", "nbstripout", *options, str(NOTEBOOKS / f"{name}.ipynb")]
+    stripped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert stripped.returncode == 0, f"make execute NB=notebooks/{name}.ipynb\n{stripped.stdout}"
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_a_teaching_notebook_has_every_part_in_order(name):
+    notebook = read(name)
+    assert 30 <= len(notebook.cells) <= 60
+    parameters = code(notebook)[0].source
+    assert all(re.search(rf"^{word} = ", parameters, flags=re.MULTILINE) for word in ("seed", "device", "fast"))
+    marks = [
+        "## You will be able to", "fast = False", "start(In", "model_map(", "predict(", 'equation("', "assert_close(",
+        "table(", "answer(", "## Break it", "Explorer(", "checks.", "## Recall", "**Next**",
+    ]  # fmt: skip
+    sources = [cell.source for cell in notebook.cells]
+    for mark in marks:
+        assert any(mark in source for source in sources), mark
+    first = [next(k for k, source in enumerate(sources) if mark in source) for mark in marks[:7]]
+    assert first == sorted(first), list(zip(marks, first, strict=False))
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_each_aim_is_tied_to_an_exercise_and_each_exercise_to_an_aim(name):
+    heading = r"^### Exercise (\d) · .+ · (?:★☆☆|★★☆|★★★) · \d+ min$"
+    posed = re.findall(heading, markdown(read(name)), flags=re.MULTILINE)
+    assert posed == [str(k + 1) for k in range(len(posed))] and 2 <= len(posed) <= 4
+    lines = [line for line in aims(name).splitlines() if re.match(r"\d\. \*\*", line)]
+    tied = [re.findall(r"exercise (\d)", line) for line in lines]
+    assert all(tied), "an aim without its exercise"
+    assert {number for numbers in tied for number in numbers} == set(posed)
+    assert len(attempts(name)) == len(posed)
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_the_prediction_is_scored_below_by_something_measured(name):
+    sources = [cell.source for cell in code(read(name))]
+    asked = next(k for k, source in enumerate(sources) if "predict(" in source)
+    scored = next(k for k, source in enumerate(sources) if "answer(" in source)
+    assert scored > asked
+    call = re.search(r"answer\((\w+), *(.+)\)", sources[scored])
+    assert call and not re.fullmatch(r"[\"'].*[\"']", call[2]), "the right choice is typed in, not measured"
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_unsolved_exercises_are_stored_unsolved(name):
+    for cell in code(read(name)):
+        if calls_of(cell.source, "checks"):
+            told = "".join(output.get("text", "") for output in cell.outputs)
+            assert told.strip().endswith("not attempted yet"), cell.source
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_a_teaching_notebook_runs_fast_with_another_seed(name, tmp_path):
+    execute(f"{name}.ipynb", tmp_path, fast=True, seed=1)

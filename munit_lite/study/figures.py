@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+from cycler import cycler
 from IPython.display import Image
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -22,7 +24,21 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
+    "axes.prop_cycle": cycler(color=COLOURS[:4]) + cycler(linestyle=LINES),
 }
+
+
+def subplots(columns: int = 1, size: tuple[float, float] = (6, 3.2), rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure in the house style with its axes, row by row.
+
+    Args:
+        columns: of axes.
+        size: width and height of the figure in inches.
+        rows: of axes.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    return figure, list(axes.flat)
 
 
 def picture(figure: Figure, alt: str) -> Image:

@@ -1,15 +1,18 @@
-"""What notebooks need and would otherwise repeat: parameters checked, progress shown live."""
+"""What notebooks need and would otherwise repeat: set-up, predictions and their score, tables, progress shown live."""
 
 from __future__ import annotations
 
 import ast
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
-from IPython.display import DisplayHandle
+import torch
+from IPython.display import DisplayHandle, Markdown, display
 
+from munit_lite.checkpoints import versions
 from munit_lite.config import Config
 from munit_lite.reporting import Callback
 from munit_lite.study.figures import loss_figure
@@ -46,6 +49,81 @@ def _assigned(source: str) -> set[str]:
 def given(**parameters: Any) -> dict[str, Any]:
     """The parameters that are not None: what overrides a preset."""
     return {name: value for name, value in parameters.items() if value is not None}
+
+
+def start(inputs: Sequence[str], seed: int) -> None:
+    """Set up a notebook: refuse unknown parameters, seed torch, print the versions (ignore this cell's output).
+
+    Args:
+        inputs: IPython's `In`.
+        seed: of torch's own generator.
+    """
+    check_parameters(inputs)
+    torch.manual_seed(seed)
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A question with choices, and what the reader chose."""
+
+    question: str
+    mine: str | None
+    choices: dict[str, str]
+
+
+def predict(question: str, mine: str | None = None, /, **choices: str) -> Prediction:
+    """Ask before the measurement; `answer` scores it afterwards.
+
+    Args:
+        question: Markdown.
+        mine: the reader's letter; None: no prediction made.
+        **choices: letter -> Markdown.
+
+    Raises:
+        ValueError: a letter that is not among the choices.
+    """
+    if mine is not None and mine not in choices:
+        raise ValueError(f"your prediction is {mine!r}, but the choices are {', '.join(choices)}")
+    lines = [f"**{question}**", "", *(f"- ({letter}) {choice}" for letter, choice in choices.items())]
+    display(Markdown("\n".join(lines)))
+    return Prediction(question, mine, choices)
+
+
+def answer(prediction: Prediction, measured: str) -> None:
+    """Print what was measured beside what was predicted.
+
+    Args:
+        prediction: what `predict` returned.
+        measured: the letter that the measurement gives, computed and not typed in.
+    """
+    told = {None: "you made no prediction", measured: "you predicted it"}
+    verdict = told.get(prediction.mine, f"you predicted ({prediction.mine})")
+    print(f"measured: ({measured}) {prediction.choices[measured]}\n{verdict}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2) -> None:
+    """Print a small table, columns aligned, numbers rounded.
+
+    Args:
+        header: a name for each column.
+        rows: text, whole numbers, floats, or (mean, interval) pairs, which are printed with a ±.
+        digits: after the point. So few that threads and instruction sets cannot change them.
+    """
+
+    def shown(value: Any) -> str:
+        if isinstance(value, tuple):
+            return " ± ".join(f"{part:.{digits}f}" for part in value)
+        return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+    cells = [list(header), *([shown(value) for value in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    for row in cells:
+        first, *others = (
+            text.ljust(width) if not k else text.rjust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join([first, *others]).rstrip())
 
 
 class LiveCurves(Callback):
