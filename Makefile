@@ -2,8 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
 READY := .venv/installed
+NB := $(wildcard notebooks/*.ipynb)
 
-.PHONY: demo test lab lock judges clean
+.PHONY: demo test execute lab lock judges clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,6 +31,13 @@ test: $(READY)  ## everything that must hold
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
 	MUNIT_LITE_FAST=1 $(BIN)/pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 \
 	    -n 2 --dist loadscope notebooks
+
+execute: export OMP_NUM_THREADS = 1
+execute: $(READY)  ## run notebooks again and store them in normal form; one with NB=notebooks/04_adain_decoder.ipynb
+	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
+	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=1200 $(NB)
+	$(BIN)/nbstripout --keep-output --keep-count --keep-id \
+	    --extra-keys "metadata.widgets metadata.papermill metadata.language_info cell.metadata.execution" $(NB)
 
 lab: $(READY)  ## open the course
 	$(BIN)/jupyter lab notebooks
