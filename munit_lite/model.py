@@ -24,6 +24,8 @@ class MUNIT(nn.Module):
         self.auto_encoders = nn.ModuleList(
             AutoEncoder(n.width, n.downsamples, n.style_downsamples, n.blocks, n.style_dim, n.mlp_width) for _ in (1, 2)
         )
+        if n.equal_start:
+            self.auto_encoders[1].load_state_dict(self.auto_encoders[0].state_dict())
         self.discriminators = nn.ModuleList(
             MultiScaleDiscriminator(
                 n.discriminator_width, n.discriminator_layers, n.discriminator_scales, n.discriminator_init

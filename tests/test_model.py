@@ -15,7 +15,7 @@ from munit_lite.model import MUNIT, build
 
 @pytest.fixture(scope="module")
 def model() -> MUNIT:
-    return build(preset("world32", downsamples=2))
+    return build(preset("world32", downsamples=2, equal_start=False))
 
 
 def pictures(count: int = 2, seed: int = 0, height: int = 32, width: int = 32) -> Tensor:
@@ -237,6 +237,14 @@ def test_the_two_domains_begin_with_different_weights_that_they_do_not_share(mod
         for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
             assert a.shape == b.shape and a.data_ptr() != b.data_ptr()
             assert name.endswith(("bias", "shift")) or not torch.equal(a, b), name
+
+
+def test_an_equal_start_makes_the_auto_encoders_alike_without_sharing_them():
+    model = build(preset("world32", equal_start=True))
+    first, second = model.auto_encoders
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b) and a.data_ptr() != b.data_ptr()
+    assert not all(map(torch.equal, model.discriminators[0].parameters(), model.discriminators[1].parameters()))
 
 
 def test_a_domains_number_finds_its_networks(model):

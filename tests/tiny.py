@@ -10,6 +10,7 @@ def tiny(**overrides) -> Config:
         "mlp_width": 8,
         "blocks": 1,
         "discriminator_width": 4,
+        "equal_start": False,
         "discriminator_updates": 1,
         "penalty": 0.0,
         "cycle_weight": 0.0,
