@@ -1,0 +1,158 @@
+// The view of every explorer: controls made from their descriptions, one picture, one sentence, one table.
+let views = 0;
+
+function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") made.setAttribute(name, value);
+    else made[name] = value;
+  }
+  made.append(...children);
+  return made;
+}
+
+function density(heights) {
+  const points = heights.map((height, k) => `${(100 * k) / (heights.length - 1)},${100 - 100 * height}`);
+  const holder = element("span", { className: "munit-density", "aria-hidden": "true" });
+  holder.innerHTML = `<svg viewBox="0 0 100 100" preserveAspectRatio="none">
+    <polygon points="0,100 ${points.join(" ")} 100,100"></polygon></svg>`;
+  return holder;
+}
+
+function slider(spec, id, change) {
+  const shown = element("output", { "for": id });
+  const input = element("input", {
+    type: "range", id, min: spec.low, max: spec.high, step: spec.step, "aria-describedby": `${id}-words`,
+  });
+  const show = (value) => {
+    if (Number(input.value) !== value) input.value = value;
+    shown.value = spec.step === 1 ? String(value) : value.toFixed(spec.step < 0.01 ? 3 : 2);
+    input.setAttribute("aria-valuetext", shown.value);
+  };
+  input.addEventListener("input", () => {
+    show(Number(input.value));
+    change(Number(input.value));
+  });
+  const track = element("span", { className: "munit-track" });
+  if (spec.density.length) track.append(density(spec.density));
+  track.append(input);
+  const line = element("div", { className: "munit-line" }, element("label", { "for": id }, spec.name), shown);
+  const words = element("small", { id: `${id}-words` }, spec.words);
+  return [element("div", { className: "munit-control" }, line, track, words), show];
+}
+
+function choice(spec, id, change) {
+  const select = element("select", { id });
+  for (const option of spec.options) select.append(element("option", { value: option }, option));
+  select.addEventListener("change", () => change(select.value));
+  const words = element("small", { id: `${id}-words` }, spec.words);
+  if (spec.words) select.setAttribute("aria-describedby", words.id);
+  const parts = [element("label", { "for": id }, spec.name), select, words];
+  return [element("div", { className: "munit-control" }, ...parts), (value) => { select.value = value; }];
+}
+
+async function copy(text, told) {
+  try {
+    await navigator.clipboard.writeText(text);
+    told.textContent = "Copied.";
+  } catch {
+    told.textContent = "This browser does not allow it: select the code below.";
+  }
+}
+
+function render({ model, el }) {
+  const view = `munit-${(views += 1)}`;
+  const shows = {};
+  // Lab's own shortcuts would take the arrow keys away from the sliders.
+  const root = element("div", {
+    className: "munit-explorer", role: "group", "aria-label": model.get("title"), "data-lm-suppress-shortcuts": "true",
+  });
+  const form = element("div", { className: "munit-controls" });
+  for (const spec of model.get("controls")) {
+    const change = (value) => {
+      model.set("state", { ...model.get("state"), [spec.key]: value });
+      model.save_changes();
+    };
+    const [made, show] = (spec.kind === "slider" ? slider : choice)(spec, `${view}-${spec.key}`, change);
+    shows[spec.key] = show;
+    form.append(made);
+  }
+
+  const told = element("span", { role: "status" });
+  const code = element("code");
+  const buttons = element("div", { className: "munit-buttons" });
+  for (const [action, name] of Object.entries(model.get("actions"))) {
+    const button = element("button", { type: "button" }, name);
+    button.addEventListener("click", () => model.send({ action }));
+    buttons.append(button);
+  }
+  if (model.get("controls").length) {
+    const button = element("button", { type: "button" }, "Copy this state as code");
+    button.addEventListener("click", () => copy(code.textContent, told));
+    buttons.append(button, told);
+  }
+  for (const [upload, name] of Object.entries(model.get("uploads"))) {
+    const input = element("input", { type: "file", accept: "image/*", id: `${view}-${upload}` });
+    input.addEventListener("change", async () => {
+      const [file] = input.files;
+      if (file) model.send({ upload, file: file.name }, undefined, [await file.arrayBuffer()]);
+      input.value = ""; // the same file may be chosen again
+    });
+    buttons.append(element("div", { className: "munit-upload" }, element("label", { "for": input.id }, name), input));
+  }
+  form.append(buttons);
+
+  const problem = element("p", { className: "munit-problem", role: "alert" });
+  const image = element("img");
+  const sentence = element("p", { "aria-live": "polite" });
+  const table = element("table");
+  const kept = element("details", {}, element("summary", {}, "This state as code"), element("pre", {}, code));
+  root.append(form, element("div", { className: "munit-shown" }, problem, image, sentence, table, kept));
+  el.append(root);
+
+  const update = {
+    state: () => {
+      const state = model.get("state");
+      for (const [key, show] of Object.entries(shows)) if (key in state) show(state[key]);
+    },
+    picture: () => {
+      const bytes = model.get("picture");
+      image.hidden = !bytes.byteLength;
+      if (image.hidden) return;
+      URL.revokeObjectURL(image.src);
+      image.src = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+    },
+    sentence: () => { sentence.textContent = image.alt = model.get("sentence"); },
+    problem: () => {
+      problem.textContent = model.get("problem");
+      problem.hidden = !problem.textContent;
+    },
+    rows: () => {
+      const [header, ...body] = model.get("rows");
+      table.replaceChildren();
+      table.hidden = !header;
+      if (!header) return;
+      table.append(element("tr", {}, ...header.map((text) => element("th", { scope: "col" }, text))));
+      for (const [name, ...cells] of body) {
+        const line = element("tr", {}, element("th", { scope: "row" }, name));
+        line.append(...cells.map((text) => element("td", {}, text)));
+        table.append(line);
+      }
+    },
+    code: () => {
+      code.textContent = model.get("code");
+      kept.hidden = !code.textContent;
+      told.textContent = "";
+    },
+  };
+  for (const [name, show] of Object.entries(update)) {
+    show();
+    model.on(`change:${name}`, show);
+  }
+  return () => {
+    for (const [name, show] of Object.entries(update)) model.off(`change:${name}`, show);
+    URL.revokeObjectURL(image.src);
+  };
+}
+
+export default { render };
