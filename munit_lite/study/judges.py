@@ -75,11 +75,14 @@ class Judge(nn.Module):
 
     def forward(self, images: Tensor) -> Reading:
         """(B, 3, H, W) in [-1, 1], H a multiple of 32 -> Reading."""
-        if images.shape[-1] != JUDGE_SIZE:
-            images = F.avg_pool2d(images, images.shape[-1] // JUDGE_SIZE)
-        outputs = self.layers(images)  # (B, 13)
+        outputs = self.layers(self.shrunk(images))  # (B, 13)
         values = self.low + self.span * outputs[:, len(SHAPE_NAMES) :]
         return Reading(outputs[:, : len(SHAPE_NAMES)], values[:, :2], values[:, 2], values[:, 3], values[:, 4:])
+
+    def shrunk(self, images: Tensor) -> Tensor:
+        """Larger images averaged down to the side that the judge was trained on."""
+        factor = images.shape[-1] // JUDGE_SIZE
+        return F.avg_pool2d(images, factor) if factor > 1 else images
 
     def loss(self, images: Tensor, content: Content, style_factors: Tensor) -> Tensor:
         """Cross-entropy of the class plus L1 of every factor in units of its range."""

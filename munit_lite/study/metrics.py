@@ -1,48 +1,64 @@
-"""Numbers that say how good a translator is, each measured against the known world's truth."""
+"""Numbers that say how good a translator is, each measured against the known world's truth.
+
+Images go from a model to a judge as they are: never stretched, clipped or rounded.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from munit_lite.datasets import FashionData, edge_drawing, open_data
+from munit_lite.datasets import FashionData, open_data
 from munit_lite.model import MUNIT
+from munit_lite.study.estimates import (
+    Numbers,
+    Translator,
+    held_out_predictions,
+    held_out_r2,
+    ks_to_uniform,
+    mean_with_interval,
+    translated,
+    wasserstein_to_uniform,
+)
 from munit_lite.study.judges import Judge, Reading, load_judge
-from munit_lite.world import DOMAIN_NAMES, STYLE_FACTORS, World
-
-Numbers = dict[str, float]
-
-
-class Translator(Protocol):
-    """What the metrics need of a model: MUNIT, a baseline, or the oracle."""
-
-    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor: ...
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor: ...
+from munit_lite.study.photo_metrics import photo_metrics
+from munit_lite.world import DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS, Content, World
 
 
-def ks_to_uniform(quantiles: Tensor) -> Tensor:
-    """Kolmogorov-Smirnov distance of each row's sample to the uniform distribution on (0, 1).
+class Coder(Translator, Protocol):
+    """A translator with codes of its own: style codes (B, style_dim) and content codes (B, C, h, w)."""
 
-    Args:
-        quantiles: (N, K), K values a row.
+    def encode_style(self, images: Tensor, domain: int) -> Tensor: ...
 
-    Returns:
-        (N,) distances in [0, 1]; about 0.87 / sqrt(K) for truly uniform rows.
-    """
-    ordered = quantiles.sort(dim=1).values.double()
-    count = ordered.shape[1]
-    steps = torch.arange(count + 1, dtype=torch.float64) / count
-    clamped = ordered.clamp(0, 1)
-    return torch.maximum((steps[1:] - clamped).amax(1), (clamped - steps[:-1]).amax(1))
+    def encode_content(self, images: Tensor, domain: int) -> Tensor: ...
 
 
-def mean_with_interval(values: Tensor) -> tuple[float, float]:
-    """Mean and half the width of its 95 % normal interval, over independent units."""
-    values = values.double()
-    return values.mean().item(), (1.96 * values.std() / len(values) ** 0.5).item()
+class Batch(NamedTuple):
+    """Inputs of one domain with what they show."""
+
+    images: Tensor  # (B, 3, size, size)
+    content: Content
+    style: Tensor  # (B, 3), quantiles of the style factors in (0, 1)
+
+
+def batches(
+    world: World, domain: int, count: int, seed: int, size: int, stream: str = "test", at_once: int = 250
+) -> Iterator[Batch]:
+    """Held-out images of a domain, with domain 1's p(c) so that both directions see the same contents."""
+    for index in torch.arange(count).split(at_once):
+        pairs = world.pairs(index, seed, size, stream)
+        images, code = (pairs.image_1, pairs.code_1) if domain == 1 else (pairs.image_2, pairs.code_2)
+        yield Batch(images, pairs.content, torch.special.ndtr(code))
+
+
+def style_quantiles(reading: Reading, domain: int) -> Tensor:
+    """Judged style factors (B, 3) as quantiles of their true distribution, which is uniform."""
+    factors = STYLE_FACTORS[domain]
+    low, span = torch.tensor([f.low for f in factors]), torch.tensor([f.span for f in factors])
+    return (reading.style - low) / span
 
 
 @torch.no_grad()
@@ -62,12 +78,9 @@ def content_metrics(
     """
     generator = torch.Generator().manual_seed(seed)
     hits, position, sizes, turns, control = [], [], [], [], []
-    for index in torch.arange(count).split(250):
-        pairs = world.pairs(index, seed, size)
-        images = pairs.image_1 if source == 1 else pairs.image_2
-        styles = model.sample_style(len(index), generator)
-        reading: Reading = judge(model.translate(images, source, judge.domain, style=styles))
-        truth = pairs.content
+    for images, truth, _ in batches(world, source, count, seed, size):
+        styles = model.sample_style(len(images), generator)
+        reading: Reading = judge(translated(model, images, source, judge.domain, styles))
         hits.append(reading.shape_class == truth.shape_class)
         control.append(reading.shape_class == truth.shape_class.roll(1))
         position.append((reading.position - truth.position).norm(dim=1))
@@ -100,8 +113,9 @@ def style_metrics(
 ) -> Numbers:
     """How well the translations of *one* input cover the styles of the judge's domain.
 
-    For each factor: the KS distance of the judged values to the factor's true (uniform) distribution, and the
-    judged spread (standard deviation) as a share of the true one; both averaged over inputs.
+    For each factor, averaged over inputs: the KS and the Wasserstein distance of the judged values to the factor's
+    true (uniform) distribution, the latter in units of its range, and the judged spread (standard deviation) as a share
+    of the true one. `diversity_of_true` is the mean share over factors.
 
     Args:
         count: number of inputs.
@@ -109,106 +123,103 @@ def style_metrics(
         (the others as in `content_metrics`)
     """
     generator = torch.Generator().manual_seed(seed + 1)
-    factors = STYLE_FACTORS[judge.domain]
-    low, span = torch.tensor([f.low for f in factors]), torch.tensor([f.span for f in factors])
     quantiles = []
-    for index in torch.arange(count).split(max(1, 256 // styles_each)):
-        pairs = world.pairs(index, seed, size)
-        images = pairs.image_1 if source == 1 else pairs.image_2
-        styles = model.sample_style(len(index) * styles_each, generator)
-        made = model.translate(images.repeat_interleave(styles_each, 0), source, judge.domain, style=styles)
-        quantiles.append(((judge(made).style - low) / span).view(len(index), styles_each, -1))
+    for images, _, _ in batches(world, source, count, seed, size, at_once=max(1, 256 // styles_each)):
+        styles = model.sample_style(len(images) * styles_each, generator)
+        made = translated(model, images.repeat_interleave(styles_each, 0), source, judge.domain, styles)
+        quantiles.append(style_quantiles(judge(made), judge.domain).view(len(images), styles_each, -1))
     values = torch.cat(quantiles)  # (inputs, styles, factor)
+    spread = values.std(dim=1) * 12**0.5  # (inputs, factor); a uniform deviation is 1 / sqrt(12)
     numbers: Numbers = {}
-    for k, factor in enumerate(factors):
-        ks, interval = mean_with_interval(ks_to_uniform(values[:, :, k]))
-        numbers[f"{factor.name}_ks"] = ks
-        numbers[f"{factor.name}_ks_interval"] = interval
-        numbers[f"{factor.name}_spread_of_true"] = (values[:, :, k].std(dim=1).mean() * 12**0.5).item()
+    numbers["diversity_of_true"], numbers["diversity_of_true_interval"] = mean_with_interval(spread.mean(1))
+    for k, factor in enumerate(STYLE_FACTORS[judge.domain]):
+        for name, each in {
+            "ks": ks_to_uniform(values[:, :, k]),
+            "wasserstein": wasserstein_to_uniform(values[:, :, k]),
+            "spread_of_true": spread[:, k],
+        }.items():
+            numbers[f"{factor.name}_{name}"], numbers[f"{factor.name}_{name}_interval"] = mean_with_interval(each)
     return numbers | {"inputs": count, "styles_each": styles_each}
 
 
-# ---------------------------------------------------------------------------------------------- edges and photos
+@torch.no_grad()
+def code_metrics(model: Coder, judge: Judge, world: World, source: int, count: int, seed: int, size: int) -> Numbers:
+    """What the codes of one direction know: the target's style code and the source's content code.
 
-
-def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tensor:
-    """F1 of two edge maps, an edge counting as found if the other map has one within `tolerance` pixels.
+    Shares of variance (R²) that a held-out regression finds, and half of their 95 % intervals:
+    - `drawn_code`: from the style that was drawn to the style factors judged in the translation;
+    - `encoded_code`: from the style encoded from a true image of the target to that image's style factors;
+    - `style_in_content`, a leak: from the content code of an image of the source to its style factors;
+    - `content_in_style`, a leak: from the encoded style to the image's position and size, and to its class, whose
+      accuracy is to be compared with the most frequent class.
 
     Args:
-        images: (B, 3, H, W) in [-1, 1]; their edges are drawn by the same filter as the data's.
-        drawings: (B, 3, H, W) in [-1, 1], black edges on white.
-
-    Returns:
-        (B,) in [0, 1]; 1 if all edges agree.
+        (as in `content_metrics`)
     """
-    as_bytes = ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()
-    found = (edge_drawing(as_bytes)[:, :1] == 0).float()
-    wanted = (drawings[:, :1].cpu() < 0).float()
+    generator = torch.Generator().manual_seed(seed + 2)
+    drawn, judged, encoded, shown, inside, own = [], [], [], [], [], []
+    contents: list[Content] = []
+    sources = batches(world, source, count, seed, size)
+    targets = batches(world, judge.domain, count, seed, size, stream="codes")
+    for inputs, examples in zip(sources, targets, strict=True):
+        styles = model.sample_style(len(inputs.images), generator)
+        made = translated(model, inputs.images, source, judge.domain, styles)
+        drawn.append(styles.cpu())
+        judged.append(style_quantiles(judge(made), judge.domain))
+        inside.append(content_features(model.encode_content(inputs.images.to(styles.device), source)).cpu())
+        own.append(inputs.style)
+        encoded.append(model.encode_style(examples.images.to(styles.device), judge.domain).cpu())
+        shown.append(examples.style)
+        contents.append(examples.content)
+    codes = torch.cat(encoded)
+    names = {domain: [factor.name for factor in STYLE_FACTORS[domain]] for domain in (source, judge.domain)}
+    position, sizes = torch.cat([c.position for c in contents]), torch.cat([c.size for c in contents])
+    shapes = torch.cat([c.shape_class for c in contents])
+    guessed, one_hot = held_out_predictions(codes, torch.nn.functional.one_hot(shapes, len(SHAPE_NAMES)))
+    found = guessed.argmax(1) == one_hot.argmax(1)
+    accuracy, accuracy_interval = mean_with_interval(found)
+    return {
+        **held_out_r2(torch.cat(drawn), torch.cat(judged), names[judge.domain], "drawn_code"),
+        **held_out_r2(codes, torch.cat(shown), names[judge.domain], "encoded_code"),
+        **held_out_r2(torch.cat(inside), torch.cat(own), names[source], "style_in_content"),
+        **held_out_r2(codes, torch.cat([position, sizes[:, None]], 1), ["x", "y", "size"], "content_in_style"),
+        "class_from_style_accuracy": accuracy,
+        "class_from_style_accuracy_interval": accuracy_interval,
+        "most_frequent_class": one_hot.mean(0).max().item(),
+    }
 
-    def near(edges: Tensor) -> Tensor:
-        return torch.nn.functional.max_pool2d(edges, 2 * tolerance + 1, stride=1, padding=tolerance)
 
-    precision = (found * near(wanted)).sum((1, 2, 3)) / found.sum((1, 2, 3)).clamp_min(1)
-    recall = (wanted * near(found)).sum((1, 2, 3)) / wanted.sum((1, 2, 3)).clamp_min(1)
-    return 2 * precision * recall / (precision + recall).clamp_min(1e-9)
+def content_features(content: Tensor) -> Tensor:
+    """A content code (B, C, h, w) as (B, 18 C) numbers: 4 × 4 averages, and each channel's deviation and maximum."""
+    averages = torch.nn.functional.adaptive_avg_pool2d(content, 4).flatten(1)
+    return torch.cat([averages, content.std((2, 3)), content.amax((2, 3))], dim=1)
 
 
 @torch.no_grad()
-def photo_metrics(model: Translator, data: FashionData, count: int, seed: int, styles_each: int = 10) -> Numbers:
-    """Edges -> photos on held-out true pairs.
+def example_metrics(model: Coder, judge: Judge, world: World, source: int, count: int, seed: int, size: int) -> Numbers:
+    """How well a translation guided by an example takes on the example's style.
+
+    For each factor the mean absolute difference between translation and example in units of the factor's range, and
+    the same against another example, which is 1/3 for styles that have nothing to do with each other.
 
     Args:
-        model: translates drawings (1) into photos (2).
-        data: its held-out items, spread over the classes.
-        count: number of drawings.
-        seed: of the drawn styles.
-        styles_each: k of best-of-k.
-
-    Returns:
-        edge agreement of outputs with their drawing (and of the true photos, the ceiling, and of outputs with
-        another drawing, the floor); mean absolute distance of the best of k outputs and of a random photo of the
-        same class to the true photo, in [0, 1]; mean absolute difference between outputs of one drawing, and
-        between true photos of a class.
+        (as in `content_metrics`)
     """
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(data.test_labels), generator=generator)[:count]
-    held_out = data.test(len(data.test_labels))
-    drawings, photos, labels = held_out.images_1[order], held_out.images_2[order], data.test_labels[order]
-    best, agreement, shuffled, between = [], [], [], []
-    for rows in torch.arange(len(order)).split(20):
-        styles = model.sample_style(len(rows) * styles_each, generator)
-        inputs = drawings[rows].repeat_interleave(styles_each, 0)
-        made = model.translate(inputs, 1, 2, style=styles)
-        stack = made.view(len(rows), styles_each, *made.shape[1:])
-        best.append((stack - photos[rows, None]).abs().mean((2, 3, 4)).amin(1) / 2)
-        differences = (stack[:, :, None] - stack[:, None]).abs().mean((3, 4, 5)) / 2  # (rows, k, k)
-        between.append(differences.sum((1, 2)) / (styles_each * (styles_each - 1)))
-        agreement.append(edge_agreement(made, inputs).view(len(rows), -1).mean(1))
-        shuffled.append(edge_agreement(made, inputs.roll(styles_each, 0)).view(len(rows), -1).mean(1))
-    others = torch.stack(
-        [_other_of_class(photos, labels, row, generator) for row in range(len(photos))]
-    )  # a random held-out photo of the same class
-    random_distance = (others - photos).abs().mean((1, 2, 3)) / 2
+    errors, control = [], []
+    sources = batches(world, source, count, seed, size)
+    targets = batches(world, judge.domain, count, seed, size, stream="examples")
+    device = model.sample_style(1).device
+    for inputs, examples in zip(sources, targets, strict=True):
+        styles = model.encode_style(examples.images.to(device), judge.domain)
+        judged = style_quantiles(judge(translated(model, inputs.images, source, judge.domain, styles)), judge.domain)
+        errors.append((judged - examples.style).abs())
+        control.append((judged - examples.style.roll(1, 0)).abs())
     numbers: Numbers = {}
-    for name, values in {
-        "edge_agreement": torch.cat(agreement),
-        "edge_agreement_shuffled_drawings": torch.cat(shuffled),
-        "edge_agreement_true_photos": edge_agreement(photos, drawings),
-        f"best_of_{styles_each}_distance": torch.cat(best),
-        "random_photo_distance": random_distance,
-        "diversity": torch.cat(between),
-    }.items():
-        numbers[name], numbers[f"{name}_interval"] = mean_with_interval(values)
-    numbers["best_below_random"] = 1 - numbers[f"best_of_{styles_each}_distance"] / numbers["random_photo_distance"]
-    return numbers | {"drawings": len(order), "styles_each": styles_each}
-
-
-def _other_of_class(photos: Tensor, labels: Tensor, row: int, generator: torch.Generator) -> Tensor:
-    same = torch.nonzero(labels == labels[row]).flatten()
-    same = same[same != row]
-    if not len(same):
-        raise ValueError(f"only one photo of class {int(labels[row])} among {len(labels)}: raise the count")
-    return photos[same[torch.randint(len(same), (1,), generator=generator)]][0]
+    for name, values in (("error", torch.cat(errors)), ("error_other_example", torch.cat(control))):
+        numbers[f"example_{name}"], numbers[f"example_{name}_interval"] = mean_with_interval(values.mean(1))
+        for k, factor in enumerate(STYLE_FACTORS[judge.domain]):
+            numbers[f"example_{factor.name}_{name}"] = values[:, k].double().mean().item()
+    return numbers
 
 
 # ---------------------------------------------------------------------------------------------------- everything
@@ -237,9 +248,13 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Number
     numbers = {}
     for source, target in ((1, 2), (2, 1)):
         judge = load_judge(target)
-        content = content_metrics(model, judge, world, source, count, seed, data.size)
-        style = style_metrics(model, judge, world, source, max(2, count // 20), seed, data.size)
-        numbers[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = content | style
+        what = (model, judge, world, source)
+        numbers[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = {
+            **content_metrics(*what, count, seed, data.size),
+            **style_metrics(*what, max(2, count // 20), seed, data.size),
+            **code_metrics(*what, max(8, count), seed, data.size),
+            **example_metrics(*what, count, seed, data.size),
+        }
     return numbers
 
 

@@ -9,46 +9,19 @@ import torch
 from scipy import stats
 
 from munit_lite.config import preset
-from munit_lite.datasets import FashionData, HeldOut, edge_drawing, to_unit
 from munit_lite.model import build
 from munit_lite.study import metrics
 from munit_lite.study.judges import Judge, Reading
 from munit_lite.study.metrics import (
+    code_metrics,
     content_metrics,
-    edge_agreement,
     evaluate,
-    ks_to_uniform,
-    mean_with_interval,
-    photo_metrics,
+    example_metrics,
     style_metrics,
+    style_quantiles,
     table,
 )
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, Content, World, render, style_from_code
-
-# ------------------------------------------------------------------------------------------------------ statistics
-
-
-@pytest.mark.parametrize("count", [1, 5, 200])
-def test_ks_distance_is_scipys_statistic(count):
-    samples = torch.rand(20, count, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 1.5
-    wanted = [stats.kstest(row, "uniform").statistic for row in samples.numpy()]
-    np.testing.assert_allclose(ks_to_uniform(samples), wanted, atol=1e-12)
-
-
-def test_ks_distance_of_a_constant_and_of_values_out_of_range():
-    assert ks_to_uniform(torch.full((1, 64), 0.5)).item() == pytest.approx(0.5)
-    assert ks_to_uniform(torch.full((1, 64), 1.7)).item() == pytest.approx(1)
-    assert ks_to_uniform(torch.full((1, 64), -0.3)).item() == pytest.approx(1)
-    assert ks_to_uniform((torch.arange(64.0) + 0.5)[None] / 64).item() == pytest.approx(0.5 / 64)
-
-
-def test_mean_with_interval_is_the_normal_interval():
-    values = torch.randn(300, generator=torch.Generator().manual_seed(0)) * 3 + 1
-    mean, half = mean_with_interval(values)
-    low, high = stats.norm.interval(0.95, loc=values.double().mean(), scale=stats.sem(values.double()))
-    assert mean == pytest.approx((low + high) / 2) and half == pytest.approx((high - low) / 2, rel=1e-4)
-    assert mean_with_interval(torch.tensor([True, False, True, True]))[0] == 0.75
-
 
 # ----------------------------------------------------------------------------------------- the world and its oracle
 
@@ -202,111 +175,161 @@ def test_the_spread_is_that_of_one_input_not_of_many():
         assert found[f"{factor.name}_spread_of_true"] < 1e-5 and found[f"{factor.name}_ks"] > 0.49
 
 
-# ------------------------------------------------------------------------------------------------ edges and photos
+def test_true_styles_have_all_of_the_true_diversity_and_a_small_wasserstein_distance():
+    found = measured_style(Oracle(1, 40, 4), 1)
+    assert found["diversity_of_true"] == pytest.approx(1, abs=0.05)
+    assert 0 < found["diversity_of_true_interval"] < 0.05
+    for factor in STYLE_FACTORS[2]:
+        # E W1 = E integral |F_n - F|, and F_n - F is nearly normal with variance u (1 - u) / n.
+        wanted = math.sqrt(2 / math.pi / 64) * math.pi / 8
+        assert found[f"{factor.name}_wasserstein"] == pytest.approx(wanted, rel=0.2)
 
 
-def boxes(count, seed=0, first=2, last=9):
-    """Photos of one dark box each, (count, 3, 32, 32) uint8."""
-    photos, rng = torch.full((count, 3, 32, 32), 255, dtype=torch.uint8), np.random.default_rng(seed)
-    for photo in photos:
-        top, left, height, width = rng.integers([first, first, 8, 8], [last, last, 16, 16])
-        photo[:, top : top + height, left : left + width] = int(rng.integers(20, 150))
-    return photos
+def test_a_translator_of_one_style_has_no_diversity_and_a_wasserstein_distance_of_a_quarter():
+    found = measured_style(Oracle(2, 20, 4, restyle=lambda code, content: 0 * code), 2, count=20)
+    assert found["diversity_of_true"] < 1e-5
+    for factor in STYLE_FACTORS[1]:
+        assert found[f"{factor.name}_wasserstein"] == pytest.approx(1 / 4, abs=1e-4)
 
 
-def test_edges_that_agree_give_one_and_edges_apart_give_zero():
-    photos = boxes(5)
-    drawings = to_unit(edge_drawing(photos))
-    assert torch.equal(edge_agreement(to_unit(photos), drawings), torch.ones(5))
-    apart = torch.ones(5, 3, 32, 32)
-    apart[:, :, :, -1] = -1
-    assert torch.equal(edge_agreement(to_unit(photos), apart), torch.zeros(5))
-    assert torch.equal(edge_agreement(to_unit(photos), torch.ones(5, 3, 32, 32)), torch.zeros(5))
+def test_half_the_range_is_half_the_diversity():
+    def squeeze(code, content):
+        return torch.special.ndtri(0.25 + 0.5 * torch.special.ndtr(code.double())).float()
+
+    found = measured_style(Oracle(1, 20, 4, restyle=squeeze), 1, count=20)
+    assert found["diversity_of_true"] == pytest.approx(1 / 2, abs=0.03)
+    for factor in STYLE_FACTORS[2]:
+        assert found[f"{factor.name}_wasserstein"] == pytest.approx(1 / 8, abs=0.03)
 
 
-def test_a_shift_of_one_pixel_is_within_the_tolerance_and_two_are_not():
-    photos = boxes(5)
-    drawings = to_unit(edge_drawing(photos))
-    assert torch.equal(edge_agreement(to_unit(photos), drawings.roll(1, 3)), torch.ones(5))
-    assert edge_agreement(to_unit(photos), drawings.roll(1, 3), tolerance=0).max() < 0.8
-    assert edge_agreement(to_unit(photos), drawings.roll(2, 3)).max() < 0.9
+def test_styles_shown_from_a_uniform_prior_are_seen_to_cover_too_little():
+    oracle = Oracle(1, 20, 4)  # the museum's bug: trained on N(0, 1), shown from U(-1, 1)
+    oracle.sample_style = lambda count, generator=None: 2 * torch.rand(count, 3, generator=generator) - 1
+    found = measured_style(oracle, 1, count=20)
+    assert found["diversity_of_true"] == pytest.approx(0.70, abs=0.03)  # sqrt(12) times the deviation of Phi(U(-1, 1))
+    assert found["fill_hue_ks"] > 0.16
 
 
-def test_edges_that_are_half_there_have_the_f1_of_their_precision_and_recall():
-    one = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
-    one[:, :, 10:22, 4:12] = 30
-    both = torch.minimum(one, one.roll(16, 3))  # a second box of the same size
-    found = edge_agreement(to_unit(one), to_unit(edge_drawing(both)))
-    assert found.item() == pytest.approx(2 / 3)  # precision 1, recall 1/2
-    swapped = edge_agreement(to_unit(both), to_unit(edge_drawing(one)))
-    assert swapped.item() == pytest.approx(2 / 3)
+def test_images_are_judged_as_they_are_never_stretched():
+    judge, seen = Judge(2), []
+    world, model = World(), Oracle(1, 10, 4)
+    model.translate = lambda images, source, target, style: 0.01 * style[:, :1, None, None].expand(-1, 3, 32, 32)
+
+    def look(images):
+        seen.append(images)
+        return judge(images)
+
+    look.domain = 2
+    style_metrics(model, look, world, 1, 2, 4, 32, 8)
+    assert torch.cat(seen).abs().max() < 0.1
 
 
-def photo_data(photos, labels):
-    """Held-out pairs without files."""
-    data = FashionData.__new__(FashionData)
-    data.held_out, data.test_labels = HeldOut(edge_drawing(photos), photos, paired=True), torch.tensor(labels)
-    return data
+# ----------------------------------------------------------------------------------------------------------- codes
 
 
-PHOTOS = boxes(40)
-DATA = photo_data(PHOTOS, [8, 9] * 20)
+class Coder(Oracle):
+    """An oracle with codes: the true ones, unless `style_code` and `content_code` say otherwise.
+
+    Both are given an image's facts: class, x, y, size, turn, three style quantiles.
+    """
+
+    def __init__(self, source, count, seed, style_code=lambda f: f[:, 5:], content_code=lambda f: f[:, :5], **changes):
+        super().__init__(source, count, seed, **changes)
+        self.style_code, self.content_code, self.shown = style_code, content_code, {}
+        for stream in ("test", "codes", "examples"):
+            pairs = World().pairs(torch.arange(count), seed, 32, stream)
+            for domain, images, code in ((1, pairs.image_1, pairs.code_1), (2, pairs.image_2, pairs.code_2)):
+                content = pairs.content
+                quantiles = torch.special.ndtr(code)
+                known = [content.shape_class, *content.position.T, content.size, content.turn, *quantiles.T]
+                rows = torch.stack(known, dim=1)
+                self.shown |= {(domain, i.numpy().tobytes()): r for i, r in zip(images, rows, strict=True)}
+
+    def facts_of(self, images, domain):
+        return torch.stack([self.shown[domain, image.numpy().tobytes()] for image in images])
+
+    def encode_style(self, images, domain):
+        return torch.special.ndtri(self.style_code(self.facts_of(images, domain)).double()).float()
+
+    def encode_content(self, images, domain):
+        code = self.content_code(self.facts_of(images, domain))
+        return code[:, :, None, None] * torch.ones(4, 4)
 
 
-class Photographer:
-    """A translator of drawings that knows the true photo; `paint` makes of it what it returns."""
-
-    def __init__(self, paint):
-        self.paint = paint
-        drawings, photos, _ = DATA.test(40)
-        self.photo = {d.numpy().tobytes(): p for d, p in zip(drawings, photos, strict=True)}
-
-    def sample_style(self, count, generator=None):
-        return torch.rand(count, 1, generator=generator)
-
-    def translate(self, images, source, target, style=None):
-        assert (source, target) == (1, 2)
-        return self.paint(torch.stack([self.photo[image.numpy().tobytes()] for image in images]), style)
+def codes_of(coder, source, count=800):
+    return code_metrics(coder, coder.judge, World(), source, count, 4, 32)
 
 
-def test_a_translator_that_copies_the_true_photo_is_perfect_and_not_diverse():
-    found = photo_metrics(Photographer(lambda photos, style: photos), DATA, 40, seed=0)
-    assert found["best_of_10_distance"] == 0 and found["best_below_random"] == 1 and found["diversity"] == 0
-    assert found["edge_agreement"] == found["edge_agreement_true_photos"] == pytest.approx(1)
-    assert found["edge_agreement_shuffled_drawings"] < 0.6
-    assert found["random_photo_distance"] > 0.05 and found["drawings"] == 40 and found["styles_each"] == 10
+@each_source
+def test_the_true_codes_tell_all_of_their_own_and_nothing_of_each_other(source):
+    found = codes_of(Coder(source, 800, 4), source)
+    assert found["drawn_code_r2"] > 0.97 and found["encoded_code_r2"] > 0.97
+    assert abs(found["style_in_content_r2"]) < 0.05 and abs(found["content_in_style_r2"]) < 0.05
+    assert abs(found["class_from_style_accuracy"] - found["most_frequent_class"]) < 0.05
+    assert found["most_frequent_class"] == pytest.approx(0.23, abs=0.04)
+    for factor in STYLE_FACTORS[3 - source]:
+        assert found[f"drawn_code_{factor.name}_r2"] > 0.95 and found[f"encoded_code_{factor.name}_r2"] > 0.95
+    assert {f"style_in_content_{factor.name}_r2" for factor in STYLE_FACTORS[source]} <= found.keys()
 
 
-def test_a_constant_translator_has_no_diversity_and_the_distance_to_its_constant():
-    found = photo_metrics(Photographer(lambda photos, style: torch.zeros_like(photos)), DATA, 40, seed=0)
-    wanted = (PHOTOS.double() / 255 - 0.5).abs().mean().item()
-    assert found["diversity"] == 0 and found["edge_agreement"] == 0
-    assert found["best_of_10_distance"] == pytest.approx(wanted, abs=1e-5)
+def test_a_decoder_that_ignores_its_style_has_no_drawn_code_but_may_have_an_encoded_one():
+    ignored = lambda code, content: (content.position[:, :1] - 0.5).expand(-1, 3) * 10  # noqa: E731
+    found = codes_of(Coder(1, 800, 4, restyle=ignored), 1)
+    assert abs(found["drawn_code_r2"]) < 0.05 and found["encoded_code_r2"] > 0.97
 
 
-def test_the_best_of_k_is_the_nearest_and_diversity_the_mean_difference():
-    def one_right(photos, style):
-        right = torch.arange(len(photos)) % 4 == 3
-        return torch.where(right[:, None, None, None], photos, torch.ones_like(photos))
+def test_style_that_hides_in_the_content_code_is_found():
+    def leak(facts):
+        return torch.cat([facts[:, :5], 0.05 * facts[:, 5:6]], dim=1)
 
-    found = photo_metrics(Photographer(one_right), DATA, 40, seed=0, styles_each=4)
-    assert found["best_of_4_distance"] == 0
-    to_white = (1 - PHOTOS.double() / 255).mean().item()  # between the right output and each of three white ones
-    assert found["diversity"] == pytest.approx(to_white * 3 / 6, rel=1e-4)
-    tones = photo_metrics(Photographer(lambda photos, u: (2 * u - 1)[:, :, None, None] + 0 * photos), DATA, 40, seed=0)
-    assert tones["diversity"] == pytest.approx(1 / 3, abs=0.06)  # of two uniform numbers
+    found = codes_of(Coder(2, 800, 4, content_code=leak), 2)
+    assert found["style_in_content_fill_hue_r2"] > 0.9
+    assert abs(found["style_in_content_light_r2"]) < 0.05
+    assert abs(found["content_in_style_r2"]) < 0.05
 
 
-def test_the_random_photo_is_another_one_of_the_same_class():
-    tones = torch.tensor([20, 200]).repeat(20) + torch.arange(40) // 2 % 2  # two tones a class, one level apart
-    photos = tones.byte()[:, None, None, None].expand(40, 3, 32, 32).contiguous()
-    data = photo_data(photos, [8, 9] * 20)
-    constant = Photographer(lambda photos, style: photos)
-    constant.photo = {d.numpy().tobytes(): p for d, p in zip(*data.test(40)[:2], strict=True)}
-    found = photo_metrics(constant, data, 40, seed=0)
-    assert 0 < found["random_photo_distance"] < 1.01 / 255
-    with pytest.raises(ValueError, match="only one photo of class 9 among 5: raise the count"):
-        photo_metrics(constant, photo_data(photos[:5], [8, 8, 9, 8, 8]), 5, seed=0)
+def test_content_that_hides_in_the_style_code_is_found():
+    def leak(facts):
+        noise = (facts[:, 0:1] + 0.5) / len(SHAPE_NAMES)
+        return torch.cat([facts[:, 5:], noise, (facts[:, 3:4] - 0.1).clamp(0.01, 0.99)], dim=1)
+
+    found = codes_of(Coder(1, 800, 4, style_code=leak), 1)
+    assert found["content_in_style_size_r2"] > 0.9 and found["class_from_style_accuracy"] > 0.7
+    assert abs(found["content_in_style_x_r2"]) < 0.05
+    assert abs(found["style_in_content_r2"]) < 0.05
+
+
+def test_models_whose_every_style_is_the_same_have_codes_that_tell_nothing():
+    found = codes_of(Coder(1, 200, 4, style_code=lambda f: 0 * f[:, 5:] + 0.5, restyle=lambda s, c: 0 * s), 1, 200)
+    assert found["drawn_code_r2"] == pytest.approx(0, abs=1e-6) and abs(found["encoded_code_r2"]) < 0.1
+    assert all(math.isfinite(value) for value in found.values())
+
+
+@each_source
+def test_a_translation_guided_by_an_example_has_its_style(source):
+    coder = Coder(source, 300, 4)
+    found = example_metrics(coder, coder.judge, World(), source, 300, 4, 32)
+    assert found["example_error"] < 1e-4
+    # Two independent uniform numbers are 1/3 apart.
+    assert found["example_error_other_example"] == pytest.approx(1 / 3, abs=0.02)
+    for factor in STYLE_FACTORS[3 - source]:
+        assert found[f"example_{factor.name}_error_other_example"] == pytest.approx(1 / 3, abs=0.04)
+
+
+def test_an_example_that_is_ignored_leaves_the_error_of_the_middle_of_the_range():
+    coder = Coder(1, 300, 4, style_code=lambda facts: 0 * facts[:, 5:] + 0.5)
+    found = example_metrics(coder, coder.judge, World(), 1, 300, 4, 32)
+    assert found["example_error"] == pytest.approx(1 / 4, abs=0.02)
+    assert found["example_error_other_example"] == pytest.approx(found["example_error"], abs=1e-6)
+
+
+def test_style_quantiles_are_uniform_on_true_styles():
+    code = World().style_code(torch.arange(500), 0, 2)
+    style = style_from_code(code, 2)
+    factors = torch.stack([getattr(style, f.name) for f in STYLE_FACTORS[2]], dim=1)
+    nothing = torch.zeros(500)
+    found = style_quantiles(Reading(nothing, nothing, nothing, nothing, factors), 2)
+    torch.testing.assert_close(found, torch.special.ndtr(code), atol=1e-5, rtol=0)
 
 
 # ------------------------------------------------------------------------------------------------------ everything
@@ -320,14 +343,12 @@ def test_evaluate_measures_a_world_model_in_both_directions(monkeypatch):
     assert list(numbers) == ["sketch to painting", "painting to sketch"]
     for (_, found), domain in zip(numbers.items(), (2, 1), strict=True):
         assert found["contents"] == 40 and found["inputs"] == 2
+        assert {"drawn_code_r2", "style_in_content_r2", "content_in_style_r2", "example_error"} <= found.keys()
         assert all(f"{factor.name}_ks" in found for factor in STYLE_FACTORS[domain])
         assert all(math.isfinite(value) for value in found.values())
 
 
-def test_evaluate_measures_photos_and_refuses_folders(monkeypatch):
-    monkeypatch.setattr(metrics, "open_data", lambda config: DATA)
-    numbers = evaluate(build(preset("fashion32", **TINY, blocks=1)), count=25)
-    assert list(numbers) == ["drawing to photo"] and numbers["drawing to photo"]["drawings"] == 25
+def test_a_model_of_folders_has_no_truth():
     with pytest.raises(ValueError, match="two folders has no truth"):
         evaluate(build(preset("folder64", **TINY, blocks=1)))
 

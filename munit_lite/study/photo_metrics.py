@@ -1,0 +1,89 @@
+"""Numbers for edges -> photos: held-out drawings have a true photo to be compared with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from munit_lite.datasets import FashionData, edge_drawing
+from munit_lite.study.estimates import Numbers, Translator, mean_with_interval, translated
+
+
+def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tensor:
+    """F1 of two edge maps, an edge counting as found if the other map has one within `tolerance` pixels.
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1]; their edges are drawn by the same filter as the data's.
+        drawings: (B, 3, H, W) in [-1, 1], black edges on white.
+
+    Returns:
+        (B,) in [0, 1]; 1 if all edges agree.
+    """
+    as_bytes = ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()
+    found = (edge_drawing(as_bytes)[:, :1] == 0).float()
+    wanted = (drawings[:, :1].cpu() < 0).float()
+
+    def near(edges: Tensor) -> Tensor:
+        return torch.nn.functional.max_pool2d(edges, 2 * tolerance + 1, stride=1, padding=tolerance)
+
+    precision = (found * near(wanted)).sum((1, 2, 3)) / found.sum((1, 2, 3)).clamp_min(1)
+    recall = (wanted * near(found)).sum((1, 2, 3)) / wanted.sum((1, 2, 3)).clamp_min(1)
+    return 2 * precision * recall / (precision + recall).clamp_min(1e-9)
+
+
+@torch.no_grad()
+def photo_metrics(model: Translator, data: FashionData, count: int, seed: int, styles_each: int = 10) -> Numbers:
+    """Edges -> photos on held-out true pairs.
+
+    Args:
+        model: translates drawings (1) into photos (2).
+        data: its held-out items, spread over the classes.
+        count: number of drawings.
+        seed: of the drawn styles.
+        styles_each: k of best-of-k.
+
+    Returns:
+        edge agreement of outputs with their drawing (and of the true photos, the ceiling, and of outputs with
+        another drawing, the floor); mean absolute distance of the best of k outputs and of a random photo of the
+        same class to the true photo, in [0, 1]; mean absolute difference between outputs of one drawing, and
+        between true photos of a class.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(data.test_labels), generator=generator)[:count]
+    held_out = data.test(len(data.test_labels))
+    drawings, photos, labels = held_out.images_1[order], held_out.images_2[order], data.test_labels[order]
+    best, agreement, shuffled, between = [], [], [], []
+    for rows in torch.arange(len(order)).split(20):
+        styles = model.sample_style(len(rows) * styles_each, generator)
+        inputs = drawings[rows].repeat_interleave(styles_each, 0)
+        made = translated(model, inputs, 1, 2, styles)
+        stack = made.view(len(rows), styles_each, *made.shape[1:])
+        best.append((stack - photos[rows, None]).abs().mean((2, 3, 4)).amin(1) / 2)
+        differences = (stack[:, :, None] - stack[:, None]).abs().mean((3, 4, 5)) / 2  # (rows, k, k)
+        between.append(differences.sum((1, 2)) / (styles_each * (styles_each - 1)))
+        agreement.append(edge_agreement(made, inputs).view(len(rows), -1).mean(1))
+        shuffled.append(edge_agreement(made, inputs.roll(styles_each, 0)).view(len(rows), -1).mean(1))
+    others = torch.stack(
+        [_other_of_class(photos, labels, row, generator) for row in range(len(photos))]
+    )  # a random held-out photo of the same class
+    random_distance = (others - photos).abs().mean((1, 2, 3)) / 2
+    numbers: Numbers = {}
+    for name, values in {
+        "edge_agreement": torch.cat(agreement),
+        "edge_agreement_shuffled_drawings": torch.cat(shuffled),
+        "edge_agreement_true_photos": edge_agreement(photos, drawings),
+        f"best_of_{styles_each}_distance": torch.cat(best),
+        "random_photo_distance": random_distance,
+        "diversity": torch.cat(between),
+    }.items():
+        numbers[name], numbers[f"{name}_interval"] = mean_with_interval(values)
+    numbers["best_below_random"] = 1 - numbers[f"best_of_{styles_each}_distance"] / numbers["random_photo_distance"]
+    return numbers | {"drawings": len(order), "styles_each": styles_each}
+
+
+def _other_of_class(photos: Tensor, labels: Tensor, row: int, generator: torch.Generator) -> Tensor:
+    same = torch.nonzero(labels == labels[row]).flatten()
+    same = same[same != row]
+    if not len(same):
+        raise ValueError(f"only one photo of class {int(labels[row])} among {len(labels)}: raise the count")
+    return photos[same[torch.randint(len(same), (1,), generator=generator)]][0]
