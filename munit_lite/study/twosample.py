@@ -261,7 +261,7 @@ def _discrepancies(kernel: Tensor, labels: Tensor, m: int) -> Tensor:
 
 
 def _jackknife_error(kernel: Tensor, m: int) -> float:
-    """Standard error of the discrepancy: each unit left out once. At equality it is too large, never too small."""
+    """Standard error of the discrepancy: each unit of each group left out once."""
     n = len(kernel) - m
     own_a, own_b, cross = kernel[:m, :m].sum(1), kernel[m:, m:].sum(1), kernel[:m, m:]
     variance = 0.0
