@@ -113,8 +113,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2)
 
     def shown(value: Any) -> str:
         if isinstance(value, tuple):
-            return " ± ".join(f"{part:.{digits}f}" for part in value)
-        return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+            return " ± ".join(f"{part:z.{digits}f}" for part in value)
+        return f"{value:z.{digits}f}" if isinstance(value, float) else str(value)
 
     cells = [list(header), *([shown(value) for value in row] for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]

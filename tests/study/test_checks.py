@@ -15,7 +15,7 @@ from torch import Tensor
 from munit_lite import networks
 from munit_lite.study import checks
 from munit_lite.study.checks import framework
-from munit_lite.study.checks.page import PAGE, filled
+from munit_lite.study.errata import PAGE, filled
 
 SEEDS = (0, 1)
 BUGS = [(exercise.name, bug.name) for exercise in checks.EXERCISES.values() for bug in exercise.bugs]
@@ -113,7 +113,7 @@ def test_every_exercise_is_posed_by_one_notebook():
 
 def test_the_page_of_the_museum_is_what_the_museum_holds():
     text = PAGE.read_text()
-    assert filled(text) == text, "run: python -m munit_lite.study.checks.page"
+    assert filled(text) == text, "run: python -m munit_lite.study.errata"
 
 
 # ---------------------------------------------------------------------------------------------------- the framework

@@ -135,7 +135,7 @@ adain_block = Exercise(
             "block-style-ignored",
             _style_ignored,
             "the block normalises but never uses the style's scale and shift",
-            "Give `adain` on to both layers. A decoder with this bug still draws good images: always the same style.",
+            "Give `adain` on to both layers. Else every style gives the same image, and each alone may look good.",
             "vliu15/munit: AdaIN never applied",
         ),
         Bug(

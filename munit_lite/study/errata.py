@@ -1,6 +1,6 @@
 """The museum as a page: its table in ERRATA.md is made from the checkers, never by hand.
 
-`python -m munit_lite.study.checks.page` makes it anew.
+`python -m munit_lite.study.errata` makes it anew.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from munit_lite.study.checks import EXERCISES
+
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "ERRATA.md"
 BEGIN, END = "<!-- museum -->", "<!-- /museum -->"
 
@@ -23,8 +25,6 @@ def posed_in(checker: str) -> str:
 
 def museum_table() -> str:
     """A row for each bug: what was coded, what is right, where it was met, where a cell shows it."""
-    from munit_lite.study.checks import EXERCISES
-
     lines = ["| bug | what it does | what is right | where it was met | shown in |", "| --- | --- | --- | --- | --- |"]
     for exercise in sorted(EXERCISES.values(), key=lambda exercise: (posed_in(exercise.name), exercise.name)):
         for bug in exercise.bugs:
