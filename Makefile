@@ -34,7 +34,7 @@ test: $(READY)  ## everything that must hold
 
 execute: export OMP_NUM_THREADS = 1
 execute: $(READY)  ## run notebooks again and store them in normal form; one with NB=notebooks/04_adain_decoder.ipynb
-	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
+	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace --coalesce-streams \
 	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=1200 $(NB)
 	$(BIN)/nbstripout --keep-output --keep-count --keep-id \
 	    --extra-keys "metadata.widgets metadata.papermill metadata.language_info cell.metadata.execution" $(NB)
