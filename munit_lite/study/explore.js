@@ -1,6 +1,4 @@
 // The view of every explorer: controls made from their descriptions, one picture, one sentence, one table.
-let views = 0;
-
 function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -20,18 +18,30 @@ function density(heights) {
 }
 
 function slider(spec, id, change) {
-  const shown = element("output", { "for": id });
+  const shown = element("span", { "aria-hidden": "true" }); // aria-valuetext says it
   const input = element("input", {
     type: "range", id, min: spec.low, max: spec.high, step: spec.step, "aria-describedby": `${id}-words`,
   });
   const show = (value) => {
     if (Number(input.value) !== value) input.value = value;
-    shown.value = spec.step === 1 ? String(value) : value.toFixed(spec.step < 0.01 ? 3 : 2);
-    input.setAttribute("aria-valuetext", shown.value);
+    shown.textContent = spec.step === 1 ? String(value) : value.toFixed(spec.step < 0.01 ? 3 : 2);
+    input.setAttribute("aria-valuetext", shown.textContent);
   };
-  input.addEventListener("input", () => {
+  const moved = () => {
     show(Number(input.value));
     change(Number(input.value));
+  };
+  input.addEventListener("input", moved);
+  input.addEventListener("keydown", (event) => {
+    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+    const ends = { Home: spec.low, End: spec.high }[event.key];
+    if (steps === undefined && ends === undefined) return;
+    event.preventDefault(); // Lab keeps the browser's own handling from happening
+    event.stopPropagation();
+    if (ends !== undefined) input.value = ends;
+    else if (steps > 0) input.stepUp(steps);
+    else input.stepDown(-steps);
+    moved();
   });
   const track = element("span", { className: "munit-track" });
   if (spec.density.length) track.append(density(spec.density));
@@ -61,7 +71,7 @@ async function copy(text, told) {
 }
 
 function render({ model, el }) {
-  const view = `munit-${(views += 1)}`;
+  const view = `munit-${Math.random().toString(36).slice(2)}`; // each explorer is a module of its own: no shared counter
   const shows = {};
   // Lab's own shortcuts would take the arrow keys away from the sliders.
   const root = element("div", {
@@ -92,7 +102,7 @@ function render({ model, el }) {
     buttons.append(button, told);
   }
   for (const [upload, name] of Object.entries(model.get("uploads"))) {
-    const input = element("input", { type: "file", accept: "image/*", id: `${view}-${upload}` });
+    const input = element("input", { type: "file", accept: "image/*", id: `${view}-file-${upload}` });
     input.addEventListener("change", async () => {
       const [file] = input.files;
       if (file) model.send({ upload, file: file.name }, undefined, [await file.arrayBuffer()]);
