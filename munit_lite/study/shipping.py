@@ -31,17 +31,22 @@ _DATA = {
 }
 
 
-def ship(source: tyro.conf.Positional[str], name: tyro.conf.Positional[str], results: Path | None = None) -> Path:
+def ship(
+    source: tyro.conf.Positional[str],
+    name: tyro.conf.Positional[str],
+    results: Path | None = None,
+    discriminators: bool = False,
+) -> Path:
     """Ship a model: write data/checkpoints/NAME.safetensors, its card and its checksum.
 
-    The weights are the averaged auto-encoders, without discriminators: in float32 if the file then stays within
-    8 MB, else in float16.
+    The weights are the averaged auto-encoders, in float32 if the file then stays within 8 MB, else in float16.
 
     Args:
         source: run folder, or one of the weights files kept along a run.
         name: what `munit_lite.load` will know it by: small letters, digits, underscores.
         results: the figures measured on it, as `munit-lite evaluate --json-file` writes them; by default the run
             folder's results.json.
+        discriminators: ship them too, for those who look at what they learnt.
 
     Returns:
         The written weights file.
@@ -54,7 +59,8 @@ def ship(source: tyro.conf.Positional[str], name: tyro.conf.Positional[str], res
     model, (_, header) = load(source), read_tensors(weights_file(source))
     config = _portable(model.config)
     measured = _measured(results or Path(source) / "results.json")
-    kept = {key: value for key, value in model.state_dict().items() if not key.startswith("discriminators.")}
+    tensors = model.state_dict().items()
+    kept = {key: value for key, value in tensors if discriminators or not key.startswith("discriminators.")}
     header |= {"config": to_dict(config), "note": {"results": measured}}
     path = SHIPPED / f"{name}.safetensors"
     write_tensors(path, _small(kept, name), header)
@@ -118,9 +124,10 @@ def card(path: Path) -> str:
     """The model card of a shipped file, made of nothing but the file (for judges also data/results/judges.json)."""
     tensors, header = read_tensors(path)
     if "config" in header:
+        critics = any(tensor.startswith("discriminators.") for tensor in tensors)
         if "results" not in header["note"]:
             raise CheckpointError(f"{path} names no measured figures: it was saved, but not shipped; use `ship`")
-        about, recipe, measured = _about_model(path.stem, header), header["config"], header["note"]["results"]
+        about, recipe, measured = _about_model(path.stem, header, critics), header["config"], header["note"]["results"]
     else:
         about, recipe, measured = (
             _about_judge(path.stem, header),
@@ -157,11 +164,12 @@ It is read without running any code in it. Licence: MIT, as the course.
 """
 
 
-def _about_model(name: str, header: dict[str, Any]) -> str:
+def _about_model(name: str, header: dict[str, Any], critics: bool) -> str:
     config = from_dict(header["config"])
+    word = "with" if critics else "without"
     part = "" if header["step"] == config.steps else f", {header['step']:,} of them done"
     return f"""A MUNIT at {config.data.size} px, trained on {_DATA[config.data.dataset]}:
-{config.steps:,} steps with batches of {config.batch_size}{part}. Averaged weights of both auto-encoders, without the
+{config.steps:,} steps with batches of {config.batch_size}{part}. Averaged weights of both auto-encoders, {word} the
 discriminators. It is made for this course and knows nothing but the two domains that it was trained on.
 
 ```python

@@ -99,6 +99,13 @@ def test_a_shipped_run_is_its_averaged_model_by_name_without_discriminators(run,
     assert sorted(p.name for p in shelf.iterdir()) == ["checksums.txt", "mine.md", "mine.safetensors"]
 
 
+def test_discriminators_are_shipped_when_asked_for(run, shelf):
+    path = ship(str(run.folder), "mine", discriminators=True)
+    whole, found = run.model.state_dict(), load("mine").state_dict()
+    assert found.keys() == whole.keys() and all(torch.equal(found[name], whole[name]) for name in whole)
+    assert "with the\ndiscriminators" in path.with_suffix(".md").read_text()
+
+
 def test_recipe_and_figures_travel_in_the_file_and_stand_in_the_card(run, shelf):
     path = ship(str(run.folder), "mine")
     _, header = read_tensors(path)
