@@ -149,7 +149,7 @@ def _style_matching(i: int) -> Equation:
         "proposition 2",
         f"At the optimum the encoded styles of domain {i} are distributed like the prior",
         rf"p(s_{i}) = q(s_{i})",
-        check="latent_distributions",
+        check="check_latent_matching",
         symbols={f"p(s_{i})": f"the distribution of *encoded* styles $E_{i}^s(x_{i})$"} | _PRIOR,
     )
 
@@ -173,7 +173,7 @@ _ALL = (
         "section 3.1",
         "The true encoders undo the true generators",
         r"E_i^* = (G_i^*)^{-1}, \qquad (c, s_i) = E_i^*(x_i)",
-        check="optimality",
+        check="check_optimality",
         symbols={"E_i^*": "the true encoder of domain $i$: the inverse of $G_i^*$"},
     ),
     Equation(
@@ -181,7 +181,7 @@ _ALL = (
         "section 3.1",
         "The goal: translations of an image are distributed like the true images that go with it",
         r"p(x_{1 \to 2} \mid x_1) = p(x_2 \mid x_1), \qquad p(x_{2 \to 1} \mid x_2) = p(x_1 \mid x_2)",
-        check="joint_distribution",
+        check="check_joint_matching",
         symbols=_TRANSLATION | {r"p(x_2 \mid x_1)": "all paintings that show the content of the sketch $x_1$"},
     ),
     # ------------------------------------------------------------------------------------- the model (section 3.2, 5.1)
@@ -300,7 +300,7 @@ _ALL = (
         "If encoders undo decoders and translations are distributed like images, the objective is at its minimum",
         r"E_i^* = (G_i^*)^{-1},\; p(x_{1 \to 2}) = p(x_2),\; p(x_{2 \to 1}) = p(x_1) \;\Longrightarrow\; "
         r"E^*, G^* \in \arg\min_{E, G} \max_D \mathcal L(E, G, D)",
-        check="optimality",
+        check="check_optimality",
         symbols=_TRANSLATION | _LAW | {r"\mathcal L": "the total loss, equation 5"},
     ),
     Equation(
@@ -308,7 +308,7 @@ _ALL = (
         "proposition 2",
         "At the optimum both domains have the same distribution of content codes",
         r"p(c_1) = p(c_2)",
-        check="latent_distributions",
+        check="check_latent_matching",
         symbols={"p(c_i)": "the distribution of *encoded* contents $E_i^c(x_i)$"},
     ),
     _style_matching(1),
@@ -318,7 +318,7 @@ _ALL = (
         "proposition 3",
         "At the optimum pairs made from domain 1 are distributed like pairs made from domain 2",
         r"p(x_1, x_{1 \to 2}) = p(x_{2 \to 1}, x_2)",
-        check="joint_distribution",
+        check="check_joint_matching",
         symbols=_TRANSLATION | _LAW,
     ),
     Equation(
@@ -327,7 +327,7 @@ _ALL = (
         "A translation that carries the styles along",
         r"F_{1 \to 2}(x_1, s_2) \triangleq (G_2(E_1^c(x_1), s_2), E_1^s(x_1)), \qquad "
         r"h_1 = (x_1, s_2) \in H_1, \quad h_2 = (x_2, s_1) \in H_2",
-        check="cycle_consistency",
+        check="check_cycle_consistency",
         symbols={"H_1, H_2": "images of one domain, each with a style of the other"} | _ENCODERS | _DECODER,
     ),
     Equation(
@@ -335,7 +335,7 @@ _ALL = (
         "proposition 4",
         "At the optimum translating there and back changes nothing",
         r"F_{1 \to 2} = F_{2 \to 1}^{-1}",
-        check="cycle_consistency",
+        check="check_cycle_consistency",
         symbols={r"F_{1 \to 2}": "the translation that carries the styles along, from $H_1$ to $H_2$"},
     ),
 )

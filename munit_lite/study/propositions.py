@@ -1,0 +1,198 @@
+"""The paper's four propositions (section 4) as functions that can fail, for the oracle and for trained models.
+
+Each check draws its own units from a world and returns a `Verdict`. "Fails" is said of a model: a proposition itself
+cannot fail, its hypotheses can. Two-sample tests look at what the world reads from images: exact factors, or judged
+ones, and then not to reject speaks of those only. Codes are compared after normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from munit_lite.study.oracle import ObservedWorld
+from munit_lite.study.twosample import TwoSampleResult, mmd_test
+from munit_lite.study.verdicts import ErrorSummary, Verdict, relative_error, verdict
+
+ALPHA = 0.001
+PERMUTATIONS = 4999  # enough for p = .001 after Holm over five tests
+EFFECT = 0.01  # MMD² below this counts as none; between two classes that never meet it is above 1
+_AT_ONCE = 100
+
+
+class CodedModel(Protocol):
+    """What the checks need of a model: MUNIT, or the oracle."""
+
+    def encode_content(self, images: Tensor, domain: int) -> Tensor: ...
+
+    def encode_style(self, images: Tensor, domain: int) -> Tensor: ...
+
+    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
+
+    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor: ...
+
+
+class _Draws:
+    """The units of one check: images of both domains, fresh styles, and the model's functions in batches."""
+
+    def __init__(self, model: CodedModel, world: ObservedWorld, n: int, seed: int) -> None:
+        if n < 100:
+            raise ValueError(f"n is {n}, but a check needs 100 units or more")
+        self.model, self.world, self.n = model, world, n
+        self.generator = torch.Generator().manual_seed(seed)
+        like = model.sample_style(1, torch.Generator().manual_seed(0))
+        self.x = {
+            domain: world.images(torch.arange(n), seed, domain, "propositions").to(like.device, like.dtype)
+            for domain in (1, 2)
+        }
+
+    def style(self) -> Tensor:
+        """Fresh draws of the prior."""
+        return self.model.sample_style(self.n, self.generator)
+
+    def content_of(self, images: Tensor, domain: int) -> Tensor:
+        return _batched(lambda x: self.model.encode_content(x, domain), images)
+
+    def style_of(self, images: Tensor, domain: int) -> Tensor:
+        return _batched(lambda x: self.model.encode_style(x, domain), images)
+
+    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        return _batched(lambda c, s: self.model.decode(c, s, domain), content, style)
+
+    def factors(self, images: Tensor, domain: int) -> tuple[Tensor, ...]:
+        return self.world.factors(images, domain)
+
+    def test(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> TwoSampleResult:
+        flat_a, flat_b = ([block.flatten(1).double().cpu() for block in blocks] for blocks in (a, b))
+        return mmd_test(flat_a, flat_b, self.generator, PERMUTATIONS)
+
+    def verdict(
+        self,
+        proposition: str,
+        tests: dict[tuple[str, str], TwoSampleResult] | None = None,
+        errors: dict[tuple[str, str], ErrorSummary] | None = None,
+    ) -> Verdict:
+        return verdict(
+            proposition, tests or {}, errors or {}, EFFECT, self.world.tolerance, self.n, ALPHA, self.world.reads
+        )
+
+
+def _batched(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([function(*parts) for parts in zip(*(t.split(_AT_ONCE) for t in tensors), strict=True)])
+
+
+def check_optimality(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
+    """Proposition 1: does the model reach the minimum of the objective?
+
+    Its hypotheses, which together are the minimum: translations are distributed like real images (A), and every
+    reconstruction term of equations 1 to 3 is zero (R). If this holds, the three other checks must hold.
+
+    Args:
+        model: the oracle, a variant of it, or a trained model.
+        world: where its images come from.
+        n: independent images of each domain, 100 or more; a fifth of them sets the tests' bandwidths.
+        seed: of the images, drawn styles and permutations.
+    """
+    draws = _Draws(model, world, n, seed)
+    tests, errors = {}, {}
+    for i, j in ((1, 2), (2, 1)):
+        content, style_j = draws.content_of(draws.x[i], i), draws.style()
+        translated = draws.decode(content, style_j, j)
+        real = draws.factors(draws.x[j], j)
+        tests[f"p(x{i}→{j}) = p(x{j})", "A"] = draws.test(draws.factors(translated, j), real)
+        again = draws.decode(content, draws.style_of(draws.x[i], i), i)
+        errors[f"image {i} again", "R"] = relative_error(again, draws.x[i])
+        errors[f"content {i} again", "R"] = relative_error(draws.content_of(translated, j), content)
+        errors[f"style {j} again", "R"] = relative_error(draws.style_of(translated, j), style_j)
+    return draws.verdict("Proposition 1, the minimum is reached", tests, errors)
+
+
+def check_latent_matching(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
+    """Proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q (M), and content is independent of style (J).
+
+    Proposition 3 needs the independence, which the three marginals do not give: (c_i, s_i) is tested against
+    p(c_j) ⊗ q. Contents and styles are divided by their median distances, so that no scale is preferred.
+
+    Args:
+        (as in `check_optimality`)
+    """
+    draws = _Draws(model, world, n, seed)
+    content = {i: draws.content_of(draws.x[i], i) for i in (1, 2)}
+    style = {i: draws.style_of(draws.x[i], i) for i in (1, 2)}
+    tests = {("p(c1) = p(c2)", "M"): draws.test((content[1],), (content[2],))}
+    for i in (1, 2):
+        tests[f"p(s{i}) = q", "M"] = draws.test((style[i],), (draws.style(),))
+    for i, j in ((1, 2), (2, 1)):
+        product = (content[j], draws.style())
+        tests[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", "J"] = draws.test((content[i], style[i]), product)
+    return draws.verdict("Proposition 2, latents match", tests)
+
+
+def check_joint_matching(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
+    """Proposition 3: p(x1, x1→2) = p(x2→1, x2).
+
+    The unit is a whole pair; the two groups of pairs come from independent x1 and x2.
+
+    Args:
+        (as in `check_optimality`)
+    """
+    draws = _Draws(model, world, n, seed)
+    made = {j: draws.decode(draws.content_of(draws.x[i], i), draws.style(), j) for i, j in ((1, 2), (2, 1))}
+    forth = (*draws.factors(draws.x[1], 1), *draws.factors(made[2], 2))
+    back = (*draws.factors(made[1], 1), *draws.factors(draws.x[2], 2))
+    tests = {("p(x1, x1→2) = p(x2→1, x2)", "F"): draws.test(forth, back)}
+    return draws.verdict("Proposition 3, joint distributions match", tests)
+
+
+def check_cycle_consistency(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
+    """Proposition 4: F2→1 undoes F1→2 and the other way round, with F1→2(x1, s2) = (G2(E1c(x1), s2), E1s(x1)).
+
+    Args:
+        (as in `check_optimality`)
+    """
+    draws = _Draws(model, world, n, seed)
+    errors = {}
+    for i, j in ((1, 2), (2, 1)):
+        image, style = draws.x[i], draws.style()
+        there, kept = _augmented(draws, image, style, i, j)
+        back, given = _augmented(draws, there, kept, j, i)
+        errors[f"image {i}→{j}→{i}", "F"] = relative_error(back, image)
+        errors[f"style {j} kept", "F"] = relative_error(given, style)
+    return draws.verdict("Proposition 4, cycles close", errors=errors)
+
+
+def _augmented(draws: _Draws, image: Tensor, style: Tensor, i: int, j: int) -> tuple[Tensor, Tensor]:
+    """F i→j."""
+    return draws.decode(draws.content_of(image, i), style, j), draws.style_of(image, i)
+
+
+def check_content(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
+    """What no proposition says: translations keep the content. Only a world that knows it can tell.
+
+    Args:
+        (as in `check_optimality`)
+    """
+    draws = _Draws(model, world, n, seed)
+    errors = {}
+    for i, j in ((1, 2), (2, 1)):
+        made = draws.decode(draws.content_of(draws.x[i], i), draws.style(), j)
+        found, wanted = (torch.cat(draws.factors(x, k)[:2], dim=1) for x, k in ((made, j), (draws.x[i], i)))
+        errors[f"content of x{i}→{j}", "F"] = relative_error(found, wanted)
+    return draws.verdict("Beyond the propositions, content is kept", errors=errors)
+
+
+CHECKS = {
+    "minimum": check_optimality,
+    "latents": check_latent_matching,
+    "joint": check_joint_matching,
+    "cycle": check_cycle_consistency,
+}
+
+
+def check_all(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> dict[str, Verdict]:
+    """All four checks and the content, by name: minimum, latents, joint, cycle, content."""
+    return {name: check(model, world, n, seed) for name, check in (CHECKS | {"content": check_content}).items()}
