@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from munit_lite.study.oracle import ObservedWorld
-from munit_lite.study.twosample import TwoSampleResult, mmd_test
+from munit_lite.study.permutation import TwoSampleResult
+from munit_lite.study.twosample import mmd_test
 from munit_lite.study.verdicts import ErrorSummary, Verdict, relative_error, verdict
 
 ALPHA = 0.001

@@ -8,10 +8,7 @@ drown a style of three.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,61 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from torch import Tensor
 
+from munit_lite.study.permutation import TwoSampleResult, permuted, result
+
 Sample: TypeAlias = Tensor | Sequence[Tensor]
-
-_LEVEL = 0.05  # of the critical value that `units_for_power` reckons with
-
-
-@dataclass(frozen=True)
-class TwoSampleResult:
-    """What one test found.
-
-    Args:
-        method: what the effect is: "MMD²", "energy distance" or "classifier accuracy".
-        effect: unbiased estimate; `null` if the distributions are equal.
-        low, high: 95 % interval of the effect (jackknife over units; for the classifier over held-out units).
-        p_value: share of permutations, the sample's own order counted among them, with an effect as large.
-        units: units a group that were tested; held-out ones are not counted.
-        permutations: drawn at random.
-        null: effect of equal distributions.
-        critical: effect that 5 % of the permutations exceed.
-        rate: `critical` comes closer to `null` like units^-rate.
-    """
-
-    method: str
-    effect: float
-    low: float
-    high: float
-    p_value: float
-    units: int
-    permutations: int
-    null: float
-    critical: float
-    rate: float
-
-    def units_for_power(self, power: float = 0.9) -> float:
-        """Units a group that an effect of this size needs to be rejected at .05 with probability `power`.
-
-        Reckoned with a normal estimate around the effect; infinite if no effect was measured.
-        """
-        effect, critical = self.effect - self.null, max(self.critical - self.null, 0.0)
-        if effect <= 0:
-            return math.inf
-        root = self.units**0.5
-        spread = NormalDist().inv_cdf(power) * (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975)) * root
-        if self.rate == 0.5:  # effect - critical sqrt(units / n) = spread / sqrt(n)
-            return ((critical * root + spread) / effect) ** 2
-        return ((spread + (spread**2 + 4 * effect * critical * self.units) ** 0.5) / (2 * effect)) ** 2
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: reject those at most alpha, and the chance of any false rejection is at most alpha."""
-    count, worst = len(p_values), 0.0
-    adjusted = [0.0] * count
-    for rank, k in enumerate(sorted(range(count), key=lambda k: p_values[k])):
-        worst = max(worst, min(1.0, (count - rank) * p_values[k]))
-        adjusted[k] = worst
-    return adjusted
 
 
 # ------------------------------------------------------------------------------------------------------ estimates
@@ -120,7 +65,12 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
 
 
 def mmd_test(
-    a: Sample, b: Sample, generator: torch.Generator, permutations: int = 999, held_out: float = 0.2
+    a: Sample,
+    b: Sample,
+    generator: torch.Generator,
+    permutations: int = 999,
+    held_out: float = 0.2,
+    bandwidth: float = 1.0,
 ) -> TwoSampleResult:
     """Permutation test of the unbiased MMD² under a Gaussian kernel.
 
@@ -132,6 +82,7 @@ def mmd_test(
         generator: draws the permutations.
         permutations: 999 or another count one below a multiple of 1000, so that p can be .001 exactly.
         held_out: share of the units that set the bandwidth.
+        bandwidth: in units of those distances (with several blocks, of the root of their sum of squares).
 
     Raises:
         ValueError: fewer than 10 units in a group, or blocks that do not fit.
@@ -146,7 +97,7 @@ def mmd_test(
         scaled_a.append(block_a[first_a:] / scale)
         scaled_b.append(block_b[first_b:] / scale)
     rows_a, rows_b = torch.cat(scaled_a, dim=-1), torch.cat(scaled_b, dim=-1)
-    kernel = _gaussian(_distances(rows_a, rows_b), bandwidth=len(blocks_a) ** 0.5)
+    kernel = _gaussian(_distances(rows_a, rows_b), bandwidth * len(blocks_a) ** 0.5)
     return _permutation_test("MMD²", kernel, len(rows_a), permutations, generator)
 
 
@@ -196,11 +147,16 @@ def classifier_test(
     found_a, found_b = called_a(rows_a[half_a:]), called_a(rows_b[half_b:])
     count_a, count_b = len(found_a), len(found_b)
     pooled = torch.cat([found_a, found_b])
-    sums = _labels(permutations, len(pooled), count_a, generator).T @ pooled
-    permuted = 0.5 + (sums / count_a - (pooled.sum() - sums) / count_b) / 2
+
+    def accuracy(labels: Tensor) -> Tensor:
+        sums = labels @ pooled
+        return 0.5 + (sums / count_a - (pooled.sum() - sums) / count_b) / 2
+
     effect = 0.5 + (found_a.mean() - found_b.mean()).item() / 2
     error = (found_a.var().item() / count_a + found_b.var().item() / count_b) ** 0.5 / 2
-    return _result("classifier accuracy", effect, error, permuted, min(count_a, count_b), null=0.5, rate=0.5)
+    p_value, drawn = permuted(accuracy, effect, len(pooled), count_a, permutations, generator)
+    units = min(count_a, count_b)
+    return result("classifier accuracy", effect, error, p_value, drawn, units, null=0.5, largest=1.0, rate=0.5)
 
 
 # ----------------------------------------------------------------------------------------------------- inside
@@ -248,16 +204,22 @@ def _unit_kernel(kernel: Tensor) -> Tensor:
 def _statistic(kernel: Tensor, count: int) -> float:
     kernel = _unit_kernel(kernel)
     labels = (torch.arange(len(kernel)) < count).to(kernel.dtype)
-    return _discrepancies(kernel, labels[:, None], count).item()
+    return _discrepancies(kernel, labels[None], count).item()
 
 
 def _discrepancies(kernel: Tensor, labels: Tensor, m: int) -> Tensor:
-    """Unbiased discrepancy for each column of 0/1 labels (units, P): within both groups less twice between them."""
+    """Unbiased discrepancy for each row of 0/1 labels (P, units): within both groups less twice between them."""
+    within_a, within_b, between = _means(kernel, labels, m)
+    return within_a + within_b - 2 * between
+
+
+def _means(kernel: Tensor, labels: Tensor, m: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean kernel within the first group, within the second, and between them, for each row of labels."""
     n = len(kernel) - m
     rows = kernel.sum(1)
-    within_a, reach = (labels * (kernel @ labels)).sum(0), labels.T @ rows
+    within_a, reach = (labels * (labels @ kernel)).sum(1), labels @ rows
     between, within_b = reach - within_a, rows.sum() - 2 * reach + within_a
-    return within_a / (m * (m - 1)) + within_b / (n * (n - 1)) - 2 * between / (m * n)
+    return within_a / (m * (m - 1)), within_b / (n * (n - 1)), between / (m * n)
 
 
 def _jackknife_error(kernel: Tensor, m: int) -> float:
@@ -271,37 +233,17 @@ def _jackknife_error(kernel: Tensor, m: int) -> float:
     return variance**0.5
 
 
-def _labels(permutations: int, units: int, count: int, generator: torch.Generator) -> Tensor:
-    """(units, permutations) of 0/1: which units a permutation puts into the first group."""
-    order = torch.rand(permutations, units, generator=generator).argsort(1)[:, :count]
-    return torch.zeros(permutations, units, dtype=torch.float64).scatter_(1, order, 1.0).T
-
-
 def _permutation_test(
     method: str, kernel: Tensor, count: int, permutations: int, generator: torch.Generator
 ) -> TwoSampleResult:
     kernel = _unit_kernel(kernel)
     own = (torch.arange(len(kernel)) < count).double()
-    labels = torch.cat([own[:, None], _labels(permutations, len(kernel), count, generator)], dim=1)
-    found = _discrepancies(kernel, labels, count)
-    units = min(count, len(kernel) - count)
-    return _result(method, found[0].item(), _jackknife_error(kernel, count), found[1:], units, null=0.0, rate=1.0)
-
-
-def _result(
-    method: str, effect: float, error: float, permuted: Tensor, units: int, null: float, rate: float
-) -> TwoSampleResult:
-    slack = 1e-12 * max(1.0, permuted.abs().max().item())  # equal sums may differ in their last bits
-    half = NormalDist().inv_cdf(0.975) * error
-    return TwoSampleResult(
-        method=method,
-        effect=effect,
-        low=effect - half,
-        high=effect + half,
-        p_value=(1 + (permuted >= effect - slack).sum().item()) / (len(permuted) + 1),
-        units=units,
-        permutations=len(permuted),
-        null=null,
-        critical=permuted.quantile(1 - _LEVEL).item(),
-        rate=rate,
+    within_a, within_b, between = (mean.item() for mean in _means(kernel, own[None], count))
+    effect = within_a + within_b - 2 * between
+    # A Gaussian kernel is 0 between groups that never meet; of negative distances the part between is the largest.
+    largest = within_a + within_b if between > 0 else -2 * between
+    p_value, drawn = permuted(
+        lambda labels: _discrepancies(kernel, labels, count), effect, len(kernel), count, permutations, generator
     )
+    error, units = _jackknife_error(kernel, count), min(count, len(kernel) - count)
+    return result(method, effect, error, p_value, drawn, units, null=0.0, largest=largest, rate=1.0)

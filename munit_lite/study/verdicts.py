@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from munit_lite.study.twosample import TwoSampleResult, holm
+from munit_lite.study.permutation import TwoSampleResult, holm
 
 if TYPE_CHECKING:
     from IPython.display import Image

@@ -8,13 +8,12 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import rbf_kernel
 from torchmetrics.image.kid import maximum_mean_discrepancy
 
+from munit_lite.study.permutation import TwoSampleResult, holm
 from munit_lite.study.twosample import (
-    TwoSampleResult,
     classifier_test,
     energy_distance,
     energy_test,
     gaussian_mmd2,
-    holm,
     mmd2,
     mmd_test,
     quadratic_classifier,
@@ -218,7 +217,7 @@ def test_the_promised_number_of_units_has_the_promised_power(name):
 
 
 def test_no_effect_needs_infinitely_many_units():
-    found = TwoSampleResult("MMD²", -0.01, -0.02, 0.01, 0.7, 100, 999, 0.0, 0.02, 1.0)
+    found = TwoSampleResult("MMD²", -0.01, -0.02, 0.01, 0.7, 100, 999, 0.0, 0.5, 0.02, 1.0)
     assert found.units_for_power() == float("inf")
 
 
