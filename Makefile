@@ -16,7 +16,7 @@ demo: $(READY)  ## train on the known world and show the translations
 	mkdir -p $(DEMO)
 	$(BIN)/papermill notebooks/09_training.ipynb $(DEMO)/09_training.ipynb --cwd notebooks --kernel python3 \
 	    --log-output --no-progress-bar -p out ../$(DEMO) -p results ../$(DEMO)/results.json
-	$(BIN)/jupyter nbconvert --log-level WARN --to html $(DEMO)/09_training.ipynb
+	$(BIN)/jupyter nbconvert --log-level WARN --to html --template classic $(DEMO)/09_training.ipynb
 	@echo
 	@echo "executed notebook  $(DEMO)/09_training.ipynb"
 	@echo "as a page          $(DEMO)/09_training.html"
@@ -44,7 +44,7 @@ lab: $(READY)  ## open the course
 
 lock: $(READY)  ## resolve the newest versions into requirements.lock and environment.yml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-	    --no-emit-index-url --extra notebooks --extra dev -o requirements.lock pyproject.toml
+	    --no-emit-index-url --extra notebooks --extra dev --extra site -o requirements.lock pyproject.toml
 	printf 'name: munit-lite\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n' > environment.yml
 	sed 's/.*/      - "&"/' requirements.lock >> environment.yml
 

@@ -37,6 +37,8 @@ class DataConfig:
     """Exchange the two domains of the folders: B, or the right half, becomes domain 1."""
     cache_gib: float = 1.0
     """For folders: memory for decoded images in GiB; what does not fit is read again when it is needed."""
+    paired: bool = False
+    """Train on true pairs, for the paired upper bound BicycleGAN: the known world and Fashion-MNIST have them."""
     fashion_classes: tuple[int, ...] = (9, 8)
     """For `fashion`: classes used (9 ankle boot, 8 bag, 7 sneaker, 5 sandal, …)."""
 
@@ -87,13 +89,15 @@ class LossConfig:
     """Weight of the explicit style-augmented cycle consistency (0: not computed)."""
     perceptual_weight: float = 0.0
     """Weight of the domain-invariant perceptual loss (0: not computed; needs VGG16 weights)."""
+    kl_weight: float = 0.0
+    """For UNIT and BicycleGAN: weight of the divergence of encoded codes from the prior N(0, I)."""
     penalty: float = 0.0
     """Weight of the discriminators' gradient penalty on real images, R1 (0: not computed)."""
     penalty_every: int = 4
     """Steps between two penalties; each counts that many times as much."""
 
     def weights(self) -> dict[str, float]:
-        """Weight for each kind of term: gan, image, content, style, cycle, perceptual."""
+        """Weight for each kind of term: gan, image, content, style, cycle, perceptual, kl."""
         return {
             f.name.removesuffix("_weight"): getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")
         }
@@ -127,6 +131,8 @@ class Config:
 
     name: tyro.conf.Suppress[str]
     """Name of the preset it began from."""
+    method: Literal["munit", "unit", "cyclegan", "cyclegan_noise", "bicyclegan"] = "munit"
+    """MUNIT, or a baseline on the same networks; the presets named after it give it its weights."""
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -249,6 +255,10 @@ def _check(config: Config) -> None:
     for name, weight in weights.items():
         if not weight >= 0:
             raise ValueError(f"{name} is {weight}, but a weight is 0 or more")
+    if data.paired and data.dataset == "folder":
+        raise ValueError("paired training needs data of true pairs, the known world or fashion, not folders")
+    if config.method == "bicyclegan" and not data.paired:
+        raise ValueError("method is bicyclegan, which learns from true pairs: set paired, or begin from its presets")
     if not data.cache_gib >= 0:
         raise ValueError(f"cache_gib is {data.cache_gib}, but memory is 0 or more")
     if optimiser.learning_rate <= 0:
@@ -313,3 +323,16 @@ _preset("world128", **_WORLD, size=128, steps=200_000, batch_size=8)
 _preset("fashion32", **_MINUTES, dataset="fashion")
 _preset("folder64", width=32, discriminator_width=32, size=64, steps=100_000, batch_size=8)
 _preset("folder128", size=128, steps=200_000, batch_size=4)
+
+# The baselines of the paper's table: the same networks, data and steps, the terms and weights of their own papers.
+_BASELINES: dict[str, dict[str, Any]] = {
+    "unit": {"image_weight": 10.0, "cycle_weight": 10.0, "kl_weight": 0.01},
+    "cyclegan": {"image_weight": 0.0, "cycle_weight": 10.0},
+    "cyclegan_noise": {"image_weight": 0.0, "cycle_weight": 10.0},
+    "bicyclegan": {"image_weight": 10.0, "cycle_weight": 0.0, "style_weight": 0.5, "kl_weight": 0.01, "paired": True},
+}
+for _data in ("world32", "world64", "fashion32"):
+    for _method, _weights in _BASELINES.items():
+        _own = {"content_weight": 0.0, "style_weight": 0.0} | _weights
+        _named = replace(PRESETS[_data], name=f"{_data}_{_method}")
+        PRESETS[_named.name] = override(_named, method=_method, **_own)

@@ -54,9 +54,9 @@ def open_data(config: Config) -> ImageData:
     """
     data = config.data
     if data.dataset == "world":
-        return WorldData(World(data.variant), data.size, config.seed)
+        return WorldData(World(data.variant), data.size, config.seed, data.paired)
     if data.dataset == "fashion":
-        return FashionData(data_root(config), data.size, data.fashion_classes, config.seed)
+        return FashionData(data_root(config), data.size, data.fashion_classes, config.seed, data.paired)
     return FolderData(image_sets(data, data_root(config)), data.size, config.seed, data.cache_gib)
 
 
@@ -66,13 +66,16 @@ def data_root(config: Config) -> Path:
 
 
 class WorldData:
-    """The known world, drawn anew at every step: no image is seen twice."""
+    """The known world, drawn anew at every step: no image is seen twice. Unpaired, unless `paired`."""
 
-    def __init__(self, world: World, size: int, seed: int) -> None:
-        self.world, self.size, self.seed = world, size, seed
+    def __init__(self, world: World, size: int, seed: int, paired: bool = False) -> None:
+        self.world, self.size, self.seed, self.paired = world, size, seed, paired
 
     def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
         index = torch.arange(count) + step * count
+        if self.paired:
+            pairs = self.world.pairs(index, self.seed, self.size, stream="train")
+            return pairs.image_1, pairs.image_2
         return (
             self.world.images(index, self.seed, 1, self.size),
             self.world.images(index, self.seed, 2, self.size),
@@ -87,6 +90,7 @@ class _Stored:
     """Images held in memory as bytes; batches drawn with replacement."""
 
     seed: int
+    paired: bool
     train_1: Tensor  # (N, 3, H, W) uint8
     train_2: Tensor
     held_out: HeldOut
@@ -94,7 +98,7 @@ class _Stored:
     def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
         numbers = torch.arange(count) + step * count
         pick_1 = (uniform(numbers, f"{self.seed}/pick/1") * len(self.train_1)).long()
-        pick_2 = (uniform(numbers, f"{self.seed}/pick/2") * len(self.train_2)).long()
+        pick_2 = (uniform(numbers, f"{self.seed}/pick/{1 if self.paired else 2}") * len(self.train_2)).long()
         return to_unit(self.train_1[pick_1]), to_unit(self.train_2[pick_2])
 
     def test(self, count: int) -> HeldOut:
@@ -120,18 +124,19 @@ class FashionData(_Stored):
         size: 32 or a multiple; the 28-pixel photo fills 7/8 of it.
         classes: Fashion-MNIST labels to use.
         seed: of the order of the batches.
+        paired: train on the drawings of the very photos instead.
     """
 
-    def __init__(self, root: Path, size: int, classes: tuple[int, ...], seed: int) -> None:
+    def __init__(self, root: Path, size: int, classes: tuple[int, ...], seed: int, paired: bool = False) -> None:
         unknown = [label for label in classes if label not in range(10)]
         if unknown or not classes:
             raise DataError(f"fashion_classes is {classes}, but labels are 0 to 9 (9 is the ankle boot, 8 the bag)")
         if size % 32:
             raise DataError(f"size {size} is not a multiple of 32, which Fashion-MNIST's 28 pixels with a margin need")
-        self.seed = seed
+        self.seed, self.paired = seed, paired
         photos, self.labels = _fashion_photos(root, train=True, classes=classes, size=size)
         test, self.test_labels = _fashion_photos(root, train=False, classes=classes, size=size)
-        self.train_1 = edge_drawing(photos[0::2])
+        self.train_1 = edge_drawing(photos[1::2] if paired else photos[0::2])
         self.train_2 = photos[1::2]
         self.held_out = HeldOut(edge_drawing(test), test, paired=True)
 

@@ -43,6 +43,7 @@ class TrainJob(Job):
     """Folder of the run; an unfinished run of the same configuration in it goes on exactly where it stopped."""
 
     def run(self) -> Answer:
+        from munit_lite.study import baselines  # noqa: F401  (they enter themselves among the methods)
         from munit_lite.training import train
 
         run = train(self.config, self.out)
@@ -105,6 +106,7 @@ class Translate(Job):
 
     def run(self) -> Answer:
         from munit_lite.checkpoints import load
+        from munit_lite.study import baselines  # noqa: F401  (they enter themselves among the methods)
         from munit_lite.study.translations import translate_files
 
         done = translate_files(
@@ -197,8 +199,8 @@ class Evaluate(Measurement):
 class Bench(Measurement):
     """Time and memory of one training step of each preset, each in a process of its own."""
 
-    presets: tuple[str, ...] = field(default=tuple(PRESETS))
-    """Presets to measure."""
+    presets: tuple[str, ...] = field(default=tuple(name for name in PRESETS if PRESETS[name].method == "munit"))
+    """Presets to measure; by default MUNIT's."""
     steps: int = 5
     """Timed steps of each, after one that is not counted."""
 
@@ -211,6 +213,41 @@ class Bench(Measurement):
 
         numbers = {name: bench.measure(name, self.steps) for name in self.presets}
         return bench.table(numbers), numbers, {"steps": self.steps}
+
+
+@dataclass(kw_only=True)
+class Sweep(Job):
+    """Run a grid of training notebooks (methods, seeds, data); what is finished already is not repeated."""
+
+    file: tyro.conf.Positional[Path]
+    """The grid: a .yaml file such as data/sweeps/paper_tables.yaml."""
+    out: Path | None = None
+    """Folder of the runs, on a cluster one that all workers see; None: runs/ and the file's name."""
+    workers: int | None = None
+    """Processes of this machine; None: one for each GPU, or for each core."""
+    scheduler: str | None = None
+    """Address of a cluster's Dask scheduler, tcp://host:8786, whose workers do the runs instead."""
+    results: Path | None = None
+    """Also write the numbers of all finished runs, with their provenance, into this .json file."""
+
+    def run(self) -> Answer:
+        if self.results is not None and self.results.suffix != ".json":
+            raise ValueError(f"--results is {self.results}, but its name must end in .json")
+        from munit_lite.study import expectations, plans, sweep
+        from munit_lite.study.results import write_results
+
+        planned, out = plans.read_plan(self.file), self.out or Path("runs") / self.file.stem
+        outcomes = sweep.run_sweep(planned, out, self.workers, self.scheduler)
+        found = sweep.gather(planned, out)
+        if self.results is not None:
+            write_results(self.results, found, {"sweep": self.file.name}, f"munit-lite sweep {self.file}")
+        judged = expectations.compared(planned.expectations, found)
+        words = "\n".join(filter(None, [expectations.told(judged), sweep.report(outcomes)]))
+        return Answer(
+            f"{words}\nnotebooks and numbers of the runs are in {out}",
+            {"out": str(out), "runs": [vars(o) for o in outcomes], "expectations": expectations.as_dicts(judged)},
+            good=not any(outcome.status == "failed" for outcome in outcomes),
+        )
 
 
 @dataclass(kw_only=True)
@@ -252,6 +289,7 @@ COMMANDS: dict[str, Any] = {
     "train": train,
     "translate": Translate,
     "evaluate": Evaluate,
+    "sweep": Sweep,
     "bench": Bench,
     "download": Download,
     "doctor": Doctor,

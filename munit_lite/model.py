@@ -144,8 +144,17 @@ class MUNIT(nn.Module):
         return images
 
 
+MODELS: dict[str, type[MUNIT]] = {"munit": MUNIT}  # the baselines enter themselves
+
+
 def build(config: Config) -> MUNIT:
-    """An untrained model whose weights depend on `config.seed` alone."""
+    """An untrained model of the configuration's method, whose weights depend on `config.seed` alone.
+
+    Raises:
+        ValueError: the method is a baseline, and nobody has imported the baselines.
+    """
+    if config.method not in MODELS:
+        raise ValueError(f"method {config.method!r} is a baseline: import munit_lite.study.baselines first")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every device
-        return MUNIT(config)
+        return MODELS[config.method](config)

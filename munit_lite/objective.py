@@ -1,11 +1,13 @@
 """The objective of one step: what is made from the images, and every term of the paper's losses on it.
 
-Read it beside the paper's figure 2 and section 3.2; `training.py` says who learns from which term.
+Read it beside the paper's figure 2 and section 3.2; `training.py` says who learns from which term. What differs between
+methods are `forward` and `generator_terms`: here they are MUNIT's, and each baseline registers its own for its model.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import singledispatch
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,16 @@ from munit_lite.config import Config
 from munit_lite.model import MUNIT
 
 Terms = dict[str, Tensor]
+
+
+class Made(Protocol):
+    """What every method makes in a step: translations, (B, 3, H, W) or a whole multiple of B."""
+
+    @property
+    def image_1_to_2(self) -> Tensor: ...
+
+    @property
+    def image_2_to_1(self) -> Tensor: ...
 
 
 class Forward(NamedTuple):
@@ -30,7 +42,8 @@ class Forward(NamedTuple):
     image_2_to_1: Tensor
 
 
-def forward(model: MUNIT, x_1: Tensor, x_2: Tensor, style_prior_1: Tensor, style_prior_2: Tensor) -> Forward:
+@singledispatch
+def forward(model: MUNIT, x_1: Tensor, x_2: Tensor, style_prior_1: Tensor, style_prior_2: Tensor) -> Made:
     """Encode both images; decode reconstructions and translations, each decoder's two uses in one batch."""
     auto_1, auto_2 = model.auto_encoder(1), model.auto_encoder(2)
     content_1, style_1 = auto_1.encode(x_1)
@@ -42,14 +55,14 @@ def forward(model: MUNIT, x_1: Tensor, x_2: Tensor, style_prior_1: Tensor, style
     return Forward(content_1, content_2, style_1, style_2, recon_1, recon_2, image_1_to_2, image_2_to_1)
 
 
-def discriminator_terms(model: MUNIT, x_1: Tensor, x_2: Tensor, made: Forward, gan: str) -> Terms:
+def discriminator_terms(model: MUNIT, x_1: Tensor, x_2: Tensor, made: Made, gan: str) -> Terms:
     """Equation 4, the discriminators' side; translations are detached."""
     loss = losses.DISCRIMINATOR_LOSSES[gan]
     terms = {}
     for domain, real, fake in ((1, x_1, made.image_2_to_1), (2, x_2, made.image_1_to_2)):
         logits = model.discriminator(domain)(torch.cat([real, fake.detach()]))
-        halves = [scale.float().chunk(2) for scale in logits]
-        terms[f"discriminator_{domain}"] = loss([h[0] for h in halves], [h[1] for h in halves])
+        parts = [scale.float().split([len(real), len(fake)]) for scale in logits]
+        terms[f"discriminator_{domain}"] = loss([part[0] for part in parts], [part[1] for part in parts])
     return terms
 
 
@@ -63,17 +76,19 @@ def gradient_penalty(model: MUNIT, x_1: Tensor, x_2: Tensor) -> Tensor:
     return torch.stack(penalties).sum()
 
 
+@singledispatch
 def generator_terms(
     model: MUNIT,
     x_1: Tensor,
     x_2: Tensor,
     style_prior_1: Tensor,
     style_prior_2: Tensor,
-    made: Forward,
+    made: Made,
     config: Config,
     perceptual: nn.Module | None = None,
 ) -> Terms:
     """Equations 1 to 4, the auto-encoders' side; a term is computed only if its weight is above 0."""
+    assert isinstance(made, Forward)  # MUNIT's own
     loss, auto_1, auto_2 = config.loss, model.auto_encoder(1), model.auto_encoder(2)
     adversarial = losses.GENERATOR_LOSSES[loss.gan]
     terms = {

@@ -34,10 +34,39 @@ def test_the_choices_of_a_record_are_those_that_the_code_knows():
 
 
 def test_the_mandated_presets_exist_with_their_style_dims():
-    style_dims = {name: config.network.style_dim for name, config in PRESETS.items()}
+    style_dims = {name: config.network.style_dim for name, config in PRESETS.items() if config.method == "munit"}
     assert style_dims == {
         "paper256": 8, "world32": 3, "world64": 3, "world128": 3, "fashion32": 8, "folder64": 8, "folder128": 8,
     }  # fmt: skip
+
+
+def test_every_baseline_has_a_preset_on_each_data_of_the_tables_and_differs_from_munits_in_its_terms_alone():
+    methods = set(get_args(get_type_hints(Config)["method"])) - {"munit"}
+    named = {(config.name.removesuffix(f"_{config.method}"), config.method) for config in PRESETS.values()}
+    baselines = {(data, method) for data, method in named if method != "munit"}
+    assert baselines == {(data, method) for data in ("world32", "world64", "fashion32") for method in methods}
+    for data, method in baselines:
+        munit, baseline = ml.preset(data), ml.preset(f"{data}_{method}")
+        assert baseline.data.paired == (method == "bicyclegan")
+        same = dataclasses.replace(baseline.data, paired=False), baseline.network, baseline.optimiser, baseline.steps
+        assert same == (munit.data, munit.network, munit.optimiser, munit.steps)
+        assert (baseline.loss.gan, baseline.loss.gan_weight, baseline.loss.penalty) == (
+            munit.loss.gan, munit.loss.gan_weight, munit.loss.penalty,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "weights"),
+    [  # their papers' own, with the adversarial term as 1: UNIT's 10 / 0.1 / 100 / 0.1 / 100 are divided by 10
+        ("unit", {"image": 10, "cycle": 10, "kl": 0.01}),
+        ("cyclegan", {"cycle": 10}),
+        ("cyclegan_noise", {"cycle": 10}),
+        ("bicyclegan", {"image": 10, "style": 0.5, "kl": 0.01}),
+    ],
+)
+def test_baselines_have_their_papers_weights(method, weights):
+    found = ml.preset(f"world32_{method}").loss.weights()
+    assert {kind: weight for kind, weight in found.items() if weight} == {"gan": 1} | weights
 
 
 def test_paper256_is_the_papers_model_and_recipe():
@@ -49,7 +78,8 @@ def test_paper256_is_the_papers_model_and_recipe():
     assert (optimiser.schedule, optimiser.decay_every) == ("step", 100_000)
     assert (config.batch_size, config.steps, config.data.size) == (1, 1_000_000, 256)
     assert config.loss.gan == "lsgan"
-    assert config.loss.weights() == {"gan": 1, "image": 10, "content": 1, "style": 1, "cycle": 0, "perceptual": 0}
+    weights = {"gan": 1, "image": 10, "content": 1, "style": 1, "cycle": 0, "perceptual": 0, "kl": 0}
+    assert config.method == "munit" and config.loss.weights() == weights
 
 
 def test_overrides_reach_the_record_they_live_in_and_leave_the_preset_alone():
@@ -80,6 +110,10 @@ def test_a_configuration_survives_json(name):
         (lambda: ml.preset("world32", dataset="mnist"), r"dataset 'mnist' is not one of"),
         (lambda: ml.preset("world32", variant="flat"), r"variant 'flat' is not one of standard, two_shapes"),
         (lambda: ml.preset("world32", ema_decay=1.0), r"ema_decay is 1.0"),
+        (lambda: ml.preset("world32", kl_weight=-1.0), r"kl_weight is -1.0, but a weight is 0 or more"),
+        (lambda: ml.preset("world32", method="pix2pix"), r"method 'pix2pix' is not one of munit, unit"),
+        (lambda: ml.preset("world32", method="bicyclegan"), r"method is bicyclegan, which learns from true pairs"),
+        (lambda: ml.preset("folder64", paired=True), r"paired training needs data of true pairs"),
         (lambda: ml.preset("folder64", size=66), r"size 66 is not divisible by 4"),
         (
             lambda: ml.preset("world32", style_downsamples=6),

@@ -148,6 +148,9 @@ def test_true_styles_have_the_ks_distance_of_uniform_samples(source, styles_each
     for factor in STYLE_FACTORS[3 - source]:
         assert found[f"{factor.name}_ks"] == pytest.approx(mean, abs=4 * deviation / math.sqrt(40))
         assert found[f"{factor.name}_ks_interval"] == pytest.approx(1.96 * deviation / math.sqrt(40), rel=0.4)
+        # One value u for all has the distance max(u, 1 - u), which is uniform on (0.5, 1).
+        alone = found[f"{factor.name}_ks_one_output"]
+        assert alone == pytest.approx(0.75, abs=4 * 0.5 / math.sqrt(12 * 40))
         assert found[f"{factor.name}_spread_of_true"] == pytest.approx(1, abs=0.05)
     assert found["inputs"] == 40 and found["styles_each"] == styles_each
 
@@ -157,6 +160,7 @@ def test_a_deterministic_translator_has_no_spread_and_half_the_ks_distance(sourc
     found = measured_style(Oracle(source, 20, 4, restyle=lambda code, content: 0 * code), source, count=20)
     for factor in STYLE_FACTORS[3 - source]:
         assert found[f"{factor.name}_ks"] >= 0.5 - 1e-6
+        assert found[f"{factor.name}_ks"] == pytest.approx(found[f"{factor.name}_ks_one_output"])
         assert found[f"{factor.name}_spread_of_true"] < 1e-5
 
 

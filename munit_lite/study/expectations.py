@@ -1,0 +1,91 @@
+"""What was expected of a sweep, written down before it, beside what it measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What was expected of a method before the sweep: a number between two bounds, or so compared with another's."""
+
+    data: str
+    method: str
+    number: str
+    at_least: float = -math.inf
+    at_most: float = math.inf
+    ratio_to: str | None = None
+    difference_from: str | None = None
+    claim: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An expectation beside what was measured: a value for each seed, the mean over directions."""
+
+    expectation: Expectation
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values) if self.values else math.nan
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the mean lies within the bounds; None if nothing was measured."""
+        return self.expectation.at_least <= self.mean <= self.expectation.at_most if self.values else None
+
+
+def compared(expectations: Sequence[Expectation], found: dict[str, Any]) -> list[Comparison]:
+    """Every expectation with what `sweep.gather` found; a comparison is made seed by seed.
+
+    Raises:
+        ValueError: a number that was not among those measured; the message lists them.
+    """
+
+    def values(one: Expectation, method: str) -> dict[str, float]:
+        means = {}
+        for seed, result in found.get(one.data, {}).get(method, {}).items():
+            directions = list(result["numbers"].values())
+            for numbers in directions:
+                if one.number not in numbers:
+                    raise ValueError(
+                        f"an expectation of {one.data}/{method} is about {one.number!r}, but measured were: "
+                        f"{', '.join(sorted(numbers))}"
+                    )
+            means[seed] = sum(numbers[one.number] for numbers in directions) / len(directions)
+        return means
+
+    rows = []
+    for one in expectations:
+        own = values(one, one.method)
+        if other := one.ratio_to or one.difference_from:
+            theirs = values(one, other)
+            pairs = [(value, theirs[seed]) for seed, value in own.items() if seed in theirs]
+            rows.append(Comparison(one, [a / b if one.ratio_to else a - b for a, b in pairs]))
+        else:
+            rows.append(Comparison(one, list(own.values())))
+    return rows
+
+
+def told(judged: Sequence[Comparison]) -> str:
+    """Each expectation in a line: whether it holds, the mean over seeds, the lowest and the highest, the bounds."""
+    lines = []
+    for found in judged:
+        one = found.expectation
+        word = {True: "holds", False: "does not hold", None: "not measured"}[found.holds]
+        against = f" / {one.ratio_to}" if one.ratio_to else f" - {one.difference_from}" if one.difference_from else ""
+        low = "" if one.at_least == -math.inf else f"{one.at_least:g} <= "
+        high = "" if one.at_most == math.inf else f" <= {one.at_most:g}"
+        values = found.values
+        shown = f"{found.mean:.3f} ({min(values):.3f} to {max(values):.3f})" if values else "nothing"
+        lines.append(f"{word:13} {one.data}/{one.method}{against} {one.number}: {shown}, expected {low}…{high}")
+    return "\n".join(lines)
+
+
+def as_dicts(judged: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """The same as plain values."""
+    return [asdict(v.expectation) | {"values": v.values, "mean": v.mean, "holds": v.holds} for v in judged]
