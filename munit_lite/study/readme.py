@@ -11,10 +11,13 @@ from pathlib import Path
 import torch
 import tyro
 
-from munit_lite.checkpoints import load
+from munit_lite.checkpoints import SHIPPED, load
+from munit_lite.config import from_dict
 from munit_lite.datasets import open_data
+from munit_lite.storage import read_tensors
 from munit_lite.study import bench, figures
 from munit_lite.study.results import RESULTS, read_results
+from munit_lite.study.shipping import train_command
 
 README = Path(__file__).parents[2] / "README.md"
 PICTURE = RESULTS / "world32_translations.png"
@@ -59,11 +62,31 @@ def photo_table(name: str) -> str:
     return "\n".join(lines)
 
 
+def shipped_table() -> str:
+    """Every shipped model with what was measured on it, both directions of the known world."""
+    heads = ("model", "steps", "trained with", "judged class is right", "diversity, share of the true")
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    for path in sorted(SHIPPED.glob("*.safetensors")):
+        _, header = read_tensors(path)
+        if "config" not in header:  # a judge
+            continue
+        directions = header["note"]["results"]["numbers"].values()
+        found = (
+            " / ".join(f"{numbers[key]:.3f}" for numbers in directions if key in numbers)
+            for key in ("class_accuracy", "diversity_of_true")
+        )
+        options = train_command(from_dict(header["config"])).removeprefix("munit-lite train ")
+        cells = f"[`{path.stem}`](data/checkpoints/{path.stem}.md)", f"{header['step']:,}", f"`{options}`", *found
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def blocks() -> dict[str, str]:
     """Every generated block of the README by its name."""
     return {
         "world32": seeds_table(sorted(file.stem for file in RESULTS.glob("world32_seed*.json"))),
         "fashion32": photo_table("fashion32"),
+        "shipped": shipped_table(),
         "bench_cpu": bench.table(read_results("bench_cpu")),
     }
 
