@@ -4,7 +4,7 @@ DEMO := runs/demo
 READY := .venv/installed
 NB := $(wildcard notebooks/*.ipynb)
 
-.PHONY: demo test execute lab lock judges clean
+.PHONY: demo test execute lab site lock judges clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -41,6 +41,10 @@ execute: $(READY)  ## run notebooks again and store them in normal form; one wit
 
 lab: $(READY)  ## open the course
 	$(BIN)/jupyter lab notebooks
+
+site: $(READY)  ## the course as a book: build/site/index.html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html --conf-dir site . build/site
+	@echo "the book  build/site/index.html"
 
 lock: $(READY)  ## resolve the newest versions into requirements.lock and environment.yml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \

@@ -1,0 +1,151 @@
+"""The course as a book: Sphinx over the repository's own pages and notebooks. `make site` writes it to build/site.
+
+Nothing is executed, downloaded or copied beside the sources: the notebooks are shown with their stored outputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
+
+ROOT = Path(__file__).parents[1]
+START = "README"
+APPLY = "\u2061"  # the invisible sign between a function and its argument
+MATHML = "{http://www.w3.org/1998/Math/MathML}"
+ElementTree.register_namespace("", MATHML.strip("{}"))
+PARTS = {
+    "The assumption": "00 01",
+    "The networks": "02 03 04",
+    "The losses": "05 06 07 08",
+    "Training": "09",
+    "The propositions": "10 11 12 13",
+    "Use it": "14 15 16",
+}
+
+project = "munit-lite"
+root_doc = START
+include_patterns = ["README.md", "ERRATA.md", "data/**.md", "notebooks/*.ipynb"]
+exclude_patterns = [".*", "build", "runs", "**/.ipynb_checkpoints"]
+extensions = ["myst_nb"]
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]  # explorers: their picture
+nb_render_markdown_format = "myst"
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "munit-lite"
+html_math_renderer = "mathml"
+html_static_path = ["static"]
+html_css_files = ["book.css"]
+html_theme_options = {"navigation_with_keys": True}
+html_copy_source = False
+html_show_copyright = False
+html_use_index = False
+pygments_dark_style = "github-dark"
+
+
+def pages(pattern: str) -> list[str]:
+    """The names that Sphinx gives to the files of a pattern."""
+    return [path.relative_to(ROOT).with_suffix("").as_posix() for path in sorted(ROOT.glob(pattern))]
+
+
+def contents() -> str:
+    """The table of contents in the order of the course; notebooks not written yet are left out."""
+    parts = {
+        part: [page for number in found.split() for page in pages(f"notebooks/{number}_*.ipynb")]
+        for part, found in PARTS.items()
+    }
+    parts["Beside it"] = ["ERRATA", "data/README", *pages("data/checkpoints/*.md")]
+    tables = [
+        ["```{toctree}", ":hidden:", f":caption: {part}", "", *found, "```"] for part, found in parts.items() if found
+    ]
+    return "\n\n".join("\n".join(table) for table in tables)
+
+
+def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Gives the start page its table of contents, and each picture of a notebook its alternative text."""
+    if docname == START:
+        source[0] += "\n\n" + contents()
+    elif docname.startswith("notebooks/"):
+        notebook = json.loads(source[0])
+        for cell in notebook["cells"]:
+            if "nbval-ignore-output" in cell["metadata"].get("tags", []):  # live curves, drawn anew in a cell below
+                cell["outputs"] = [o for o in cell.get("outputs", []) if "image/png" not in o.get("data", {})]
+            for output in cell.get("outputs", []):
+                # Jupyter keeps it with the output, MyST-NB takes it from the cell.
+                if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+                    cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+        source[0] = json.dumps(notebook)
+
+
+def unlink(app: Sphinx, doctree: nodes.document) -> None:
+    """Links to folders, and to notebooks of the course that are not written yet, become their text."""
+    for link in list(doctree.findall(pending_xref)):
+        target = Path(app.env.doc2path(link["refdoc"])).parent / link["reftarget"]
+        number = re.fullmatch(r"(\d\d)_\w+\.ipynb", target.name)
+        planned = number and not list(ROOT.glob(f"notebooks/{number[1]}_*.ipynb"))
+        if link["reftype"] == "myst" and (planned or target.is_dir()):
+            link.replace_self(link.children)
+
+
+def mathml(tex: str, block: bool) -> str:
+    """LaTeX as MathML, which browsers show and read aloud without a script.
+
+    Raises:
+        MathError: it holds what docutils does not know or would misread.
+    """
+    if misread := re.search(r"(frac|sqrt|[_^])\s*\d\d", tex):
+        raise MathError(f"put braces around each argument in {misread[0]!r}: two digits are read as one number")
+    tree = ElementTree.fromstring(tex2mathml(tex, as_block=block).replace("&ApplyFunction;", APPLY))
+    for parent in tree.iter():
+        # Brackets grow with \left and \right alone, which make them the ends of a row.
+        row = list(parent)
+        inner = row[1:-1] if parent.tag == f"{MATHML}mrow" else row
+        for bracket in (child for child in inner if child.text in set("{}‖⌊⌋⌈⌉⟨⟩")):
+            bracket.set("stretchy", "false")
+        # A function has a thin space before an argument without brackets: log D, but log(1 - D).
+        for function, argument in itertools.pairwise(row):
+            if function.text in (APPLY, "min", "max", "sup", "inf"):
+                function.attrib |= {"lspace": "0", "rspace": "0" if argument.text == "(" else "0.17em"}
+    return ElementTree.tostring(tree, encoding="unicode")
+
+
+def visit_math(translator: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """Writes an equation; one that cannot be converted is a warning, and shown as LaTeX."""
+    block = isinstance(node, nodes.math_block)
+    try:
+        shown = mathml(node.astext(), block)
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s in %s", error, node.astext(), location=node)
+        shown = f"<code>{translator.encode(node.astext())}</code>"
+    translator.body.append(f'<div class="math">{shown}</div>' if block else shown)
+    raise nodes.SkipNode
+
+
+def finish(app: Sphinx, exception: Exception | None) -> None:
+    """The start page is the index of the site."""
+    if exception is None:
+        shutil.copy(app.outdir / f"{START}.html", app.outdir / "index.html")
+
+
+def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.connect("source-read", prepare)
+    app.connect("doctree-read", unlink)
+    app.connect("build-finished", finish)

@@ -1,0 +1,85 @@
+"""The book: builds without a warning, offline, with every page, link, picture and equation in its place."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from course import COURSE, ROOT, TEACHING, WRITTEN, code, read
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Every page of the book by its path."""
+    out = tmp_path_factory.mktemp("build") / "site"
+    options = ["--quiet", "--fail-on-warning", "--keep-going", "--builder", "html", "--conf-dir", "site"]
+    command = [sys.executable, "-m", "sphinx", *options, ".", str(out)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    found = (path for path in out.rglob("*.html") if "_static" not in path.parts)
+    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in found}
+
+
+def page_of(site, name):
+    (found,) = [page for path, page in site.items() if path.stem == name and path.parent.name == "notebooks"]
+    return found
+
+
+def local(address: str) -> bool:
+    return not urlsplit(address).scheme and not urlsplit(address).netloc
+
+
+def targets(path: Path, page: BeautifulSoup) -> list[tuple[Path, str]]:
+    """The files and places within them that a page links to."""
+    found = []
+    for link in page.find_all("a", href=True):
+        if local(link["href"]):
+            parts = urlsplit(link["href"])
+            file = Path(os.path.normpath(path.parent / unquote(parts.path))) if parts.path else path
+            found.append((file, unquote(parts.fragment)))
+    return found
+
+
+def test_links_inside_the_book_resolve(site):
+    places = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in site.items()}
+    links = [(path, *target) for path, page in site.items() for target in targets(path, page)]
+    assert len(links) > 20 * len(WRITTEN)
+    for path, file, fragment in links:
+        assert file.exists(), f"{path.name} links {file}"
+        whole = not fragment or file.suffix != ".html"
+        assert whole or fragment in places[file], f"{path.name} links {file.name}#{fragment}"
+
+
+def test_pages_follow_each_other_in_the_order_of_the_course(site):
+    order = [name for name in COURSE if name in WRITTEN]
+    for name, after in itertools.pairwise(order):
+        assert page_of(site, name).find("a", class_="next-page")["href"] == f"{after}.html"
+        assert page_of(site, after).find("a", class_="prev-page")["href"] == f"{name}.html"
+
+
+def test_nothing_is_fetched_from_elsewhere(site):
+    for path, page in site.items():
+        for tag, attribute in (("script", "src"), ("img", "src"), ("link", "href")):
+            for found in page.find_all(tag, {attribute: True}):
+                assert local(found[attribute]) or found[attribute].startswith("data:"), f"{path.name}: {found}"
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_stored_picture_is_shown_and_described(name, site):
+    """Explorers among them: their widget needs a kernel, their picture does not."""
+    cells = [cell for cell in code(read(name)) if "nbval-ignore-output" not in cell.metadata.get("tags", [])]
+    stored = sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
+    shown = [image for image in page_of(site, name).find_all("img") if "_images" in image["src"]]
+    assert len(shown) >= stored > 0
+    assert all(len(image.get("alt", "")) > 20 for image in shown)
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_equations_are_shown_without_a_script(name, site):
+    page = page_of(site, name)
+    assert len(page.find_all("math")) > 3
+    assert "$$" not in "".join(paragraph.text for paragraph in page.find_all("p"))
