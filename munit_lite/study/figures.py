@@ -11,6 +11,7 @@ from cycler import cycler
 from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 # Okabe and Ito's colours, told apart by the colour-blind; line styles differ too, for print in grey.
@@ -50,7 +51,9 @@ def picture(figure: Figure, alt: str) -> Image:
     return Image(buffer.getvalue(), format="png", alt=alt)
 
 
-def image_rows(rows: Sequence[tuple[str, Tensor]], alt: str, title: str = "", cell: float = 0.95) -> Image:
+def image_rows(
+    rows: Sequence[tuple[str, Tensor]], alt: str, title: str = "", cell: float = 0.95, columns: Sequence[str] = ()
+) -> Image:
     """Rows of images with their names at the left.
 
     Args:
@@ -58,19 +61,51 @@ def image_rows(rows: Sequence[tuple[str, Tensor]], alt: str, title: str = "", ce
         alt: alternative text.
         title: above the figure.
         cell: side of an image in inches.
+        columns: names above the columns, the first ones or all.
     """
-    columns = max(len(images) for _, images in rows)
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(cell * columns + 1.3, cell * len(rows) + 0.3 * bool(title)), squeeze=False
-    )
+    width = max(len(images) for _, images in rows)
+    above = 0.3 * bool(title) + 0.25 * bool(columns)
+    height = cell * len(rows) + above
+    figure, axes = plt.subplots(len(rows), width, figsize=(cell * width + 1.3, height), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for (name, images), line in zip(rows, axes, strict=True):
         for image, axis in zip(images, line, strict=False):
             axis.imshow((image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy(), interpolation="nearest")
         line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+    for name, axis in zip(columns, axes[0], strict=False):
+        axis.set_title(name, fontsize=10, pad=4)
     figure.suptitle(title, y=1.0)
-    figure.subplots_adjust(wspace=0.06, hspace=0.06, top=0.93 if title else 1.0)
+    figure.subplots_adjust(wspace=0.06, hspace=0.06, top=1 - above / height)
+    return picture(figure, alt)
+
+
+def conditional_tables(tables: dict[str, Tensor], given: Tensor, made: Tensor, alt: str, cell: float = 0.52) -> Image:
+    """Tables of p(made | given) side by side, with the images themselves as names of rows and columns.
+
+    Args:
+        tables: title -> (R, C) probabilities; zeros are left blank.
+        given: (R, 3, H, W) images in [-1, 1], one a row.
+        made: (C, 3, H, W) images in [-1, 1], one a column.
+        alt: alternative text.
+        cell: side of a cell in inches.
+    """
+    rows, columns = len(given), len(made)
+    size = (cell * (columns + 1.3) * len(tables), cell * (rows + 1) + 0.3)
+    figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")
+    for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
+        axis.imshow(table.numpy(), cmap="Blues", vmin=0, vmax=1.4, extent=(0, columns, rows, 0))
+        for row, column in (table > 0).nonzero().tolist():
+            share = f"{table[row, column]:.2f}".removeprefix("0")
+            axis.text(column + 0.5, row + 0.5, share, ha="center", va="center", fontsize=8)
+        for images, right, down in ((given, 0, 1), (made, 1, 0)):
+            for k, image in enumerate(images):
+                x, y = right * (k + 1) - 1, down * (k + 1) - 1
+                pixels = (image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy()
+                axis.imshow(pixels, extent=(x + 0.05, x + 0.95, y + 0.95, y + 0.05), interpolation="nearest")
+        axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", lw=0.8))
+        axis.set(xlim=(-1, columns + 0.05), ylim=(rows + 0.05, -1), title=title)
+        axis.set_axis_off()
     return picture(figure, alt)
 
 

@@ -66,21 +66,23 @@ def model_map(*highlight: str) -> Image:
     """How MUNIT takes a sketch apart and paints it, and where each loss stands; the mirror image is left out.
 
     Args:
-        *highlight: names in `PARTS` to show in colour; everything else is faded. None: all in colour.
+        *highlight: names in `PARTS`, or single boxes such as "G1" or "E2s", to show in colour with the arrows
+            between them; everything else is faded. None: all in colour.
 
     Raises:
         ValueError: a part that the map does not have.
     """
-    unknown = sorted(set(highlight) - set(PARTS))
+    unknown = sorted(set(highlight) - set(PARTS) - set(_BOXES))
     if unknown:
         raise ValueError(f"the map has no part {unknown[0]!r}; known: {', '.join(PARTS)}")
     figure, (axis,) = figures.subplots(1, size=(10.5, 3.7))
     axis.set(xlim=(-0.1, 12.4), ylim=(0.45, 4.6))
     axis.set_axis_off()
+    lit = {name for name, box in _BOXES.items() if not highlight or name in highlight or box.part in highlight}
     for start, end in _ARROWS:
-        _arrow(axis, _BOXES[start], _BOXES[end])
-    for box in _BOXES.values():
-        _draw(axis, box, lit=not highlight or box.part in highlight)
+        _arrow(axis, _BOXES[start], _BOXES[end], lit={start, end} <= lit)
+    for name, box in _BOXES.items():
+        _draw(axis, box, lit=name in lit)
     today = f"Highlighted: {', '.join(highlight)}." if highlight else "All of it is shown in colour."
     return figures.picture(
         figure,
@@ -110,11 +112,11 @@ def _draw(axis: Axes, box: Box, lit: bool) -> None:
     )  # fmt: skip
 
 
-def _arrow(axis: Axes, start: Box, end: Box) -> None:
+def _arrow(axis: Axes, start: Box, end: Box, lit: bool) -> None:
     axis.annotate(
         "",
         xy=(end.x - end.width / 2 - 0.03, end.y),
         xytext=(start.x + start.width / 2 + 0.03, start.y),
-        arrowprops={"arrowstyle": "-|>", "color": "#9A9A9A", "lw": 1.0, "shrinkA": 0, "shrinkB": 0},
+        arrowprops={"arrowstyle": "-|>", "color": OTHER if lit else FADED, "lw": 1.0, "shrinkA": 0, "shrinkB": 0},
         zorder=0,
     )
