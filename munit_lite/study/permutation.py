@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -57,16 +57,6 @@ class TwoSampleResult:
         if self.rate == 0.5:  # effect - critical sqrt(units / n) = spread / sqrt(n)
             return ((critical * root + spread) / effect) ** 2
         return ((spread + (spread**2 + 4 * effect * critical * self.units) ** 0.5) / (2 * effect)) ** 2
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: reject those at most alpha, and the chance of any false rejection is at most alpha."""
-    count, worst = len(p_values), 0.0
-    adjusted = [0.0] * count
-    for rank, k in enumerate(sorted(range(count), key=lambda k: p_values[k])):
-        worst = max(worst, min(1.0, (count - rank) * p_values[k]))
-        adjusted[k] = worst
-    return adjusted
 
 
 def permuted(

@@ -159,6 +159,16 @@ def classifier_test(
     return result("classifier accuracy", effect, error, p_value, drawn, units, null=0.5, largest=1.0, rate=0.5)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: reject those at most alpha, and the chance of any false rejection is at most alpha."""
+    count, worst = len(p_values), 0.0
+    adjusted = [0.0] * count
+    for rank, k in enumerate(sorted(range(count), key=lambda k: p_values[k])):
+        worst = max(worst, min(1.0, (count - rank) * p_values[k]))
+        adjusted[k] = worst
+    return adjusted
+
+
 # ----------------------------------------------------------------------------------------------------- inside
 
 
@@ -222,7 +232,7 @@ def _means(kernel: Tensor, labels: Tensor, m: int) -> tuple[Tensor, Tensor, Tens
     return within_a / (m * (m - 1)), within_b / (n * (n - 1)), between / (m * n)
 
 
-def _jackknife_error(kernel: Tensor, m: int) -> float:
+def _jackknife_variance(kernel: Tensor, m: int) -> float:
     """Standard error of the discrepancy: each unit of each group left out once."""
     n = len(kernel) - m
     own_a, own_b, cross = kernel[:m, :m].sum(1), kernel[m:, m:].sum(1), kernel[:m, m:]
@@ -230,7 +240,7 @@ def _jackknife_error(kernel: Tensor, m: int) -> float:
     for own, across, m_, n_ in ((own_a, cross.sum(1), m, n), (own_b, cross.sum(0), n, m)):
         left = (own.sum() - 2 * own) / ((m_ - 1) * (m_ - 2)) - 2 * (across.sum() - across) / ((m_ - 1) * n_)
         variance += (m_ - 1) * left.var(correction=0).item()
-    return variance**0.5
+    return variance
 
 
 def _permutation_test(
@@ -241,9 +251,13 @@ def _permutation_test(
     within_a, within_b, between = (mean.item() for mean in _means(kernel, own[None], count))
     effect = within_a + within_b - 2 * between
     # A Gaussian kernel is 0 between groups that never meet; of negative distances the part between is the largest.
-    largest = within_a + within_b if between > 0 else -2 * between
+    largest = within_a + within_b if within_a + within_b > 0 else -2 * between
     p_value, drawn = permuted(
         lambda labels: _discrepancies(kernel, labels, count), effect, len(kernel), count, permutations, generator
     )
-    error, units = _jackknife_error(kernel, count), min(count, len(kernel) - count)
+    units = min(count, len(kernel) - count)
+    # The jackknife counts twice what varies without any effect (Efron and Stein, The jackknife estimate of variance,
+    # Annals of Statistics 1981); the permutations show it once.
+    chance = drawn.var().item()
+    error = max(_jackknife_variance(kernel, count) - chance, chance) ** 0.5
     return result(method, effect, error, p_value, drawn, units, null=0.0, largest=largest, rate=1.0)

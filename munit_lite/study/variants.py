@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from munit_lite.world import SHAPE_NAMES
+from munit_lite.world import SHAPE_NAMES, STYLE_DIM
 
 Edit = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -69,11 +69,11 @@ class Variant:
 # ------------------------------------------------------------------------------------------------------- edits
 
 
-def style_times(matrix: list[list[float]]) -> Edit:
+def style_times(matrix: Tensor) -> Edit:
     """s -> M s."""
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        return content, style @ torch.tensor(matrix, dtype=style.dtype).T
+        return content, style @ matrix.to(style.dtype).T
 
     return edit
 
@@ -88,7 +88,7 @@ def style_plus_content(share: float, scale: float = 1.0) -> Edit:
 
 
 def content_plus_style(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.cat([content[:, :X], content[:, X : X + 3] + style, content[:, X + 3 :]], dim=1), style
+    return torch.cat([content[:, :X], content[:, X : X + 3] + 2 * style, content[:, X + 3 :]], dim=1), style
 
 
 def column(number: int, change: Callable[[Tensor], Tensor]) -> Edit:
@@ -154,61 +154,55 @@ def mix_content_and_style(sign: float) -> Edit:
 
 ORACLE = Variant("oracle", "E*, G*", Expected("H", "H", "H", "H"))
 
-_R = 0.9  # correlation
-_LOWER = [[1.0, 0.0, 0.0], [_R, (1 - _R**2) ** 0.5, 0.0], [0.0, 0.0, 1.0]]
-_LOWER_INVERSE = [[1.0, 0.0, 0.0], [-_R / (1 - _R**2) ** 0.5, 1 / (1 - _R**2) ** 0.5, 0.0], [0.0, 0.0, 1.0]]
-_HALF = [[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
-_DOUBLE = [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]
-_MINUS = [[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]]
-_TURNED = [[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]]
-_TURNED_BACK = [[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]]
-_A = 0.7
+_I = torch.eye(STYLE_DIM, dtype=torch.float64)
+_L = torch.linalg.cholesky(0.1 * _I + 0.9)  # L Lᵀ has correlations of .9
+_R = torch.tensor([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 BROKEN = (
     Variant(
         "styles scaled",
         "G₂(c, 2s), E₂ˢ = s/2",
         Expected("A", "M", "F", "H"),
-        encode={2: style_times(_HALF)},
-        decode={2: style_times(_DOUBLE)},
+        encode={2: style_times(_I / 2)},
+        decode={2: style_times(2 * _I)},
     ),
     Variant(
         "styles correlated",
         "G₂(c, Ls), E₂ˢ = L⁻¹s",
         Expected("A", "M", "F", "H"),
-        encode={2: style_times(_LOWER_INVERSE)},
-        decode={2: style_times(_LOWER)},
+        encode={2: style_times(_L.inverse())},
+        decode={2: style_times(_L)},
     ),
     Variant(
         "one style coordinate collapsed",
-        "G₂ ignores s₂₁, E₂ˢ gives 0 for it",
+        "G₁ and G₂ ignore their first one, E₁ˢ and E₂ˢ give 0 for it",
         Expected("AR", "M", "F", "F"),
-        encode={2: without_first_style},
-        decode={2: without_first_style},
+        encode={1: without_first_style, 2: without_first_style},
+        decode={1: without_first_style, 2: without_first_style},
     ),
     Variant(
         "content into style",
-        "E₂ˢ = s + g(c), and G₂ takes it out",
+        "E₂ˢ = s + 1.5 g(c), and G₂ takes it out",
         Expected("A", "M", "F", "H"),
-        encode={2: style_plus_content(1.0)},
-        decode={2: style_plus_content(-1.0)},
+        encode={2: style_plus_content(1.5)},
+        decode={2: style_plus_content(-1.5)},
     ),
     Variant(
         "content into style, same variance",
-        "E₂ˢ = √(1−a²) s + a g(c), and G₂ takes it out",
+        "E₂ˢ = .6 s + .8 g(c), and G₂ takes it out",
         Expected("A", "J", "F", "H"),
-        encode={2: style_plus_content(_A, (1 - _A**2) ** 0.5)},
-        decode={2: style_plus_content(-_A / (1 - _A**2) ** 0.5, (1 - _A**2) ** -0.5)},
+        encode={2: style_plus_content(0.8, 0.6)},
+        decode={2: style_plus_content(-0.8 / 0.6, 1 / 0.6)},
     ),
     Variant(
         "content into style, encoder only",
-        "E₂ˢ = s + g(c), G*",
+        "E₂ˢ = s + 1.5 g(c), G*",
         Expected("R", "M", "H", "F"),
-        encode={2: style_plus_content(1.0)},
+        encode={2: style_plus_content(1.5)},
     ),
     Variant(
         "style into content, one encoder",
-        "E₁ᶜ = c + s₁, G*",
+        "E₁ᶜ = c + 2s₁, G*",
         Expected("AR", "M", "F", "F"),
         encode={1: content_plus_style},
         keeps_content=False,
@@ -243,7 +237,7 @@ BROKEN = (
         decode={2: column(SIZE, lambda size: size + 1)},
         keeps_content=False,
     ),
-    Variant("style sign, encoder only", "E₂ˢ = −s, G*", Expected("R", "H", "H", "F"), encode={2: style_times(_MINUS)}),
+    Variant("style sign, encoder only", "E₂ˢ = −s, G*", Expected("R", "H", "H", "F"), encode={2: style_times(-_I)}),
     Variant(
         "content symmetry, decoder only",
         "classes shifted in G₂, E*",
@@ -276,8 +270,8 @@ UNSEEN = (
         "style rotation",
         "G₂(c, Rs), E₂ˢ = Rᵀs",
         ORACLE.expected,
-        encode={2: style_times(_TURNED_BACK)},
-        decode={2: style_times(_TURNED)},
+        encode={2: style_times(_R.T)},
+        decode={2: style_times(_R)},
     ),
     Variant(
         "style rotation set by content",

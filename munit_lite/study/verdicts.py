@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from munit_lite.study.permutation import TwoSampleResult, holm
+from munit_lite.study.permutation import TwoSampleResult
+from munit_lite.study.twosample import holm
 
 if TYPE_CHECKING:
     from IPython.display import Image
@@ -46,7 +47,7 @@ class Part:
         name: the equality in words or symbols.
         code: why the check fails if this part does, see `munit_lite.study.variants.Expected`.
         status: holds, fails or undecided.
-        measure: what the effect is: a two-sample distance, or a relative error.
+        measure: what the effect is: a share of the largest two-sample distance, or a relative error.
         effect, low, high: estimate with its 95 % interval.
         threshold: an effect up to this counts as none.
         p_value: after Holm over the tests of the check; None for errors, where a single unit disproves equality.
@@ -176,7 +177,7 @@ def verdict(
     Args:
         claim: what was checked.
         tests, errors: found for each (name, code).
-        effect_threshold: two-sample distance up to this counts as none.
+        effect_threshold: an effect of a test counts as none up to this share of the largest there could be.
         tolerance: relative error up to this counts as none.
         units: independent images of each domain.
         alpha: level of all tests together.
@@ -184,12 +185,13 @@ def verdict(
     """
     parts = []
     for ((name, code), test), p in zip(tests.items(), holm([t.p_value for t in tests.values()]), strict=True):
-        low, high = test.low - test.null, test.high - test.null
-        effect = test.effect - test.null
+        largest = test.largest - test.null
+        effect, low, high = ((value - test.null) / largest for value in (test.effect, test.low, test.high))
         status = HOLDS if high <= effect_threshold else UNDECIDED
         if p <= alpha and effect > effect_threshold:
             status = FAILS
-        parts.append(Part(name, code, status, test.method, effect, low, high, effect_threshold, p_value=p))
+        measure = f"share of the largest {test.method}"
+        parts.append(Part(name, code, status, measure, effect, low, high, effect_threshold, p_value=p))
     for (name, code), error in errors.items():
         status = HOLDS if error.high <= tolerance else FAILS if error.low > tolerance else UNDECIDED
         measure = f"relative error ({SHARE:.0%} quantile)"

@@ -8,12 +8,13 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import rbf_kernel
 from torchmetrics.image.kid import maximum_mean_discrepancy
 
-from munit_lite.study.permutation import TwoSampleResult, holm
+from munit_lite.study.permutation import TwoSampleResult, permuted
 from munit_lite.study.twosample import (
     classifier_test,
     energy_distance,
     energy_test,
     gaussian_mmd2,
+    holm,
     mmd2,
     mmd_test,
     quadratic_classifier,
@@ -180,7 +181,7 @@ def _with_bandwidth(a, b, bandwidth, seed):
     from munit_lite.study import twosample
 
     kernel = twosample._gaussian(twosample._distances(a, b), bandwidth)
-    return twosample._permutation_test("MMD²", kernel, len(a), 19, rng(seed))
+    return twosample._permutation_test("MMD²", kernel, len(a), 199, rng(seed))
 
 
 def test_classifier_accuracy_is_bounded_by_the_total_variation():
@@ -214,6 +215,39 @@ def test_the_promised_number_of_units_has_the_promised_power(name):
         for k in range(10, 110)
     ]
     assert 60 <= sum(rejected) <= 97
+
+
+@pytest.mark.parametrize("reaching", [0, 99])
+def test_few_permutations_that_reach_the_effect_are_all_counted(reaching):
+    effects = torch.arange(999.0, dtype=torch.float64)
+    p_value, drawn = permuted(feeding(effects), 999.0 - reaching - 0.5, 8, 4, 999, rng(0))
+    assert p_value == (1 + reaching) / 1000 and len(drawn) == 999
+
+
+def test_drawing_stops_at_the_hundredth_that_reaches_the_effect():
+    effects = torch.tensor([0.0, 0.0, 1.0]).double().repeat(333)
+    p_value, drawn = permuted(feeding(effects), 1.0, 8, 4, 999, rng(0))
+    assert p_value == 100 / 300 and len(drawn) == 500
+
+
+def feeding(effects):
+    """A statistic that gives these effects one after the other."""
+    given = iter(effects.tolist())
+
+    def statistic(labels):
+        assert labels.shape[1] == 8 and (labels.sum(1) == 4).all()
+        return torch.tensor([next(given) for _ in labels], dtype=torch.float64)
+
+    return statistic
+
+
+def test_the_largest_effect_is_that_of_groups_that_never_meet():
+    a, b = normal(100, 3, 0), normal(100, 3, 1)
+    far = [mmd_test(a, b + 1000.0, rng(2), bandwidth=0.01), energy_test(a, b + 1e9, rng(2))]
+    far.append(classifier_test(a, b + 1000.0, rng(2)))
+    assert [found.effect / found.largest for found in far] == pytest.approx([1, 1, 1], rel=1e-6)
+    near = mmd_test(a, b + 1.0, rng(2))
+    assert 0 < near.effect < near.largest < 2
 
 
 def test_no_effect_needs_infinitely_many_units():
