@@ -238,8 +238,12 @@ class FolderData:
 
     def test(self, count: int) -> HeldOut:
         count = min(count, *(len(source.files) for source in self.sets.test))
-        one, two = (_stacked(self._pool.map(partial(self._centre, source), range(count))) for source in self.sets.test)
+        one, two = (self.centres(source, range(count)) for source in self.sets.test)
         return HeldOut(one, two, self.sets.paired)
+
+    def centres(self, source: Source, numbers: Iterable[int]) -> Tensor:
+        """The centre crops of some images of a set: (B, 3, size, size) in [-1, 1]."""
+        return _stacked(self._pool.map(partial(self._centre, source), numbers))
 
     def _started(self, step: int, count: int) -> list[list[Future]]:
         numbers = torch.arange(count) + step * count

@@ -170,7 +170,8 @@ class Measurement(Job, ABC):
 
 @dataclass(kw_only=True)
 class Evaluate(Measurement):
-    """Measure a trained model: on the known world against its truth, on Fashion-MNIST against held-out photos."""
+    """Measure a trained model: on the known world against its truth, on Fashion-MNIST against held-out photos, on
+    folders by the varieties it reaches, if their photos name them (Lemon_001.jpg, or a folder for each)."""
 
     model: Model
     """A run folder, a weights file, or the name of a shipped checkpoint."""

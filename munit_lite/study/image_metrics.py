@@ -205,15 +205,15 @@ def conditional_inception_score(probabilities: Tensor) -> Numbers:
 
 
 @torch.no_grad()
-def mode_scores(
+def mode_probabilities(
     model: Translator,
     images: Tensor,
     source: int,
     classify: Callable[[Tensor], Tensor],
     samples: int = 100,
     seed: int = 0,
-) -> Numbers:
-    """CIS and IS of a translator, with a given classifier of the target domain's modes.
+) -> Tensor:
+    """What a classifier of the target domain's modes makes of a translator's outputs: (N, samples, M).
 
     Args:
         model: translates from `source` into the other domain.
@@ -228,4 +228,20 @@ def mode_scores(
     for image in images:
         styles = model.sample_style(samples, generator)
         rows.append(classify(translated(model, image.expand(samples, -1, -1, -1), source, 3 - source, styles)))
-    return conditional_inception_score(torch.stack(rows))
+    return torch.stack(rows)
+
+
+def mode_scores(
+    model: Translator,
+    images: Tensor,
+    source: int,
+    classify: Callable[[Tensor], Tensor],
+    samples: int = 100,
+    seed: int = 0,
+) -> Numbers:
+    """CIS and IS of a translator, with a given classifier of the target domain's modes.
+
+    Args:
+        (as in `mode_probabilities`)
+    """
+    return conditional_inception_score(mode_probabilities(model, images, source, classify, samples, seed))

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from munit_lite.datasets import FashionData, open_data
+from munit_lite.datasets import FashionData, FolderData, open_data
 from munit_lite.model import MUNIT
 from munit_lite.study import baselines  # noqa: F401  (who measures, measures them too)
 from munit_lite.study.estimates import (
@@ -26,6 +26,7 @@ from munit_lite.study.estimates import (
 )
 from munit_lite.study.judges import Judge, Reading, load_judge
 from munit_lite.study.photo_metrics import photo_metrics
+from munit_lite.study.varieties import variety_metrics
 from munit_lite.world import DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS, Content, World
 
 MOST_CODES = 2000  # the regression on codes takes time with the cube of their number
@@ -236,12 +237,12 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Number
     Args:
         model: trained; its configuration names the data.
         count: test contents (or drawings) in each direction; styles are measured on count / 20 inputs, codes on
-            `MOST_CODES` at most.
+            `MOST_CODES` at most, varieties of folders from 100 photos at most.
         seed: of the test contents and the drawn styles.
 
     Raises:
         DataError: the held-out images are missing.
-        ValueError: nothing is measured for folders yet.
+        ValueError: the photos of the folders name no varieties.
     """
     data = model.config.data
     if data.dataset == "fashion":
@@ -249,7 +250,9 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Number
         assert isinstance(photos, FashionData)
         return {"drawing to photo": photo_metrics(model, photos, min(count, 400), seed)}
     if data.dataset == "folder":
-        raise ValueError("a model of two folders has no truth to be measured against; look at its sample sheets")
+        photos = open_data(model.config)
+        assert isinstance(photos, FolderData)
+        return variety_metrics(model, photos, count, seed)
     world = World(data.variant)
     numbers = {}
     for source, target in ((1, 2), (2, 1)):

@@ -352,11 +352,6 @@ def test_evaluate_measures_a_world_model_in_both_directions(monkeypatch):
         assert all(math.isfinite(value) for value in found.values())
 
 
-def test_a_model_of_folders_has_no_truth():
-    with pytest.raises(ValueError, match="two folders has no truth"):
-        evaluate(build(preset("folder64", **TINY, blocks=1)))
-
-
 def test_the_table_shows_values_with_their_intervals():
     numbers = {"a to b": {"accuracy": 0.91234, "accuracy_interval": 0.0125, "spread": 1.0, "count": 40}}
     lines = [line.split() for line in table(numbers).splitlines()]
