@@ -6,6 +6,7 @@ renderer's exact derivatives, until what is drawn is what is seen. Nothing but t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -86,7 +87,7 @@ def _descend(images: Tensor, shape_class: Tensor, start: Tensor, domain: int) ->
         def drawn(values: Tensor, classes: Tensor = classes) -> Tensor:
             return _drawn(values, classes, domain, images.shape[-1])
 
-        slopes = torch.stack([torch.func.jvp(drawn, (now,), (_axis(now, k),))[1] for k in range(now.shape[1])], dim=2)
+        slopes = _slopes(drawn, now)
         normal = slopes.transpose(1, 2) @ slopes
         slope = (slopes * left[open_][:, :, None]).sum(1)
         diagonal = normal.diagonal(dim1=1, dim2=2).clamp_min(1e-12)  # a disc's turn moves no pixel
@@ -104,7 +105,7 @@ def _drawn(quantiles: Tensor, shape_class: Tensor, domain: int, size: int) -> Te
     return render(_content(quantiles, shape_class), style, domain, size).flatten(1)
 
 
-def _axis(like: Tensor, k: int) -> Tensor:
-    axis = torch.zeros_like(like)
-    axis[:, k] = 1
-    return axis
+def _slopes(drawn: Callable[[Tensor], Tensor], now: Tensor) -> Tensor:
+    """Derivatives by every factor, each of one picture alone: (B, pixels, 7)."""
+    axes = torch.eye(now.shape[1], dtype=now.dtype)[:, None].expand(-1, len(now), -1)
+    return torch.func.vmap(lambda axis: torch.func.jvp(drawn, (now,), (axis,))[1], out_dims=2)(axes)

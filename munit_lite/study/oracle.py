@@ -218,10 +218,15 @@ class Oracle:
         source: int = 1,
         target: int = 2,
         style: Tensor | None = None,
+        style_from: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """G_target(E_source^c(x), s), the style drawn from the prior if none is given."""
+        """G_target(E_source^c(x), s), the style given, taken from images of the target domain, or drawn."""
         if check_domain(source) == check_domain(target):
             raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
+        if style is not None and style_from is not None:
+            raise ValueError("give `style` or `style_from`, not both")
+        if style_from is not None:
+            style = self.encode_style(style_from, target)
         style = self.sample_style(len(images), generator) if style is None else style
         return self.decode(self.encode_content(images, source), style, target)
