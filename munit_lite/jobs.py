@@ -179,6 +179,8 @@ class Evaluate(Measurement):
     """Test contents or images in each direction; at least 2."""
     seed: int = 1
     """Seed of the test contents and of the drawn styles."""
+    propositions: bool = False
+    """Instead say of each of the paper's four propositions whether it holds, fails or is undecided for the model."""
 
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if self.count < 2:
@@ -187,6 +189,15 @@ class Evaluate(Measurement):
         from munit_lite.study import metrics
 
         model = load(self.model)
+        if self.propositions:
+            from munit_lite.study.propositions import check_trained
+
+            verdicts = check_trained(model, self.count, self.seed)
+            return (
+                "\n\n".join(verdict.text() for verdict in verdicts.values()),
+                {name: verdict.as_dict() for name, verdict in verdicts.items()},
+                {"model": self.model, "count": self.count, "seed": self.seed, "propositions": True},
+            )
         numbers = metrics.evaluate(model, count=self.count, seed=self.seed)
         heading = f"{self.model}: {model.config.name}, mean ± half of the 95 % interval"
         return (

@@ -16,6 +16,7 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite import cli
+from munit_lite.checkpoints import save_model
 from munit_lite.config import PRESETS
 from munit_lite.study import bench, metrics, translations
 
@@ -163,6 +164,16 @@ def test_evaluate_prints_a_table_and_writes_json(finished, tmp_path, command):
     assert written["provenance"]["settings"]["count"] == 20
 
 
+def test_evaluate_says_of_every_proposition_what_it_found(finished, tmp_path, command):
+    file = tmp_path / "verdicts.json"
+    code, out, _ = command("evaluate", finished, "--propositions", "--count", 100, "--json-file", file)
+    numbers = json.loads(file.read_text())["numbers"]
+    assert code == 0 and list(numbers) == ["minimum", "latents", "joint", "cycle", "content"]
+    assert all(verdict["sentence"] in out for verdict in numbers.values())
+    assert numbers["minimum"]["status"] == "fails" and "R" in numbers["minimum"]["reasons"]  # four steps are few
+    assert all("judged factors" in verdict["reads"] for verdict in numbers.values())
+
+
 def test_evaluate_tells_the_same_numbers_on_stdout_as_in_its_file(finished, tmp_path):
     done = process("evaluate", finished, "--count", 20, "--json", "--json-file", tmp_path / "numbers.json")
     assert done.returncode == 0, done.stderr
@@ -233,6 +244,10 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
         (["evaluate", "no/run", "--json-file", "numbers.txt"], "numbers.txt, but its name must end in .json"),
         (["evaluate", "no/run", "--count", "1"], "--count is 1, but an interval needs 2 or more"),
         (["evaluate", "no/run", "--json-file", "/dev/null/x.json"], "/dev/null"),
+        (
+            ["evaluate", "fashion32", "--propositions"],
+            "checked on the known world, but this is a model of fashion data",
+        ),
         (["bench", "--steps", "0"], "--steps is 0, but it must be 1 or more"),
         (["train", "world32", "--steps", "0"], "steps is 0"),
     ],
@@ -244,13 +259,15 @@ def test_mistakes_end_with_a_sentence_and_exit_code_1(arguments, message, comman
     assert "Traceback" not in err and not list(tmp_path.iterdir())
 
 
-def test_a_model_of_two_folders_cannot_be_evaluated_and_is_told_so(tmp_path, command):
-    folders = ml.preset("folder64", width=4, mlp_width=8, blocks=1, discriminator_width=4)
-    from munit_lite.checkpoints import save_model
-
-    save_model(tmp_path / "model.safetensors", ml.build(folders), step=1)
+def test_a_model_of_folders_whose_photos_name_no_varieties_cannot_be_evaluated_and_is_told_so(tmp_path, command):
+    for k, name in enumerate(("trainA", "trainB", "testA", "testB")):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.new("RGB", (80, 80), (20 * k, 20 * number, 0)).save(tmp_path / name / f"IMG_{number}.png")
+    small = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4}
+    save_model(tmp_path / "model.safetensors", ml.build(ml.preset("folder64", folder=str(tmp_path), **small)), step=1)
     code, _, err = command("evaluate", tmp_path / "model.safetensors")
-    assert code == 1 and err.startswith("munit-lite: a model of two folders")
+    assert code == 1 and err.startswith("munit-lite: a model of two folders has no truth") and "'IMG'" in err
 
 
 def test_an_empty_folder_to_translate_is_named(finished, tmp_path, command):

@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from munit_lite.study.oracle import ObservedWorld
+from munit_lite.model import MUNIT
+from munit_lite.study.oracle import ObservedWorld, PixelWorld
 from munit_lite.study.twosample import mmd_test
 from munit_lite.study.verdicts import ErrorSummary, Verdict, relative_error, verdict
 
@@ -201,3 +202,19 @@ CHECKS = {
 def check_all(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> dict[str, Verdict]:
     """All four checks and the content, by name: minimum, latents, joint, cycle, content."""
     return {name: check(model, world, n, seed) for name, check in (CHECKS | {"content": check_content}).items()}
+
+
+def check_trained(model: MUNIT, n: int, seed: int) -> dict[str, Verdict]:
+    """`check_all` of a trained model on its own world: judged factors, normalised codes.
+
+    Args:
+        model: trained on the known world.
+        n, seed: as in `check_optimality`.
+
+    Raises:
+        ValueError: a model of other data, whose factors no judge reads.
+    """
+    data = model.config.data
+    if data.dataset != "world":
+        raise ValueError(f"the propositions are checked on the known world, but this is a model of {data.dataset} data")
+    return check_all(model, PixelWorld(data.variant, data.size), n, seed)
