@@ -16,6 +16,7 @@ from munit_lite.study.propositions import (
     check_cycle_consistency,
     check_joint_matching,
 )
+from munit_lite.study.results import read_results
 from munit_lite.study.variants import BROKEN, ORACLE, UNSEEN, VARIANTS
 from munit_lite.study.verdicts import FAILS, HOLDS, UNDECIDED, Part, Verdict, relative_error, summarised, verdict
 
@@ -97,6 +98,28 @@ def test_of_a_hundred_nulls_at_most_eleven_are_rejected(check):
         result = CHECKS[check](Oracle(world), world, 100, 5000 + seed)
         rejected += min(part.p_value for part in result.parts) <= 0.05
     assert rejected <= 11  # 99 % of what a true level of .05 gives
+
+
+def test_the_recorded_run_rejects_nulls_as_often_as_promised():
+    recorded = read_results("propositions_calibration")
+    for name, counts in recorded["nulls"].items():
+        assert 7 <= counts["rejected"] <= 36 and counts[HOLDS] + counts[UNDECIDED] + counts[FAILS] == 400, name
+        assert counts[FAILS] <= 2 and counts[UNDECIDED] <= 20, name  # at .001
+
+
+def test_in_the_recorded_run_every_break_is_seen_by_every_seed():
+    recorded = read_results("propositions_calibration")["variants"]
+    assert set(recorded) == set(BY_NAME)
+    for variant in BROKEN:
+        for check, cell in recorded[variant.name].items():
+            assert cell["expected"] == getattr(variant.expected, check)
+            if cell["expected"] != "H":
+                assert cell[FAILS] == cell["seeds"] == 59, (variant.name, check)
+
+
+def test_in_the_recorded_run_pixels_are_read_to_many_digits():
+    for name, errors in read_results("propositions_calibration")["pixels"].items():
+        assert errors["units"] == 500 and errors["q95"] <= errors["high"] < 1e-10, name
 
 
 def test_four_styles_of_one_image_must_not_be_counted_as_four_units():
