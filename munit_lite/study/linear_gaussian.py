@@ -109,8 +109,7 @@ def optimum(mixing: Tensor, angles: tuple[float, float] = (0.0, 0.0), scale: flo
     turns = torch.tensor(
         [[[math.cos(t), -math.sin(t)], [math.sin(t), math.cos(t)]] for t in angles], dtype=mixing.dtype
     )
-    turned = torch.tensor(turns).to(mixing)
-    encoders = torch.diag(torch.tensor([scale, 1.0], dtype=mixing.dtype)) @ turned @ torch.linalg.inv(mixing)
+    encoders = torch.diag(torch.tensor([scale, 1.0], dtype=mixing.dtype)) @ turns @ torch.linalg.inv(mixing)
     return LinearMUNIT(mixing, encoders, torch.linalg.inv(encoders))
 
 
