@@ -207,8 +207,11 @@ def train_command(config: Config) -> str:
         raise CheckpointError(f"the model began from the preset {config.name!r}, but there is no such preset any more")
     words = ["munit-lite", "train", config.name]
     for field, value in _differing(PRESETS[config.name], config):
-        option = f"--{field.replace('_', '-')}"
-        words += [option] if value is True else [option, *map(str, value if isinstance(value, tuple) else [value])]
+        option = field.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", *map(str, value if isinstance(value, tuple) else [value])]
     return shlex.join(words)
 
 

@@ -214,6 +214,7 @@ def test_absolute_folders_become_names_below_the_data_root(run, shelf, tmp_path)
 
 @pytest.mark.parametrize("config", [
     PRESETS["world32"],
+    preset("world32", equal_start=False),
     preset("world32", steps=77, style_dim=2, content_weight=0.0, cycle_weight=10.0, betas=(0.0, 0.99)),
     preset("folder64", folder_1="my apples", folder_2="citrus", swap=True, learning_rate=3e-4, seed=5),
     preset("fashion32", fashion_classes=(7,), data_root="", precision="bf16-mixed"),
