@@ -260,6 +260,7 @@ def test_an_interrupted_run_says_that_its_state_is_saved(tmp_path):
             if record["step"] == 3:
                 signal.raise_signal(signal.SIGINT)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the background job of a shell ignores it
     with pytest.raises(KeyboardInterrupt, match="after step 4; the state is saved"):
         ml.train(tiny(), tmp_path, callbacks=[CtrlC()])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

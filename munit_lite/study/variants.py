@@ -6,6 +6,7 @@ after E*, the decoder's before G*, so an edit of both that are inverse to each o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -138,14 +139,15 @@ def turn_style_with_content(sign: float) -> Edit:
     return edit
 
 
-def mix_content_and_style(sign: float) -> Edit:
-    """Rotate (x, first style coordinate), both N(0, 1) and independent, by an eighth of a turn."""
+def mix_content_and_style(angle: float) -> Edit:
+    """Rotate (x, first style coordinate), both N(0, 1) and independent, by an angle in radians."""
+    cos, sin = math.cos(angle), math.sin(angle)
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         x, s = content[:, X], style[:, 0]
         content = content.clone()
-        content[:, X] = (x - sign * s) * 0.5**0.5
-        return content, torch.cat([((sign * x + s) * 0.5**0.5)[:, None], style[:, 1:]], dim=1)
+        content[:, X] = cos * x - sin * s
+        return content, torch.cat([(sin * x + cos * s)[:, None], style[:, 1:]], dim=1)
 
     return edit
 
@@ -262,8 +264,8 @@ UNSEEN = (
         "content and style mixed",
         "(x, s₂₁) rotated in G₂, and back in E₂",
         ORACLE.expected,
-        encode={2: mix_content_and_style(-1.0)},
-        decode={2: mix_content_and_style(1.0)},
+        encode={2: mix_content_and_style(-math.pi / 4)},
+        decode={2: mix_content_and_style(math.pi / 4)},
         keeps_content=False,
     ),
     Variant(

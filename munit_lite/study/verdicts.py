@@ -153,7 +153,7 @@ class Verdict:
             for row, part in enumerate(reversed(parts)):
                 colour, mark = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}[part.status]
                 axis.plot([part.low, part.high], [row, row], "-", color=COLOURS[colour], lw=2)
-                axis.plot(part.effect, row, mark, color=COLOURS[colour], ms=8)
+                axis.plot(part.effect, row, marker=mark, color=COLOURS[colour], ms=8)
             axis.axvline(parts[0].threshold, color="black", lw=1, linestyle="--")
             axis.set_xscale("symlog", linthresh=parts[0].threshold)
             axis.set_yticks(range(len(parts)), [part.name for part in reversed(parts)])

@@ -27,6 +27,8 @@ CELLS = (
     "ExampleExplorer('model.safetensors')",
     "SurgeryExplorer('model.safetensors')",
     "WorldExplorer('model.safetensors')",
+    "LossExplorer()",
+    "PropositionExplorer()",
     "StyleExplorer('no_such_model')",
 )
 

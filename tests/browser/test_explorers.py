@@ -12,10 +12,14 @@ import pytest
 from playwright.sync_api import expect
 
 from munit_lite.study.explore import png
-from munit_lite.study.explorers import example, style, surgery, world
+from munit_lite.study.explorers import example, loss, proposition, style, surgery, world
 from munit_lite.study.explorers.exhibit import open_exhibit
 
 pytestmark = pytest.mark.browser
+TITLES = (
+    "Style explorer", "Example-guided explorer", "AdaIN surgery", "World explorer", "Loss surgery",
+    "Proposition explorer",
+)  # fmt: skip
 expect.set_options(timeout=30_000)
 
 
@@ -23,7 +27,7 @@ expect.set_options(timeout=30_000)
 def page(opened, run_all):
     page = opened("explorers.ipynb")
     run_all(page)
-    expect(page.get_by_role("group", name="World explorer")).to_be_visible()
+    expect(page.get_by_role("group", name=TITLES[-1])).to_be_visible()
     yield page
     assert page.errors == []
     page.close()
@@ -71,6 +75,8 @@ def drawn(model):
         "Example-guided explorer": lambda state: png(example.render(exhibit, **state)),
         "AdaIN surgery": lambda state: png(surgery.render(exhibit, **state)),
         "World explorer": lambda state: png(world.render(**state)),
+        "Loss surgery": lambda state: png(loss.render(**state)),
+        "Proposition explorer": lambda state: proposition.render(**state).data,
     }
 
 
@@ -199,6 +205,8 @@ def test_an_uploaded_image_is_shown_and_a_broken_one_told(explorer, tmp_path):
     ("Example-guided explorer", "direction", "painting to sketch", "first image of the style strip"),
     ("AdaIN surgery", "what to do", surgery.EXCHANGE, "second style"),
     ("World explorer", "shape", "ring", "fill hue"),
+    ("Loss surgery", "the run below", "all terms and the cycle", "first style"),
+    ("Proposition explorer", "what is broken", "content in the style, encoder only", "images of each domain"),
 ])  # fmt: skip
 def test_each_explorer_follows_its_choices_and_sliders(page, drawn, title, choice, option, name):
     driver = Driver(page, title)
@@ -216,7 +224,7 @@ def test_each_explorer_follows_its_choices_and_sliders(page, drawn, title, choic
     assert same(driver.picture(), drawn[title](driver.state))
 
 
-@pytest.mark.parametrize("title", ["Style explorer", "Example-guided explorer", "AdaIN surgery", "World explorer"])
+@pytest.mark.parametrize("title", TITLES)
 def test_everything_has_a_name_for_screen_readers(page, title):
     root = Driver(page, title).root
     for role in ("slider", "combobox", "button", "img"):
@@ -236,7 +244,7 @@ def test_a_missing_checkpoint_is_a_sentence(page):
 
 def test_it_fits_into_900_pixels(page):
     page.set_viewport_size({"width": 900, "height": 1000})
-    for title in ("Style explorer", "Example-guided explorer", "AdaIN surgery", "World explorer"):
+    for title in TITLES:
         root = Driver(page, title).root
         assert root.evaluate("e => e.scrollWidth <= e.clientWidth && e.getBoundingClientRect().right <= innerWidth")
     page.set_viewport_size({"width": 1300, "height": 1000})

@@ -12,15 +12,21 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite.study.explorers import (
     ExampleExplorer,
+    LossExplorer,
+    PropositionExplorer,
     StyleExplorer,
     SurgeryExplorer,
     WorldExplorer,
     example,
+    loss,
+    proposition,
     style,
     surgery,
     world,
 )
 from munit_lite.study.explorers.exhibit import CELL, GAP, SHOWN, open_exhibit
+from munit_lite.study.results import read_results
+from munit_lite.study.verdicts import FAILS, HOLDS
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, World, code_from_style, style_from_code
 
 STEP = CELL + GAP
@@ -282,6 +288,58 @@ def test_the_world_explorer_works_without_a_model_and_says_why():
     explorer = WorldExplorer("no such model")
     assert explorer.picture and not explorer.problem
     assert "Encoded styles are not shown: no such model is neither" in explorer.sentence
+
+
+# ---------------------------------------------------------------------------------------------------- loss
+
+
+@pytest.mark.parametrize("run", loss.RUNS)
+def test_loss_surgery_shows_the_shipped_runs_own_translations_and_figures(run):
+    exhibit, explorer = open_exhibit(loss.RUNS[run]), LossExplorer()
+    explorer.state = {"run": run, "direction": exhibit.directions[1], "image": 7, "first_style": 5}
+    shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
+    top = loss.ROWS * STEP - GAP + 2 * GAP
+    for row, number in enumerate((6, 7, 0)):  # after the last image comes the first
+        wanted = exhibit.model.translate(exhibit.images[1][[number]], 2, 1, style=exhibit.drawn_style(6))
+        assert (tile(shown, row, 2, top) == as_bytes(wanted)[0]).all()
+    assert (tile(shown, 0, 0, top) == as_bytes(exhibit.images[1][6:7])[0]).all()
+    measured = read_results(loss.RUNS[run])[exhibit.directions[1]]["class_accuracy"]
+    told = next(row for row in explorer.rows if row[0] == "class right")
+    assert told[2].startswith(f"{measured:.2f} ± ")
+    assert eval(explorer.code, {"LossExplorer": LossExplorer}).picture == explorer.picture
+
+
+def test_loss_surgery_without_a_run_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(loss.RUNS, "no image reconstruction", "no_such_run")
+    loss.arm.cache_clear()
+    explorer = LossExplorer()
+    assert explorer.problem.startswith("no_such_run is neither") and explorer.controls == []
+    loss.arm.cache_clear()
+
+
+# ------------------------------------------------------------------------------------------------- proposition
+
+
+@pytest.mark.parametrize("broken", proposition.BREAKS)
+def test_a_break_of_no_strength_is_the_oracle_and_a_full_one_is_noticed_where_it_can_be(broken):
+    found = {t: proposition.verdicts(broken, t, 500, 0) for t in (0.0, 1.0)}
+    assert all(result.status == HOLDS for result in found[0.0].values())
+    failing = {name for name, result in found[1.0].items() if result.status == FAILS}
+    if "mixed" in broken:
+        assert failing == {"content"}
+    else:
+        assert "minimum" in failing and all(result.status != "undecided" for result in found[1.0].values())
+
+
+def test_the_proposition_explorer_tells_what_the_checks_say():
+    explorer = PropositionExplorer({"strength": 0.3, "units": 200})
+    found = proposition.verdicts(**explorer.state)
+    assert [row[1] for row in explorer.rows[1:]] == [result.status for result in found.values()]
+    assert all(f"{proposition.NAMES[name]}: {result.status}" in explorer.sentence for name, result in found.items())
+    shown = explorer.picture
+    explorer.state = explorer.state | {"units": 100}
+    assert explorer.picture != shown and not explorer.problem
+    assert eval(explorer.code, {"PropositionExplorer": PropositionExplorer}).picture == explorer.picture
 
 
 # --------------------------------------------------------------------------------- missing, broken, uploaded, code

@@ -260,6 +260,8 @@ def test_verdicts_can_be_read_drawn_and_kept(found):
     assert result.text().count("\n") == 5
     shown = result.figure()
     assert shown.data[:4] == b"\x89PNG" and shown.alt == kept["sentence"]
+    unsettled = [dataclasses.replace(part, status=UNDECIDED) for part in result.parts]
+    assert dataclasses.replace(result, parts=tuple(unsettled)).figure().data != shown.data
 
 
 def test_the_same_seed_gives_the_same_verdict(found):

@@ -1,8 +1,17 @@
 """One explorer a file: a pure function from a state to a picture, and the view that drives it."""
 
 from munit_lite.study.explorers.example import ExampleExplorer
+from munit_lite.study.explorers.loss import LossExplorer
+from munit_lite.study.explorers.proposition import PropositionExplorer
 from munit_lite.study.explorers.style import StyleExplorer
 from munit_lite.study.explorers.surgery import SurgeryExplorer
 from munit_lite.study.explorers.world import WorldExplorer
 
-__all__ = ["ExampleExplorer", "StyleExplorer", "SurgeryExplorer", "WorldExplorer"]
+__all__ = [
+    "ExampleExplorer",
+    "LossExplorer",
+    "PropositionExplorer",
+    "StyleExplorer",
+    "SurgeryExplorer",
+    "WorldExplorer",
+]

@@ -176,7 +176,7 @@ class ModelExplorer(Explorer):
         try:
             self.exhibit = self.opened = open_exhibit(checkpoint)
         except TOLD as error:
-            super().__init__(partial(_refuse, error), {}, None, self.idea.title)
+            super().__init__(partial(refuse, error), {}, None, self.idea.title)
             return
         controls = self.idea.controls(self.exhibit)
         stored = {name: control.first for name, control in controls.items()} | self.idea.strip
@@ -208,7 +208,8 @@ class ModelExplorer(Explorer):
         return self.idea.describe(self.exhibit, **state)
 
 
-def _refuse(error: Exception, **_: Any) -> Picture:
+def refuse(error: Exception, **_: Any) -> Picture:
+    """The renderer of an explorer that has nothing to show but the reason."""
     raise error
 
 
