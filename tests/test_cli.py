@@ -171,7 +171,9 @@ def test_evaluate_says_of_every_proposition_what_it_found(finished, tmp_path, co
     assert code == 0 and list(numbers) == ["minimum", "latents", "joint", "cycle", "content"]
     assert all(verdict["sentence"] in out for verdict in numbers.values())
     assert numbers["minimum"]["status"] == "fails" and "R" in numbers["minimum"]["reasons"]  # four steps are few
-    assert all("judged factors" in verdict["reads"] for verdict in numbers.values())
+    reads = {name: verdict["reads"] for name, verdict in numbers.items()}
+    assert reads.pop("latents") == "the codes" and all("judged factors" in what for what in reads.values())
+    assert "p(c1) = p(c2), channel means" in [part["name"] for part in numbers["latents"]["parts"]]
 
 
 def test_evaluate_tells_the_same_numbers_on_stdout_as_in_its_file(finished, tmp_path):
