@@ -172,7 +172,8 @@ def test_evaluate_says_of_every_proposition_what_it_found(finished, tmp_path, co
     assert all(verdict["sentence"] in out for verdict in numbers.values())
     assert numbers["minimum"]["status"] == "fails" and "R" in numbers["minimum"]["reasons"]  # four steps are few
     reads = {name: verdict["reads"] for name, verdict in numbers.items()}
-    assert reads.pop("latents") == "the codes" and all("judged factors" in what for what in reads.values())
+    assert reads.pop("latents") == "the codes" and reads.pop("cycle") == "images and codes"
+    assert all("judged factors" in what for what in reads.values())
     assert "p(c1) = p(c2), channel means" in [part["name"] for part in numbers["latents"]["parts"]]
 
 

@@ -206,4 +206,7 @@ def test_unsolved_exercises_are_stored_unsolved(name):
 
 @pytest.mark.parametrize("name", TEACHING)
 def test_a_teaching_notebook_runs_fast_with_another_seed(name, tmp_path):
-    execute(f"{name}.ipynb", tmp_path, fast=True, seed=1)
+    executed = execute(f"{name}.ipynb", tmp_path, fast=True, seed=1)
+    (injected,) = [cell.source for cell in executed.cells if "injected-parameters" in tags(cell)]
+    assert "seed = 1" in injected and "fast = True" in injected
+    assert [cell.execution_count for cell in code(executed)] == list(range(1, len(code(executed)) + 1))

@@ -175,7 +175,7 @@ def check_cycle_consistency(model: CodedModel, world: ObservedWorld, n: int, see
         back, given = _augmented(draws, there, kept, j, i)
         errors[f"image {i}→{j}→{i}", "F"] = relative_error(back, image)
         errors[f"style {j} kept", "F"] = relative_error(given, style)
-    return draws.verdict("Proposition 4, cycles close", errors=errors)
+    return draws.verdict("Proposition 4, cycles close", errors=errors, reads="images and codes")
 
 
 def _augmented(draws: _Draws, image: Tensor, style: Tensor, i: int, j: int) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SHARE = 0.95  # an equality of images or codes counts as kept if it is kept for this share of the units
+MARKS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # number in `figures.COLOURS`, and marker
 _TAIL = 0.025  # on each side of an interval
 
 
@@ -151,7 +152,7 @@ class Verdict:
         figure, axes = subplots(len(panels), (4.6 * len(panels) + 0.6, height))
         for axis, parts in zip(axes, panels, strict=True):
             for row, part in enumerate(reversed(parts)):
-                colour, mark = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}[part.status]
+                colour, mark = MARKS[part.status]
                 axis.plot([part.low, part.high], [row, row], "-", color=COLOURS[colour], lw=2)
                 axis.plot(part.effect, row, marker=mark, color=COLOURS[colour], ms=8)
             axis.axvline(parts[0].threshold, color="black", lw=1, linestyle="--")

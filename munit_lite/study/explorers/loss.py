@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from typing import Any
+from functools import cache, partial
 
 import torch
 from IPython.display import Image
@@ -40,7 +39,7 @@ MEASURED = {
 ROWS, STYLES = 3, 7
 
 
-@lru_cache(maxsize=len(RUNS))
+@cache
 def arm(run: str) -> Exhibit:
     """A shipped run by its words in `RUNS`, with held-out images.
 
@@ -111,7 +110,7 @@ class LossExplorer(Explorer):
             super().__init__(partial(refuse, error), {}, None, title)
             return
         made = controls(opened[0])
-        first: dict[str, Any] = {name: control.first for name, control in made.items()}
+        first: State = {name: control.first for name, control in made.items()}
         stored = tiles(
             [row for run in RUNS for row in _rows(run, first["direction"], first["image"], first["first_style"])[:1]]
         )

@@ -23,7 +23,7 @@ from munit_lite.study.variants import (
     style_plus_content,
     style_times,
 )
-from munit_lite.study.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
+from munit_lite.study.verdicts import MARKS, Verdict
 from munit_lite.world import STYLE_DIM
 
 NAMES = {
@@ -33,7 +33,6 @@ NAMES = {
     "cycle": "4 · cycles close",
     "content": "content is kept",
 }
-_MARKS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}
 _I = torch.eye(STYLE_DIM, dtype=torch.float64)
 
 
@@ -96,7 +95,7 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
     found = verdicts(broken, strength, units, seed)
     figure, (axis,) = subplots(1, (7.5, 2.9))
     for row, result in enumerate(found.values()):
-        part, (colour, mark) = result.decisive, _MARKS[result.status]
+        part, (colour, mark) = result.decisive, MARKS[result.status]
         low, effect, high = (max(value / part.threshold, 0.0) for value in (part.low, part.effect, part.high))
         axis.plot([low, high], [row, row], "-", color=COLOURS[colour], lw=3)
         axis.plot(effect, row, marker=mark, color=COLOURS[colour], ms=11, mec="white")
