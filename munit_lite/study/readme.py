@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import torch
@@ -63,7 +64,7 @@ def photo_table(name: str) -> str:
 
 
 def shipped_table() -> str:
-    """Every shipped model with what was measured on it, both directions of the known world."""
+    """Every shipped model with what was measured on it, both directions; a long command is whole in the card only."""
     heads = ("model", "steps", "trained with", "judged class is right", "diversity, share of the true")
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for path in sorted(SHIPPED.glob("*.safetensors")):
@@ -76,6 +77,7 @@ def shipped_table() -> str:
             for key in ("class_accuracy", "diversity_of_true")
         )
         options = train_command(from_dict(header["config"])).removeprefix("munit-lite train ")
+        options = textwrap.shorten(options, 80, placeholder=" …", break_on_hyphens=False)
         cells = f"[`{path.stem}`](data/checkpoints/{path.stem}.md)", f"{header['step']:,}", f"`{options}`", *found
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
