@@ -209,12 +209,14 @@ class Evaluate(Measurement):
 
 @dataclass
 class Bench(Measurement):
-    """Time and memory of one training step of each preset, each in a process of its own."""
+    """Time and memory of one training step of each preset, each in a process of its own; or the explorers' times."""
 
     presets: tuple[str, ...] = field(default=tuple(name for name in PRESETS if PRESETS[name].method == "munit"))
     """Presets to measure; by default MUNIT's."""
     steps: int = 5
-    """Timed steps of each, after one that is not counted."""
+    """Timed steps of each, after one that is not counted; with --explorers the moves of each slider, at least 2."""
+    explorers: bool = False
+    """Instead time each explorer from a moved slider to the new picture, in the kernel."""
 
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         for name in self.presets:
@@ -223,6 +225,11 @@ class Bench(Measurement):
             raise ValueError(f"--steps is {self.steps}, but it must be 1 or more")
         from munit_lite.study import bench
 
+        if self.explorers:
+            if self.steps < 2:
+                raise ValueError(f"--steps is {self.steps}, but the first move of each explorer is not counted")
+            numbers = bench.follow(self.steps)
+            return bench.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
         numbers = {name: bench.measure(name, self.steps) for name in self.presets}
         return bench.table(numbers), numbers, {"steps": self.steps}
 

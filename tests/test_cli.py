@@ -18,7 +18,7 @@ import munit_lite as ml
 from munit_lite import cli
 from munit_lite.checkpoints import save_model
 from munit_lite.config import PRESETS
-from munit_lite.study import bench, metrics, translations
+from munit_lite.study import bench, explorers, metrics, translations
 
 _SMALL = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "threads": 1}
 SMALL = [word for name, value in _SMALL.items() for word in (f"--{name}", str(value))]
@@ -227,6 +227,23 @@ def test_bench_tells_why_a_preset_could_not_be_measured(command, monkeypatch):
     assert code == 1 and "one step of world32 could not be measured" in err
 
 
+def test_bench_times_every_explorer_from_a_moved_slider_to_its_picture(command, monkeypatch, tmp_path):
+    kept = {"WorldExplorer": explorers.WorldExplorer, "StyleExplorer": explorers.StyleExplorer}
+    monkeypatch.setattr(explorers, "__all__", list(kept))
+    seen = {name: [] for name in kept}
+    for name, kind in kept.items():
+        drawn = kind._draw
+        monkeypatch.setattr(kind, "_draw", lambda self, *a, n=name, d=drawn: (d(self, *a), seen[n].append(self.problem)))
+    file = tmp_path / "explorers.json"
+    code, out, _ = command("bench", "--explorers", "--steps", 2, "--json-file", file)
+    numbers = json.loads(file.read_text())["numbers"]
+    assert code == 0 and list(numbers) == list(kept)
+    for name, row in numbers.items():
+        assert f"`{name}`" in out and row["sliders"] > 1 and 0 < row["median"] <= row["percentile_95"]
+        assert row["moves"] == 2 * row["sliders"] - 1 and set(seen[name]) == {""}
+        assert len(seen[name]) >= row["moves"], "each move draws"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "RUN", "--count", "2"]])
 def test_a_reader_that_has_gone_is_no_error(arguments, finished):
     arguments = [str(finished) if word == "RUN" else word for word in arguments]
@@ -252,6 +269,7 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
             "checked on the known world, but this is a model of fashion data",
         ),
         (["bench", "--steps", "0"], "--steps is 0, but it must be 1 or more"),
+        (["bench", "--explorers", "--steps", "1"], "--steps is 1, but the first move of each explorer is not counted"),
         (["train", "world32", "--steps", "0"], "steps is 0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Time and memory of one training step, each preset in a process of its own."""
+"""Time and memory of one training step, each preset in a process of its own; how soon explorers follow the hand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch
 from lightning_fabric import Fabric
 
 from munit_lite.config import preset
+from munit_lite.study import explorers
+from munit_lite.study.explore import Slider
 from munit_lite.training import Trainer
 
 
@@ -53,6 +55,38 @@ def one_process(name: str, steps: int) -> dict[str, float]:
         "images_per_second": 2 * config.batch_size / median,
         "peak_memory_gib": peak / 2**30,
     }
+
+
+def follow(moves: int) -> dict[str, dict[str, float]]:
+    """From a moved slider to the new picture as PNG, in the kernel, for each explorer on its shipped models.
+
+    Args:
+        moves: of each of an explorer's sliders, each to a value of its own; the first of all is not counted.
+    """
+    found = {}
+    for kind in explorers.__all__:
+        explorer = getattr(explorers, kind)()
+        sliders = {name: control for name, control in explorer.ranges.items() if isinstance(control, Slider)}
+        seconds = []
+        for name, slider in sliders.items():
+            for k in range(moves):
+                value = slider.low + (slider.high - slider.low) * k / moves
+                state = explorer.begin() | {name: slider.checked(name, value)}
+                begin = time.perf_counter()
+                explorer.state = state
+                seconds.append(time.perf_counter() - begin)
+        median, slowest = torch.tensor(seconds[1:]).quantile(torch.tensor([0.5, 0.95])).tolist()
+        found[kind] = {"sliders": len(sliders), "moves": len(seconds) - 1, "median": median, "percentile_95": slowest}
+    return found
+
+
+def follow_table(numbers: dict[str, dict[str, float]]) -> str:
+    """The explorers' measurements as a Markdown table."""
+    lines = ["| explorer | sliders | median, ms | 95th percentile, ms |", "| --- | --- | --- | --- |"]
+    for name, row in numbers.items():
+        milliseconds = f"{1000 * row['median']:.0f} | {1000 * row['percentile_95']:.0f}"
+        lines.append(f"| `{name}` | {row['sliders']} | {milliseconds} |")
+    return "\n".join(lines)
 
 
 def table(numbers: dict[str, dict[str, float]]) -> str:

@@ -1,4 +1,4 @@
-"""The README's tables and picture, made from `data/results/`: no number in it is typed by hand.
+"""The README's tables and picture, made from `data/results/` and the notebooks: no number in it is typed by hand.
 
 `python -m munit_lite.study.readme` rewrites the tables; with `--run FOLDER` also the picture.
 """
@@ -16,7 +16,7 @@ from munit_lite.checkpoints import SHIPPED, load
 from munit_lite.config import from_dict
 from munit_lite.datasets import open_data
 from munit_lite.storage import read_tensors
-from munit_lite.study import bench, figures
+from munit_lite.study import bench, figures, tracks
 from munit_lite.study.results import RESULTS, read_results
 from munit_lite.study.shipping import train_command
 
@@ -90,6 +90,9 @@ def blocks() -> dict[str, str]:
         "fashion32": photo_table("fashion32"),
         "shipped": shipped_table(),
         "bench_cpu": bench.table(read_results("bench_cpu")),
+        "bench_explorers": bench.follow_table(read_results("bench_explorers")),
+        "tracks": tracks.tracks_table(),
+        "syllabus": tracks.syllabus_table(),
     }
 
 

@@ -322,7 +322,8 @@ def test_loss_surgery_without_a_run_is_a_sentence(monkeypatch):
 
 @pytest.mark.parametrize("broken", proposition.BREAKS)
 def test_a_break_of_no_strength_is_the_oracle_and_a_full_one_is_noticed_where_it_can_be(broken):
-    found = {t: proposition.verdicts(broken, t, 500, 0) for t in (0.0, 1.0)}
+    units = firsts(proposition.controls())["units"]
+    found = {t: proposition.verdicts(broken, t, units, 0) for t in (0.0, 1.0)}
     assert all(result.status == HOLDS for result in found[0.0].values())
     failing = {name for name, result in found[1.0].items() if result.status == FAILS}
     if "mixed" in broken:
