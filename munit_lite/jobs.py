@@ -6,6 +6,7 @@ and `doctor` answers where torch is broken.
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -247,7 +248,8 @@ class Sweep(Job):
     scheduler: str | None = None
     """Address of a cluster's Dask scheduler, tcp://host:8786, whose workers do the runs instead."""
     results: Path | None = None
-    """Also write the numbers of all finished runs, with their provenance, into this .json file."""
+    """Also write the numbers of all finished runs, with their provenance, into this .json file; runs that it holds
+    already are not repeated, so a long sweep can be run in pieces, each on another machine."""
 
     def run(self) -> Answer:
         if self.results is not None and self.results.suffix != ".json":
@@ -256,8 +258,16 @@ class Sweep(Job):
         from munit_lite.study.results import write_results
 
         planned, out = plans.read_plan(self.file), self.out or Path("runs") / self.file.stem
-        outcomes = sweep.run_sweep(planned, out, self.workers, self.scheduler)
-        found = sweep.gather(planned, out)
+        earlier = {}
+        if self.results is not None and self.results.exists():
+            try:
+                earlier = json.loads(self.results.read_text())["numbers"]
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"--results is {self.results}, which no sweep has written; give another name"
+                ) from None
+        outcomes = sweep.run_sweep(planned, out, self.workers, self.scheduler, earlier)
+        found = sweep.gather(planned, out, earlier)
         if self.results is not None:
             write_results(self.results, found, {"sweep": self.file.name}, f"munit-lite sweep {self.file}")
         judged = expectations.compared(planned.expectations, found)

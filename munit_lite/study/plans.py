@@ -93,12 +93,14 @@ def _runs(text: dict[str, Any], file: str, known: set[str]) -> Iterator[Planned]
         where = f"a grid of {file}"
         _mapping(grid, where, {"data", "seeds", "methods", "parameters"}, {"data", "seeds"})
         own = _mapping(grid.get("parameters", {}), f"parameters of {where}", known)
-        for method in _list(grid.get("methods", list(methods)), f"methods of {where}"):
-            if method not in methods:
-                raise SweepError(f"{file} has a grid with the method {method!r}, but methods are {', '.join(methods)}")
-            given = {"preset": grid["data"]} | common | own | methods[method]
-            given["preset"] = str(given["preset"]).replace("{data}", grid["data"])
-            for seed in _list(grid["seeds"], f"seeds of {where}"):
+        for seed in _list(grid["seeds"], f"seeds of {where}"):  # first of all, so that a part of it has every method
+            for method in _list(grid.get("methods", list(methods)), f"methods of {where}"):
+                if method not in methods:
+                    raise SweepError(
+                        f"{file} has a grid with the method {method!r}, but methods are {', '.join(methods)}"
+                    )
+                given = {"preset": grid["data"]} | common | own | methods[method]
+                given["preset"] = str(given["preset"]).replace("{data}", grid["data"])
                 yield Planned(grid["data"], method, seed, given)
 
 

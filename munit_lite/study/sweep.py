@@ -44,12 +44,19 @@ class Outcome:
 # ----------------------------------------------------------------------------------------------------- the runs
 
 
-def run_sweep(plan: Plan, out: Path, workers: int | None = None, scheduler: str | None = None) -> list[Outcome]:
+def run_sweep(
+    plan: Plan,
+    out: Path,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    earlier: dict[str, Any] | None = None,
+) -> list[Outcome]:
     """Run what is not finished yet; a run that fails does not stop the others.
 
     Args:
         plan: from `plans.read_plan`.
         out: folder of the sweep; each run has its own below it.
+        earlier: what `gather` found before, perhaps on another machine; these runs are not repeated.
         workers: processes on this machine; by default one a GPU, or one a core.
         scheduler: address of a cluster's Dask scheduler, in place of processes on this machine.
 
@@ -57,12 +64,14 @@ def run_sweep(plan: Plan, out: Path, workers: int | None = None, scheduler: str 
         the outcome of every run, in the order of the plan.
 
     Raises:
-        SweepError: the folder holds finished runs with other parameters, or workers and scheduler are both given.
+        SweepError: the folder, or `earlier`, holds finished runs with other parameters, or workers and scheduler are
+            both given.
     """
     if workers is not None and (scheduler or workers < 1):
         raise SweepError(f"workers is {workers}: 1 or more, and not together with a scheduler, which has its own")
     out = out.resolve()
-    outcomes = {run.name: Outcome(run.name, "finished before") for run in plan.runs if _finished(run, out)}
+    done = [run for run in plan.runs if _gathered(run, earlier or {}) or _finished(run, out)]
+    outcomes = {run.name: Outcome(run.name, "finished before") for run in done}
     waiting = [run for run in plan.runs if run.name not in outcomes]
     if not waiting:
         return [outcomes[run.name] for run in plan.runs]
@@ -83,13 +92,24 @@ def _finished(run: Planned, out: Path) -> bool:
     done = out / run.name / "done.json"
     if not done.exists():
         return False
-    before = json.loads(done.read_text())["parameters"]
+    _check_same(run, json.loads(done.read_text())["parameters"], f"{done.parent} holds")
+    return True
+
+
+def _gathered(run: Planned, earlier: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a run in what was gathered before."""
+    record = earlier.get(run.data, {}).get(run.method, {}).get(str(run.seed))
+    if record is not None:
+        _check_same(run, record["parameters"], f"the earlier results of {run.name} are of")
+    return record
+
+
+def _check_same(run: Planned, before: dict[str, Any], where: str) -> None:
     if before != run.parameters:
         raise SweepError(
-            f"{done.parent} holds a finished run with the parameters {before}, but {run.parameters} are asked for: "
-            "use another folder for this sweep, or remove that run"
+            f"{where} a finished run with the parameters {before}, but {run.parameters} are asked for: "
+            "use another folder and results file for this sweep, or remove that run"
         )
-    return True
 
 
 def _gpus() -> list[str]:
@@ -166,13 +186,21 @@ def _papermill(notebook: Path, folder: Path, parameters: dict[str, Any]) -> None
 # --------------------------------------------------------------------------------------------------- the results
 
 
-def gather(plan: Plan, out: Path) -> dict[str, Any]:
-    """What finished runs measured, with its provenance: data -> method -> seed -> the run's results file."""
+def gather(plan: Plan, out: Path, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What finished runs measured: data -> method -> seed -> the run's parameters, numbers and provenance.
+
+    Args:
+        plan: from `plans.read_plan`.
+        out: folder of the sweep.
+        earlier: what this function found before; kept where the folder holds no such run.
+    """
     found: dict[str, Any] = {}
     for run in plan.runs:
-        file = out / run.name / "results.json"
+        file, record = out / run.name / "results.json", _gathered(run, earlier or {})
         if (out / run.name / "done.json").exists() and file.exists():
-            found.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = json.loads(file.read_text())
+            record = {"parameters": run.parameters} | json.loads(file.read_text())
+        if record is not None:
+            found.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = record
     return found
 
 

@@ -13,6 +13,7 @@ from distributed import LocalCluster
 from tiny import tiny
 
 import munit_lite as ml
+from munit_lite.jobs import Sweep
 from munit_lite.study import sweep as sweeps
 from munit_lite.study.plans import Planned, SweepError, read_plan
 from munit_lite.study.sweep import Outcome, gather, report, run_sweep
@@ -125,6 +126,34 @@ def test_nothing_is_started_where_everything_is_finished(sweep_file, tmp_path, m
     monkeypatch.setattr(sweeps, "_client", None)  # calling it would fail
     assert {outcome.status for outcome in run_sweep(plan, tmp_path)} == {"finished before"}
     assert gather(plan, tmp_path) == {}  # finished, but without results
+
+
+def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_path):
+    """One piece in one folder, the next in another, as on two machines; the file holds both in the end."""
+    results = tmp_path / "all.json"
+    for piece, seeds in enumerate(([5], [5, 6])):
+        file = sweep_file(grids=[{"data": "world32", "seeds": seeds}])
+        answer = Sweep(file=file, out=tmp_path / str(piece), workers=1, results=results).run()
+        assert answer.good
+    assert [run["status"] for run in answer.values["runs"]] == ["finished before", "finished"]
+    gathered = json.loads(results.read_text())["numbers"]["world32"]["munit"]
+    assert gathered.keys() == {"5", "6"} and not list((tmp_path / "1").rglob("seed5"))
+    assert all(record["parameters"] == {"preset": "world32"} for record in gathered.values())
+
+    file = sweep_file(parameters={"bad": 2}, grids=[{"data": "world32", "seeds": [5]}])
+    with pytest.raises(
+        SweepError, match=r"the earlier results of world32/munit/seed5 are of a finished run .*'bad': 2"
+    ):
+        Sweep(file=file, out=tmp_path / "2", workers=1, results=results).run()
+
+
+def test_a_results_file_of_something_else_is_told_before_anything_is_run(sweep_file, tmp_path):
+    results = tmp_path / "all.json"
+    for text in ("{", "[1]", "{}"):
+        results.write_text(text)
+        with pytest.raises(ValueError, match=r"--results is .*all.json, which no sweep has written"):
+            Sweep(file=sweep_file(), out=tmp_path / "runs", results=results).run()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_finished_run_that_is_asked_for_again_is_not_repeated(monkeypatch, tmp_path):
