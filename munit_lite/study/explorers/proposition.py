@@ -71,7 +71,7 @@ def controls() -> dict[str, Control]:
     return {
         "broken": Choice(tuple(BREAKS), "what is broken"),
         "strength": Slider(0.0, 1.0, 1.0, "strength", "from 0, the oracle itself, to 1"),
-        "units": Slider(100, 500, 500, "images of each domain", "from 100 to 500"),
+        "units": Slider(100, 600, 500, "images of each domain", "from 100 to 600"),
         "seed": Slider(0, 9, 0, "seed", "another draw of images"),
     }
 
