@@ -257,7 +257,7 @@ _ALL = (
     Equation(
         "hinge",
         "not in the paper",
-        "The hinge form, which small discriminators learn sooner",
+        "The hinge form: no more is asked than a margin of 1 on either side",
         r"\min_D \; \mathbb E[\max(0, 1 - D(x))] + \mathbb E[\max(0, 1 + D(\hat x))], "
         r"\qquad \min_G \; -\mathbb E[D(\hat x)]",
         (losses.hinge_discriminator, losses.hinge_generator),
@@ -266,7 +266,7 @@ _ALL = (
     Equation(
         "R1",
         "not in the paper",
-        "A penalty that keeps a winning discriminator smooth at real images, so that the decoders can still follow it",
+        "A penalty on the slope of the discriminator at real images",
         r"R_1 = \tfrac{1}{2} \, \mathbb E_{x \sim p(x)} \left[\lVert \nabla_x D(x) \rVert_2^2\right]",
         (losses.gradient_penalty,),
         symbols={"D(x)": "the mean logit of a real image, summed over scales"},
