@@ -15,7 +15,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 AFTERNOON = ("00", "01", "04", "08", "14")
 WEEKEND = {
     "Saturday": ("00", "01", "02", "03", "04", "05", "06"),
-    "Sunday": ("07", "08", "09", "10", "11", "13", "14"),
+    "Sunday": ("07", "08", "09", "10", "11", "12", "13", "14"),
 }
 SYLLABUS = {
     "unpaired images and what they share": ("00", "01"),
@@ -25,7 +25,8 @@ SYLLABUS = {
     "the game": ("07",),
     "the whole objective": ("08", "09"),
     "what the paper proves": ("10", "11"),
-    "cycles, and turning the codes by hand": ("13", "14"),
+    "joint distributions and cycles": ("12", "13"),
+    "turning the codes by hand": ("14",),
 }
 
 

@@ -29,6 +29,7 @@ CELLS = (
     "WorldExplorer('model.safetensors')",
     "LossExplorer()",
     "PropositionExplorer()",
+    "SymmetryExplorer()",
     "StyleExplorer('no_such_model')",
 )
 

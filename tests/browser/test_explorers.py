@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import expect
 
 from munit_lite.study.explore import png
-from munit_lite.study.explorers import example, loss, proposition, style, surgery, world
+from munit_lite.study.explorers import example, joint, loss, proposition, style, surgery, world
 from munit_lite.study.explorers.exhibit import open_exhibit
 
 pytestmark = pytest.mark.browser
 TITLES = (
     "Style explorer", "Example-guided explorer", "AdaIN surgery", "World explorer", "Loss surgery",
-    "Proposition explorer",
+    "Proposition explorer", "Symmetry explorer",
 )  # fmt: skip
 expect.set_options(timeout=30_000)
 
@@ -77,6 +77,7 @@ def drawn(model):
         "World explorer": lambda state: png(world.render(**state)),
         "Loss surgery": lambda state: png(loss.render(**state)),
         "Proposition explorer": lambda state: proposition.render(**state).data,
+        "Symmetry explorer": lambda state: joint.render(**state).data,
     }
 
 
@@ -207,6 +208,7 @@ def test_an_uploaded_image_is_shown_and_a_broken_one_told(explorer, tmp_path):
     ("World explorer", "shape", "ring", "fill hue"),
     ("Loss surgery", "the run below", "all terms and the cycle", "first style"),
     ("Proposition explorer", "what is broken", "content in the style, encoder only", "images of each domain"),
+    ("Symmetry explorer", "what turns", joint.ALONE, "angle"),
 ])  # fmt: skip
 def test_each_explorer_follows_its_choices_and_sliders(page, drawn, title, choice, option, name):
     driver = Driver(page, title)

@@ -16,8 +16,10 @@ from munit_lite.study.explorers import (
     PropositionExplorer,
     StyleExplorer,
     SurgeryExplorer,
+    SymmetryExplorer,
     WorldExplorer,
     example,
+    joint,
     loss,
     proposition,
     style,
@@ -429,3 +431,34 @@ def test_a_picture_takes_milliseconds():
         style.render(exhibit, **state | {"style_1": k / 10})
         times.append(time.perf_counter() - begin)
     assert sorted(times)[7] < 0.5  # measured: 20 ms; a busy machine may take longer
+
+
+# ---------------------------------------------------------------------------------------------------- symmetry
+
+
+@pytest.mark.parametrize("angle", [30, 90])
+def test_a_turn_in_both_nets_passes_every_check_and_loses_the_content(angle):
+    found = {name: result.status for name, result in joint.verdicts(angle, joint.BOTH, 0).items()}
+    assert {name for name, status in found.items() if status != HOLDS} == {"content"}
+    forth, back = (torch.corrcoef(pairs.T)[0, 1].item() for pairs in joint.places(angle, joint.BOTH, 0))
+    assert forth == pytest.approx(np.cos(np.radians(angle)), abs=0.12) and forth == pytest.approx(back, abs=0.2)
+
+
+def test_a_turn_in_one_net_shows_where_it_is_looked_at():
+    found = {name: result.status for name, result in joint.verdicts(90, joint.ALONE, 0).items()}
+    assert found["places"] == found["cycle"] == FAILS
+    forth, back = joint.places(90, joint.ALONE, 0)
+    assert torch.corrcoef(forth.T)[0, 1].abs() < 0.15 and torch.corrcoef(back.T)[0, 1] > 0.999
+
+
+def test_without_a_turn_the_symmetry_explorer_shows_the_oracle():
+    assert {result.status for result in joint.verdicts(0, joint.BOTH, 0).values()} == {HOLDS}
+    assert joint.render(0, joint.BOTH, 0).data != joint.render(90, joint.BOTH, 0).data
+
+
+def test_the_symmetry_explorer_tells_what_the_checks_say():
+    explorer = SymmetryExplorer({"angle": 60, "nets": joint.ALONE})
+    found = joint.verdicts(**explorer.state)
+    assert [row[1] for row in explorer.rows[1:]] == [result.status for result in found.values()]
+    assert all(f"{joint.WORDS[name]}: {result.status}" in explorer.sentence for name, result in found.items())
+    assert eval(explorer.code, {"SymmetryExplorer": SymmetryExplorer}).picture == explorer.picture

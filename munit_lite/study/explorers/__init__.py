@@ -1,6 +1,7 @@
 """One explorer a file: a pure function from a state to a picture, and the view that drives it."""
 
 from munit_lite.study.explorers.example import ExampleExplorer
+from munit_lite.study.explorers.joint import SymmetryExplorer
 from munit_lite.study.explorers.loss import LossExplorer
 from munit_lite.study.explorers.proposition import PropositionExplorer
 from munit_lite.study.explorers.style import StyleExplorer
@@ -13,5 +14,6 @@ __all__ = [
     "PropositionExplorer",
     "StyleExplorer",
     "SurgeryExplorer",
+    "SymmetryExplorer",
     "WorldExplorer",
 ]
