@@ -232,8 +232,12 @@ def test_bench_times_every_explorer_from_a_moved_slider_to_its_picture(command, 
     monkeypatch.setattr(explorers, "__all__", list(kept))
     seen = {name: [] for name in kept}
     for name, kind in kept.items():
-        drawn = kind._draw
-        monkeypatch.setattr(kind, "_draw", lambda self, *a, n=name, d=drawn: (d(self, *a), seen[n].append(self.problem)))
+
+        def draw(self, *change, name=name, drawn=kind._draw):
+            drawn(self, *change)
+            seen[name].append(self.problem)
+
+        monkeypatch.setattr(kind, "_draw", draw)
     file = tmp_path / "explorers.json"
     code, out, _ = command("bench", "--explorers", "--steps", 2, "--json-file", file)
     numbers = json.loads(file.read_text())["numbers"]
