@@ -95,7 +95,8 @@ def check_optimality(model: CodedModel, world: ObservedWorld, n: int, seed: int)
     """Proposition 1: does the model reach the minimum of the objective?
 
     Its hypotheses, which together are the minimum: translations are distributed like real images (A), and every
-    reconstruction term of equations 1 to 3 is zero (R). If this holds, the three other checks must hold.
+    reconstruction term of equations 1 to 3 is zero (R). If this holds, the three other checks must hold. A is tested
+    on what the world reads from images; R compares the images and the codes themselves.
 
     Args:
         model: the oracle, a variant of it, or a trained model.
@@ -114,7 +115,8 @@ def check_optimality(model: CodedModel, world: ObservedWorld, n: int, seed: int)
         errors[f"image {i} again", "R"] = relative_error(again, draws.x[i])
         errors[f"content {i} again", "R"] = relative_error(draws.content_of(translated, j), content)
         errors[f"style {j} again", "R"] = relative_error(draws.style_of(translated, j), style_j)
-    return draws.verdict("Proposition 1, the minimum is reached", samples, errors)
+    reads = f"{world.reads} for translations, images and codes for reconstructions"
+    return draws.verdict("Proposition 1, the minimum is reached", samples, errors, reads)
 
 
 def check_latent_matching(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:

@@ -269,3 +269,12 @@ def test_the_same_seed_gives_the_same_verdict(found):
     world = CodeWorld(variant.world)
     again = propositions.check_joint_matching(Oracle(world, variant), world, UNITS, 0)
     assert dataclasses.asdict(again) == dataclasses.asdict(found("styles scaled")[0]["joint"])
+
+
+def test_the_verdict_on_the_minimum_says_what_each_kind_of_part_was_read_from(found):
+    result = found("oracle")[0]["minimum"]
+    assert result.reads == "the exact factors for translations, images and codes for reconstructions"
+    for state in ("world32_step_1000", "world32_step_2000", "world32_step_4000", "world32"):
+        recorded = read_results(f"{state}_propositions")["minimum"]
+        assert recorded["reads"] == f"{PixelWorld.reads} for translations, images and codes for reconstructions"
+        assert recorded["units"] == UNITS and recorded["status"] == FAILS

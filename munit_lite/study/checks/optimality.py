@@ -1,4 +1,4 @@
-"""Exercises of 10_optimality: both players' values at the best discriminator, and which hypothesis a break violates."""
+"""Exercises of 10_optimality: both players' values at the best D, the hypothesis that breaks, a bound that holds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.special import xlogy
 
@@ -268,6 +269,131 @@ violated = Exercise(
             _on_average,
             "the reconstruction errors are averaged, so that good parts hide a bad one",
             "Each reconstruction term must be zero: judge them one by one.",
+        ),
+    ),
+)
+
+# --------------------------------------------------------------------------------------------------- a bound that holds
+
+
+def _bound_of(values: Tensor) -> Tensor:
+    """Equation 4 on each pair, (n,) -> bound on the divergence and its low end: (2,)."""
+    bounds = (values + math.log(4)) / 2
+    error = ((bounds - bounds.mean()).square().sum() / (len(bounds) - 1) / len(bounds)).sqrt()
+    return torch.stack([bounds.mean(), bounds.mean() - 1.96 * error])
+
+
+def _value(real: Tensor, made: Tensor) -> Tensor:
+    """log D on real images and log(1 - D) on made ones, from logits: (n,) each -> (n,)."""
+    return F.logsigmoid(real) + F.logsigmoid(-made)
+
+
+def _divergence_bound(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    return _bound_of(_value(real[~seen], made[~seen]))
+
+
+def _on_training_pairs(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    return _bound_of(_value(real[seen], made[seen]))
+
+
+def _on_all_pairs(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    return _bound_of(_value(real, made))
+
+
+def _bound_not_halved(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    return 2 * _divergence_bound(real, made, seen)
+
+
+def _value_alone(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    return 2 * _divergence_bound(real, made, seen) - math.log(4)
+
+
+def _overflowing(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    return _bound_of(torch.sigmoid(real[~seen]).log() + (1 - torch.sigmoid(made[~seen])).log())
+
+
+def _made_as_real(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    return _bound_of(_value(real[~seen], -made[~seen]))
+
+
+def _spread_of_pairs(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    mean, low = _divergence_bound(real, made, seen)
+    return torch.stack([mean, mean - (mean - low) * (~seen).sum().sqrt()])
+
+
+def _high_end(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
+    mean, low = _divergence_bound(real, made, seen)
+    return torch.stack([mean, 2 * mean - low])
+
+
+def _logit_cases(generator: Generator) -> Iterator[Case]:
+    def case(label: str, count: int, gap: float, kind: torch.dtype = torch.float32) -> Case:
+        logits = torch.randn(2, count, generator=generator, dtype=torch.float64)
+        seen = torch.arange(count) % 3 != 2
+        shift = torch.where(seen, 2.0, gap / 2)  # it knows its own pairs by heart
+        return Case(label, ((logits[0] + shift).to(kind), (logits[1] - shift).to(kind), seen))
+
+    yield case("six held out", 18, 1.0)
+    yield case("nothing to tell apart", 60, 0.0)
+    yield case("held out, worse than a guess", 60, -1.0)
+    yield case("told apart", 90, 3.0, torch.float64)
+    sure = case("sure, and once wrong", 30, 4.0)
+    sure.arguments[1][5] = 200.0  # held out
+    yield sure
+
+
+divergence_bound = Exercise(
+    "divergence_bound",
+    _divergence_bound,
+    _logit_cases,
+    (
+        Bug(
+            "bound-on-training-pairs",
+            _on_training_pairs,
+            "it is measured on the pairs that the discriminator was trained on",
+            "It may know those by heart, and then says more than the divergence: use the held-out ones, `~seen`.",
+        ),
+        Bug(
+            "bound-on-all-pairs",
+            _on_all_pairs,
+            "the pairs of the training are among those it is measured on",
+            "A bound holds on images that the discriminator has never seen: leave the others out.",
+        ),
+        Bug(
+            "bound-not-halved",
+            _bound_not_halved,
+            "it is a bound on twice the divergence",
+            "The value is at most 2 JSD − log 4: add log 4, then take half.",
+        ),
+        Bug(
+            "bound-without-constant",
+            _value_alone,
+            "it is the mean of equation 4 itself, which is a bound on no divergence yet",
+            "The value is at most 2 JSD − log 4: solve for JSD.",
+        ),
+        Bug(
+            "bound-overflow",
+            _overflowing,
+            "where the discriminator is sure and wrong, it takes the logarithm of 0",
+            "Take the logarithm from the logit: `torch.nn.functional.softplus` or `logsigmoid`.",
+        ),
+        Bug(
+            "bound-made-called-real",
+            _made_as_real,
+            "the made images enter with log D",
+            "Equation 4 has log D on real images and log(1 − D) on made ones.",
+        ),
+        Bug(
+            "bound-spread-of-pairs",
+            _spread_of_pairs,
+            "the low end lies 1.96 deviations of a single pair below",
+            "The interval is that of a mean: divide the deviation by the root of the number of pairs.",
+        ),
+        Bug(
+            "bound-high-end",
+            _high_end,
+            "the end of the interval is the high one",
+            "A lower bound is certain down to the low end of its interval.",
         ),
     ),
 )
