@@ -6,7 +6,6 @@ and `doctor` answers where torch is broken.
 
 from __future__ import annotations
 
-import json
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -215,7 +214,7 @@ class Bench(Measurement):
     presets: tuple[str, ...] = field(default=tuple(name for name in PRESETS if PRESETS[name].method == "munit"))
     """Presets to measure; by default MUNIT's."""
     steps: int = 5
-    """Timed steps of each, after one that is not counted; with --explorers the moves of each slider, at least 2."""
+    """Timed steps of each, with --explorers timed moves of each slider, after one that is not counted."""
     explorers: bool = False
     """Instead time each explorer from a moved slider to the new picture, in the kernel."""
 
@@ -227,8 +226,6 @@ class Bench(Measurement):
         from munit_lite.study import bench
 
         if self.explorers:
-            if self.steps < 2:
-                raise ValueError(f"--steps is {self.steps}, but the first move of each explorer is not counted")
             numbers = bench.follow(self.steps)
             return bench.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
         numbers = {name: bench.measure(name, self.steps) for name in self.presets}
@@ -255,13 +252,13 @@ class Sweep(Job):
         if self.results is not None and self.results.suffix != ".json":
             raise ValueError(f"--results is {self.results}, but its name must end in .json")
         from munit_lite.study import expectations, plans, sweep
-        from munit_lite.study.results import write_results
+        from munit_lite.study.results import read_results, write_results
 
         planned, out = plans.read_plan(self.file), self.out or Path("runs") / self.file.stem
         earlier = {}
         if self.results is not None and self.results.exists():
             try:
-                earlier = json.loads(self.results.read_text())["numbers"]
+                earlier = read_results(self.results)
             except (ValueError, KeyError, TypeError):
                 raise ValueError(
                     f"--results is {self.results}, which no sweep has written; give another name"

@@ -18,7 +18,6 @@ from munit_lite.config import preset
 from munit_lite.study import minutes
 from munit_lite.study.results import read_results
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 GIB = 2**30
 PACKAGES = ("munit-lite", "torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors", "tyro")
 COURSE_PACKAGES = ("jupyterlab", "ipywidgets", "matplotlib", "nbconvert", "papermill")
@@ -239,7 +238,7 @@ def notebooks() -> Found:
     except Exception as error:
         factor = 1.0
         yield Problem(f"this machine's speed cannot be measured ({_reason(error)}): minutes are as on two cores")
-    files = sorted(NOTEBOOKS.glob("*.ipynb"))
+    files = sorted(minutes.NOTEBOOKS.glob("*.ipynb"))
     if not files:
         yield Problem("there is no folder of notebooks beside the package: clone the repository to have the course")
     for file in files:

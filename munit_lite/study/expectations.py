@@ -21,6 +21,11 @@ class Expectation:
     difference_from: str | None = None
     claim: str = ""
 
+    @property
+    def against(self) -> str:
+        """The other method, with the sign of the comparison; "" if there is none."""
+        return f" / {self.ratio_to}" if self.ratio_to else f" - {self.difference_from}" if self.difference_from else ""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -77,12 +82,11 @@ def told(judged: Sequence[Comparison]) -> str:
     for found in judged:
         one = found.expectation
         word = {True: "holds", False: "does not hold", None: "not measured"}[found.holds]
-        against = f" / {one.ratio_to}" if one.ratio_to else f" - {one.difference_from}" if one.difference_from else ""
         low = "" if one.at_least == -math.inf else f"{one.at_least:g} <= "
         high = "" if one.at_most == math.inf else f" <= {one.at_most:g}"
         values = found.values
         shown = f"{found.mean:.3f} ({min(values):.3f} to {max(values):.3f})" if values else "nothing"
-        lines.append(f"{word:13} {one.data}/{one.method}{against} {one.number}: {shown}, expected {low}…{high}")
+        lines.append(f"{word:13} {one.data}/{one.method}{one.against} {one.number}: {shown}, expected {low}…{high}")
     return "\n".join(lines)
 
 

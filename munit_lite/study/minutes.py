@@ -14,6 +14,8 @@ from pathlib import Path
 from munit_lite.config import Config, override
 from munit_lite.study.results import write_results
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
 # A training step of the small presets' kind, but fixed, so that tuning a preset does not move the yardstick.
 YARDSTICK = override(
     Config(name="yardstick"),

@@ -123,10 +123,7 @@ def ledger(judged: Sequence[Comparison]) -> list[Entry]:
     entries = []
     for one in judged:
         asked = one.expectation
-        against = (
-            f" / {asked.ratio_to}" if asked.ratio_to else f" − {asked.difference_from}" if asked.difference_from else ""
-        )
-        where = f"{asked.data}, {asked.method}{against}: {asked.number.replace('_', ' ')}"
+        where = f"{asked.data}, {asked.method}{asked.against}: {asked.number.replace('_', ' ')}"
         if one.holds is None:
             entries.append(Entry(asked.claim, where, "not measured yet"))
             continue

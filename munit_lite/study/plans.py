@@ -11,8 +11,8 @@ import papermill
 import yaml
 
 from munit_lite.study.expectations import Expectation
+from munit_lite.study.minutes import NOTEBOOKS
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 _OWN = {"seed", "out", "results"}  # of the notebook's parameters, those that the grid sets
 
 

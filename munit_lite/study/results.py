@@ -48,7 +48,7 @@ def write_results(
         settings: configuration and seeds.
         command: what to run to get them again; by default the command line of this process.
     """
-    path = Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
+    path = _file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"numbers": numbers, "provenance": provenance(settings, command)}, indent=1) + "\n")
@@ -56,9 +56,13 @@ def write_results(
     return path
 
 
-def read_results(name: str) -> dict[str, Any]:
-    """The numbers of a file under data/results/."""
-    return json.loads((RESULTS / f"{name}.json").read_text())["numbers"]
+def read_results(name: str | Path) -> dict[str, Any]:
+    """The numbers of a file, named as for `write_results`."""
+    return json.loads(_file(name).read_text())["numbers"]
+
+
+def _file(name: str | Path) -> Path:
+    return Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
 
 
 def device_name() -> str:

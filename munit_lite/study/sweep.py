@@ -56,9 +56,9 @@ def run_sweep(
     Args:
         plan: from `plans.read_plan`.
         out: folder of the sweep; each run has its own below it.
-        earlier: what `gather` found before, perhaps on another machine; these runs are not repeated.
         workers: processes on this machine; by default one a GPU, or one a core.
         scheduler: address of a cluster's Dask scheduler, in place of processes on this machine.
+        earlier: what `gather` found before, perhaps on another machine; these runs are not repeated.
 
     Returns:
         the outcome of every run, in the order of the plan.

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from munit_lite.study.minutes import nominal
-
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+from munit_lite.study.minutes import NOTEBOOKS, nominal
 
 AFTERNOON = ("00", "01", "04", "08", "14")
 WEEKEND = {

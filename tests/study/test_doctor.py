@@ -244,7 +244,7 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
     notebook(tmp_path / "notebooks" / "02_b.ipynb", "# nothing said")
     (tmp_path / "calibration.json").write_text(json.dumps({"numbers": {"seconds_per_step": 0.2}}))
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 10 and facts["01_a"].shown == "about 10 min (4 min on two cores)"
@@ -255,14 +255,14 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
 def test_minutes_that_cannot_be_scaled_are_said_to_be_those_of_two_cores(tmp_path, monkeypatch):
     notebook(tmp_path / "notebooks" / "01_a.ipynb", "**Time** about 4 minutes")
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 4 and "minutes are as on two cores" in problems[0].sentence
 
 
 def test_every_notebook_of_the_course_says_its_time():
-    files = sorted(doctor.NOTEBOOKS.glob("*.ipynb"))
+    files = sorted(doctor.minutes.NOTEBOOKS.glob("*.ipynb"))
     assert files and all(minutes.nominal(file) for file in files)
 
 

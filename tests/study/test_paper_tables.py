@@ -77,7 +77,7 @@ def test_the_ledger_tells_what_holds_what_not_and_what_is_not_certain():
 
 
 def test_the_papers_methods_are_those_of_the_shipped_sweep(tmp_path):
-    from munit_lite.study.plans import NOTEBOOKS
+    from munit_lite.study.minutes import NOTEBOOKS
 
     plan = read_plan(NOTEBOOKS.parent / "data" / "sweeps" / "paper_tables.yaml")
     assert {planned.method for planned in plan.runs} == set(METHODS) and set(TABLE_1) < set(METHODS)
