@@ -142,11 +142,17 @@ class Config:
     steps: int = 1_000_000
     """Training steps."""
     batch_size: int = 1
-    """Images of each domain in a step."""
+    """Images of each domain in a step, of all processes together."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Arithmetic, in Lightning Fabric's words."""
+    precision: Literal["32-true", "tf32", "bf16-mixed"] = "32-true"
+    """Arithmetic: fp32; fp32 with products in tf32 on a GPU; products in bf16 with statistics and losses in fp32."""
+    compiled: bool = False
+    """Let torch compile the networks: minutes at the start, then a GPU is faster. On a CPU it is slower."""
+    recompute: bool = False
+    """Keep no activations inside blocks, compute them again for the gradient: less memory, more time."""
+    accumulate: int = 1
+    """Parts that each process computes a step's batch in, one after the other: less memory, more time."""
     threads: int = 0
     """Torch's CPU threads (0: leave as they are)."""
     log_every: int = 20
@@ -244,7 +250,7 @@ def _check(config: Config) -> None:
         if value not in choices:
             raise ValueError(f"{name} {value!r} is not one of {', '.join(choices)}")
     counts = {"size": data.size, "steps": config.steps, "batch_size": config.batch_size, "log_every": config.log_every}
-    counts |= {"penalty_every": loss.penalty_every}
+    counts |= {"penalty_every": loss.penalty_every, "accumulate": config.accumulate}
     counts |= {"discriminator_updates": optimiser.discriminator_updates}
     counts |= {"sample_every": config.sample_every, "save_every": config.save_every}
     counts |= {f.name: getattr(network, f.name) for f in fields(network) if f.type == "int"}

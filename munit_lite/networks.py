@@ -49,9 +49,23 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, features: Tensor) -> Tensor:
+        features = at_least_fp32(features)
         deviation, mean = torch.std_mean(features, dim=(1, 2, 3), keepdim=True)
-        normalised = (features - mean) / (deviation + self.eps)
-        return self.scale[:, None, None] * normalised + self.shift[:, None, None]
+        scale = self.scale[:, None, None] / (deviation + self.eps)
+        return torch.addcmul(self.shift[:, None, None], scale, features - mean)
+
+
+def at_least_fp32(values: Tensor) -> Tensor:
+    """bf16 becomes fp32, all else stays: statistics and styles need more than the eight bits of bf16."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def in_fp32(layers: nn.Module, values: Tensor) -> Tensor:
+    """Apply layers without the autocast that may be on."""
+    if not torch.amp.is_autocast_available(values.device.type):
+        return layers(values)
+    with torch.autocast(values.device.type, enabled=False):
+        return layers(at_least_fp32(values))
 
 
 def leaky_relu(features: Tensor) -> Tensor:
@@ -78,7 +92,12 @@ class ConvBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if self.padding:
             features = F.pad(features, [self.padding] * 4, mode="reflect")
-        features = self.conv(features)
+        return self.finish(self.convolve(features))
+
+    def convolve(self, padded: Tensor) -> Tensor:
+        return self.conv(padded)
+
+    def finish(self, features: Tensor) -> Tensor:
         if self.norm is not None:
             features = self.norm(features)
         return features if self.activation is None else self.activation(features)
@@ -153,7 +172,8 @@ class StyleEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image).flatten(1)  # (B, 3, H, W) -> (B, style_dim)
+        features = self.layers[:-2](image)
+        return in_fp32(self.layers[-2:], features).flatten(1)  # (B, 3, H, W) -> (B, style_dim)
 
 
 class Decoder(nn.Module):
@@ -187,7 +207,7 @@ class Decoder(nn.Module):
 
     def adain_parameters(self, style: Tensor) -> Tensor:
         """(B, style_dim) -> (B, blocks, 4, channels): shift and scale of every AdaIN layer."""
-        return self.mlp(style).view(len(style), len(self.blocks), 4, self.channels)
+        return in_fp32(self.mlp, style).view(len(style), len(self.blocks), 4, self.channels)
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         features = content  # (B, channels, H/4, W/4)

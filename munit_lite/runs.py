@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -23,8 +24,13 @@ from munit_lite.config import Config, from_dict, to_dict
 from munit_lite.model import MUNIT
 from munit_lite.storage import CheckpointError, Tensors, cannot_write, read_tensors, replacing, write_tensors
 
-# What may differ between a run and its continuation without changing a single weight.
-_MAY_DIFFER = ("device", "threads", "log_every", "sample_every", "save_every", "keep", "data_root", "cache_gib")
+# What may differ between a run and its continuation: how it is computed and told, not what.
+_MAY_DIFFER = (
+    *("device", "threads", "compiled", "recompute", "accumulate"),
+    *("log_every", "sample_every", "save_every", "keep", "data_root", "cache_gib"),
+)
+# What a run that broke down may go on with; from there on it is another run, so it is told.
+_REMEDIES = ("learning_rate", "precision")
 
 
 def versions() -> dict[str, str]:
@@ -136,12 +142,17 @@ class RunFolder:
             lock.release()
 
     def _match(self, config: Config) -> None:
-        if not self.config_file.exists():
-            text = json.dumps({"config": to_dict(config), "versions": versions()}, indent=1)
-            with replacing(self.config_file) as partial:
-                partial.write_text(text)
-            return
-        _check_same(self.config(), config, self.path)
+        if self.config_file.exists():
+            held = self.config()
+            _check_same(held, config, self.path)
+            changed = [d for d in _differences(to_dict(held), to_dict(config)) if d[0] in _REMEDIES]
+            for name, old, new in changed:
+                warnings.warn(f"{self.path} goes on with {name} {new} in place of {old}", stacklevel=4)
+            if not changed:
+                return
+        text = json.dumps({"config": to_dict(config), "versions": versions()}, indent=1)
+        with replacing(self.config_file) as partial:
+            partial.write_text(text)
 
     def config(self) -> Config:
         try:
@@ -206,7 +217,7 @@ def _check_same(held: Config, wanted: Config, where: Path) -> None:
     differences = [
         f"{name}: {old!r} in the folder, {new!r} asked for"
         for name, old, new in _differences(to_dict(held), to_dict(wanted))
-        if name not in _MAY_DIFFER
+        if name not in _MAY_DIFFER + _REMEDIES
     ]
     if differences:
         raise CheckpointError(

@@ -3,7 +3,7 @@
 One step: encode both images once, decode reconstructions and translations once, let the discriminators
 learn from the translations, let the auto-encoders learn from the discriminators and the reconstructions.
 Batches and drawn styles are pure functions of (seed, step), so a run resumes exactly from weights,
-optimiser states and the step number alone.
+optimiser states and the step number alone, also with another number of processes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -26,14 +26,25 @@ from munit_lite import losses
 from munit_lite.checkpoints import RunFolder, TrainingState
 from munit_lite.config import Config, OptimiserConfig
 from munit_lite.datasets import ImageData, open_data
+from munit_lite.engine import adam, agreed, average_gradients, fast_model, mean, open_fabric, out_of_memory, share
+from munit_lite.images import DataError
 from munit_lite.model import MUNIT, build
 from munit_lite.networks import VGGFeatures
-from munit_lite.objective import Terms, discriminator_terms, forward, generator_terms, gradient_penalty
+from munit_lite.objective import Made, Terms, discriminator_terms, forward, generator_terms, gradient_penalty
 from munit_lite.reporting import Callback, default_callbacks
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to do."""
+
+
+class Part(NamedTuple):
+    """What both players see at a time: the batch, or one of `accumulate` parts of it."""
+
+    x_1: Tensor  # (B, 3, H, W)
+    x_2: Tensor
+    style_prior_1: Tensor  # (B, style_dim), drawn
+    style_prior_2: Tensor
 
 
 @dataclass
@@ -50,13 +61,7 @@ class Trainer:
 
     @classmethod
     def new(cls, config: Config, fabric: Fabric) -> Trainer:
-        optimiser = config.optimiser
-        model = build(config).to(memory_format=torch.channels_last).to(fabric.device)
-        adam: dict[str, Any] = {
-            "lr": optimiser.learning_rate,
-            "betas": optimiser.betas,
-            "weight_decay": optimiser.weight_decay,
-        }
+        model = fast_model(config, fabric.device)
         perceptual = None
         if config.loss.perceptual_weight:
             perceptual = VGGFeatures().to(fabric.device)
@@ -64,9 +69,9 @@ class Trainer:
             config,
             fabric,
             model,
-            AveragedModel(model.auto_encoders, multi_avg_fn=_warm_average(optimiser.ema_decay)),
-            torch.optim.Adam(model.auto_encoders.parameters(), **adam),
-            torch.optim.Adam(model.discriminators.parameters(), **adam),
+            AveragedModel(model.auto_encoders, multi_avg_fn=_warm_average(config.optimiser.ema_decay)),
+            adam(config, model.auto_encoders.parameters(), fabric.device),
+            adam(config, model.discriminators.parameters(), fabric.device),
             perceptual,
         )
 
@@ -75,38 +80,63 @@ class Trainer:
 
         Args:
             number: the step, counted from 0; it sets the learning rate and the drawn styles.
-            x_1: (B, 3, H, W) in [-1, 1], images of domain 1.
+            x_1: (B, 3, H, W) in [-1, 1], images of domain 1, this process's share of the batch.
             x_2: (B, 3, H, W) in [-1, 1], images of domain 2, unpaired.
         """
-        model, config = self.model, self.config
-        style_prior_1, style_prior_2 = draw_styles(config, number, len(x_1), x_1.device)
-        rate = learning_rate(config.optimiser, number, config.steps)
+        optimiser = self.config.optimiser
+        styles = draw_styles(self.config, number, len(x_1) * self.fabric.world_size, x_1.device)
+        batch = (x_1, x_2, *(share(self.fabric, style) for style in styles))
+        parts = [Part(*part) for part in zip(*(tensor.chunk(self.config.accumulate) for tensor in batch), strict=True)]
+        rate = learning_rate(optimiser, number, self.config.steps)
         with self.fabric.autocast():
-            made = forward(model, x_1, x_2, style_prior_1, style_prior_2)
-
-            for update in range(config.optimiser.discriminator_updates):
-                critic = discriminator_terms(model, x_1, x_2, made, config.loss.gan)
-                critic_objective = torch.stack(list(critic.values())).sum()
-                if config.loss.penalty and update == 0 and number % config.loss.penalty_every == 0:
-                    strength = config.loss.penalty * config.loss.penalty_every
-                    critic_objective = critic_objective + strength * gradient_penalty(model, x_1, x_2)
-                self._update(self.discriminator_optimiser, critic_objective, rate * config.optimiser.discriminator_rate)
-
+            # Made once for both players, unless there are several parts, whose graphs memory could not hold.
+            made = forward(self.model, *parts[0]) if len(parts) == 1 else None
+            for update in range(optimiser.discriminator_updates):
+                penalised = update == 0 and number % self.config.loss.penalty_every == 0
+                critic = self._update(
+                    self.discriminator_optimiser,
+                    rate * optimiser.discriminator_rate,
+                    (self._critic_terms(part, made, penalised) for part in parts),
+                )
             # The updated discriminators judge the same translations; their weights get no gradient here.
-            model.discriminators.requires_grad_(False)
-            terms = generator_terms(model, x_1, x_2, style_prior_1, style_prior_2, made, config, self.perceptual)
-            objective = losses.total(terms, config.loss.weights())
-            self._update(self.generator_optimiser, objective, rate)
-            model.discriminators.requires_grad_(True)
-        self.average.update_parameters(model.auto_encoders)
-        return {name: value.detach() for name, value in (terms | critic | {"total": objective}).items()}
+            self.model.discriminators.requires_grad_(False)
+            terms = self._update(self.generator_optimiser, rate, (self._terms(part, made) for part in parts))
+            self.model.discriminators.requires_grad_(True)
+        self.average.update_parameters(self.model.auto_encoders)
+        total = terms.pop("objective")
+        return terms | {name: value for name, value in critic.items() if name != "objective"} | {"total": total}
 
-    def _update(self, optimiser: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+    def _critic_terms(self, part: Part, made: Made | None, penalised: bool) -> Terms:
+        loss = self.config.loss
+        if made is None:
+            with torch.no_grad():
+                made = forward(self.model, *part)
+        terms = discriminator_terms(self.model, part.x_1, part.x_2, made, loss.gan)
+        objective = torch.stack(list(terms.values())).sum()
+        if loss.penalty and penalised:
+            strength = loss.penalty * loss.penalty_every
+            objective = objective + strength * gradient_penalty(self.model, part.x_1, part.x_2)
+        return terms | {"objective": objective}
+
+    def _terms(self, part: Part, made: Made | None) -> Terms:
+        if made is None:
+            made = forward(self.model, *part)
+        terms = generator_terms(self.model, *part, made, self.config, self.perceptual)
+        return terms | {"objective": losses.total(terms, self.config.loss.weights())}
+
+    def _update(self, optimiser: torch.optim.Optimizer, rate: float, parts: Iterable[Terms]) -> Terms:
+        """Descend the mean `objective` of the parts; returns the mean of every term, detached."""
+        (group,) = optimiser.param_groups
+        group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
+        means: Terms = {}
+        for terms in parts:
+            self.fabric.backward(terms["objective"] / self.config.accumulate)
+            for name, value in terms.items():
+                means[name] = means.get(name, 0) + value.detach() / self.config.accumulate
+        average_gradients(self.fabric, group["params"])
         optimiser.step()
+        return means
 
     def state(self, step: int) -> TrainingState:
         return TrainingState(
@@ -141,6 +171,8 @@ def train(
 ) -> Run:
     """Train, or go on training: if the folder holds an unfinished run of the same configuration, it resumes exactly.
 
+    Started by torchrun, or a scheduler in its way, the processes share each batch; the folder must be one that all see.
+
     Args:
         config: what to train.
         out: the run's folder, made if missing.
@@ -152,67 +184,109 @@ def train(
 
     Raises:
         CheckpointError: the folder holds a run of another configuration, or cannot be written.
-        TrainingError: a loss is not finite; the message names it. The last good state stays in the folder.
+        DataError: an image has become unreadable; the state is saved first.
+        TrainingError: a loss is not finite, or memory is full; the message says what to do. The last good state
+            stays in the folder.
         KeyboardInterrupt: Ctrl-C; SystemExit on SIGTERM. The state is saved first.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    folder = RunFolder(out)
-    with folder.claimed(config), stop_signals() as stop_requested:
-        fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    fabric = open_fabric(config)
+    folder, lead = RunFolder(out), fabric.is_global_zero  # one process alone writes and reports
+    with folder.claimed(config) if lead else nullcontext(), stop_signals() as caught:
+        fabric.barrier()
         trainer = Trainer.new(config, fabric)
         first = folder.restore(trainer.state(0)) if folder.has_state() else 0
         data = data or open_data(config)
-        reports = list(default_callbacks(folder.path) if callbacks is None else callbacks)
-        history = folder.history(until=first)
+        reports = list(default_callbacks(folder.path) if callbacks is None else callbacks) if lead else []
+        history = folder.history(until=first) if lead else []
         kept_steps = {round(config.steps * (k + 1) / config.keep) for k in range(config.keep)}
         for report in reports:
             report.on_start(config, first)
         try:
             for number in range(first, config.steps):
-                x_1, x_2 = (x.to(fabric.device, non_blocking=True) for x in data.batch(number, config.batch_size))
-                terms = trainer.step(number, x_1, x_2)
+                with kept_on_error(folder, trainer, number, lead and number > first):
+                    # A batch of all processes is the same whatever their number; each makes its rows of it.
+                    turn, count = (
+                        number * fabric.world_size + fabric.global_rank,
+                        config.batch_size // fabric.world_size,
+                    )
+                    x_1, x_2 = (x.to(fabric.device, non_blocking=True) for x in data.batch(turn, count))
+                with memory_named(config, folder):
+                    terms = trainer.step(number, x_1, x_2)
 
-                done, leave = number + 1, stop_requested()
+                done = number + 1
                 last = done == config.steps
                 logging = done % config.log_every == 0 or last
-                saving = done % config.save_every == 0 or done in kept_steps or last or leave is not None
+                stop = agreed(fabric, caught()) if logging or fabric.world_size == 1 else 0
+                saving = done % config.save_every == 0 or done in kept_steps or last or stop
                 if logging or saving:  # the only places that wait for the device
-                    record = finite_record(done, terms, folder)
+                    record = finite_record(done, terms, folder, fabric)
                 if logging:
-                    folder.append(record)
                     history.append(record)
-                    for report in reports:
-                        report.on_log(record)
-                if saving:
+                if logging and lead:
+                    folder.append(record)
+                for report in reports if logging else ():
+                    report.on_log(record)
+                if saving and lead:
                     folder.save(trainer.state(done), config)
-                if done in kept_steps:
+                if done in kept_steps and lead:
                     folder.save_weights(trainer.averaged_model(), done)
-                if done % config.sample_every == 0 or last:
-                    for report in reports:
-                        report.on_sample(done, trainer.averaged_model(), data)
-                if leave is not None:
-                    leave(done)
+                for report in reports if done % config.sample_every == 0 or last else ():
+                    report.on_sample(done, trainer.averaged_model(), data)
+                if stop:
+                    leave(stop, done)
         finally:
             for report in reports:
                 report.on_end()
         return Run(folder.path, config, trainer.averaged_model(), history)
 
 
-def finite_record(step: int, terms: Terms, folder: RunFolder) -> dict[str, float]:
-    """The terms as numbers.
+@contextmanager
+def kept_on_error(folder: RunFolder, trainer: Trainer, step: int, worthwhile: bool) -> Iterator[None]:
+    """While inside, images that cannot be read stop the run, but lose none of its steps."""
+    try:
+        yield
+    except DataError:
+        if worthwhile:
+            folder.save(trainer.state(step), trainer.config)
+        raise
+
+
+@contextmanager
+def memory_named(config: Config, folder: RunFolder) -> Iterator[None]:
+    """While inside, a full memory is told with what to lower.
+
+    Raises:
+        TrainingError: the step does not fit into memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"memory is full: a step on {config.batch_size} images of {config.data.size} px does not fit. "
+            f"Set recompute, raise accumulate (now {config.accumulate}), or lower batch_size, size or width; "
+            f"{_kept(folder)}"
+        ) from error
+
+
+def _kept(folder: RunFolder) -> str:
+    return f"the last good state is in {folder.state_file}" if folder.has_state() else "no state was saved yet"
+
+
+def finite_record(step: int, terms: Terms, folder: RunFolder, fabric: Fabric) -> dict[str, float]:
+    """The terms as numbers, each the mean over the processes.
 
     Raises:
         TrainingError: one is not finite; names it and the last good state.
     """
-    values = torch.stack([value.float() for value in terms.values()]).tolist()
+    values = mean(fabric, torch.stack([value.float() for value in terms.values()])).tolist()
     record = dict(zip(terms, values, strict=True))
     bad = [name for name, value in record.items() if not math.isfinite(value)]
     if bad:
-        kept = f"the last good state is in {folder.state_file}" if folder.has_state() else "no state was saved yet"
         raise TrainingError(
-            f"the loss {bad[0]} is {record[bad[0]]} at step {step}; {kept}. "
-            "Go on with a lower learning_rate, or with precision 32-true."
+            f"the loss {bad[0]} is {record[bad[0]]} at step {step}; {_kept(folder)}. "
+            "Go on with a lower learning_rate, or with precision 32-true: the run accepts both."
         )
     return {"step": step, **record}
 
@@ -244,19 +318,23 @@ def _warm_average(decay: float) -> Callable:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], Callable[[int], None] | None]]:
-    """While inside, SIGTERM and Ctrl-C only ask: the loop saves at the end of its step and then leaves."""
-    caught: list[int] = []
+def stop_signals() -> Iterator[Callable[[], int]]:
+    """While inside, SIGTERM and Ctrl-C only ask: the loop saves at the end of its step and then leaves.
 
-    def leave(step: int) -> None:
-        if caught[0] == signal.SIGINT:
-            raise KeyboardInterrupt(f"stopped by Ctrl-C after step {step}; the state is saved, run again to go on")
-        raise SystemExit(128 + caught[0])
-
+    Yields:
+        the first signal that came, 0 before.
+    """
+    received: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {s: signal.signal(s, lambda number, frame: caught.append(number)) for s in signals}
+    before = {s: signal.signal(s, lambda number, frame: received.append(number)) for s in signals}
     try:
-        yield lambda: leave if caught else None
+        yield lambda: received[0] if received else 0
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
+
+
+def leave(stop: int, step: int) -> None:
+    if stop == signal.SIGINT:
+        raise KeyboardInterrupt(f"stopped by Ctrl-C after step {step}; the state is saved, run again to go on")
+    raise SystemExit(128 + stop)

@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from munit_lite import losses
 from munit_lite.config import OptimiserConfig
 from munit_lite.datasets import open_data
 from munit_lite.objective import discriminator_terms, forward, generator_terms, gradient_penalty
-from munit_lite.reporting import Callback
+from munit_lite.reporting import Callback, default_callbacks
 from munit_lite.training import Trainer, draw_styles, learning_rate
 
 
@@ -187,7 +188,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from tiny import tiny
 import munit_lite as ml
-from munit_lite.reporting import Callback
+from munit_lite.reporting import Callback, default_callbacks
 
 class Stop(Callback):
     def on_log(self, record):
@@ -252,6 +253,74 @@ def test_a_loss_that_is_not_finite_is_named_and_the_last_good_state_kept(tmp_pat
     assert header["step"] == 6
     assert all(t.isfinite().all() for t in tensors.values())
     assert len(ml.train(config, tmp_path, callbacks=[]).history) == 12  # and it can go on from there
+
+
+class Injected(Callback):
+    """Multiplies one loss by something from a step on."""
+
+    def __init__(self, monkeypatch, name, factor, step):
+        self.steps = 0
+
+        def terms_of(*given):
+            terms = generator_terms(*given)
+            self.steps += 1
+            return terms | {name: terms[name] * factor} if self.steps > step else terms
+
+        monkeypatch.setattr("munit_lite.training.generator_terms", terms_of)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["style_2", "gan_1"])
+def test_a_loss_that_breaks_down_is_named_and_the_run_goes_on_with_a_lower_rate(name, factor, monkeypatch, tmp_path):
+    config = tiny()
+    with monkeypatch.context() as broken:
+        Injected(broken, name, factor, step=6)
+        with pytest.raises(ml.TrainingError, match=rf"the loss {name} is {factor} at step 7; .* lower learning_rate"):
+            ml.train(config, tmp_path, callbacks=[])
+    gentler = tiny(learning_rate=config.optimiser.learning_rate / 4)
+    with pytest.warns(UserWarning, match=r"goes on with learning_rate 0\.0005 in place of 0\.002"):
+        run = ml.train(gentler, tmp_path, callbacks=[])
+    assert [record["step"] for record in run.history] == list(range(1, 13))
+    assert all(parameter.isfinite().all() for parameter in run.model.parameters())
+    assert ml.runs.RunFolder(tmp_path).config() == gentler
+
+
+def full_memory(*_):
+    return torch.empty(1 << 50)
+
+
+def test_a_full_memory_says_what_to_lower_and_keeps_the_last_state(monkeypatch, tmp_path):
+    class Full(Callback):
+        def on_log(self, record):
+            if record["step"] == 5:
+                monkeypatch.setattr("munit_lite.training.forward", full_memory)
+
+    with pytest.raises(ml.TrainingError, match=r"memory is full: a step on 2 images of 32 px .* raise accumulate"):
+        ml.train(tiny(), tmp_path, callbacks=[Full()])
+    assert ml.checkpoints.read_tensors(tmp_path / "state.safetensors")[1]["step"] == 4
+
+
+def test_another_error_is_not_taken_for_a_full_memory(monkeypatch, tmp_path):
+    def broken(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr("munit_lite.training.forward", broken)
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        ml.train(tiny(), tmp_path, callbacks=[])
+
+
+def test_a_clock_that_is_set_back_changes_nothing(monkeypatch, tmp_path):
+    undisturbed = ml.train(tiny(), tmp_path / "undisturbed", callbacks=[])
+
+    class SetBack(Callback):
+        def on_log(self, record):
+            if record["step"] == 5:
+                for name in ("time", "monotonic", "perf_counter"):
+                    now = getattr(time, name)
+                    monkeypatch.setattr(time, name, lambda now=now: now() - 86_400)
+
+    again = ml.train(tiny(), tmp_path / "run", callbacks=[SetBack(), *default_callbacks(tmp_path / "run")])
+    assert again.history == undisturbed.history
 
 
 def test_an_interrupted_run_says_that_its_state_is_saved(tmp_path):

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 from munit_lite.config import preset
+from munit_lite.engine import fabric_precision
 from munit_lite.study import explorers
 from munit_lite.study.explore import Slider
 from munit_lite.training import Trainer
@@ -34,7 +35,7 @@ def measure(name: str, steps: int) -> dict[str, float]:
 def one_process(name: str, steps: int) -> dict[str, float]:
     """Seconds of a step (median) and peak memory of a preset on random images."""
     config = preset(name)
-    fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    fabric = Fabric(accelerator=config.device, devices=1, precision=fabric_precision(config))
     trainer = Trainer.new(config, fabric)
     on_gpu = fabric.device.type == "cuda"
     size = config.data.size

@@ -1,0 +1,287 @@
+"""What makes a step fast, or spreads it, must not change what it computes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+from tiny import tiny
+from torch import nn
+
+import munit_lite as ml
+from munit_lite.datasets import open_data
+from munit_lite.engine import FusedUpsampling, doubled_convolution, fast_model
+from munit_lite.model import build
+from munit_lite.networks import ConvBlock
+from munit_lite.study.reference_step import ReferenceTrainer
+from munit_lite.training import Trainer
+
+CPU = torch.device("cpu")
+
+
+def in_float64(trainer):
+    """The same trainer in float64, so that nothing but the algorithm can differ."""
+    trainer.model.double()
+    if hasattr(trainer, "average"):
+        trainer.average.double()
+    return trainer
+
+
+def weights(trainer) -> dict[str, torch.Tensor]:
+    return dict(trainer.model.state_dict())
+
+
+def trained(kind, config, steps=3):
+    trainer = in_float64(kind(config, Fabric(accelerator="cpu", devices=1)))
+    data = open_data(config)
+    terms = [trainer.step(k, *(x.double() for x in data.batch(k, config.batch_size))) for k in range(steps)]
+    return trainer, terms
+
+
+@pytest.fixture(autouse=True)
+def styles_in_float64(monkeypatch):
+    def drawn(config, step, count, device):
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        return torch.randn(2, count, config.network.style_dim, generator=generator, dtype=torch.float64).unbind()
+
+    monkeypatch.setattr("munit_lite.training.draw_styles", drawn)
+    monkeypatch.setattr("munit_lite.study.reference_step.draw_styles", drawn)
+
+
+# ------------------------------------------------------------------------------------------------ fused layers
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 5), (3, 4), (8, 8)])
+def test_the_fused_upsampling_is_doubling_padding_and_convolution(size):
+    generator = torch.Generator().manual_seed(0)
+    conv = nn.Conv2d(3, 2, 5).double()
+    fused = FusedUpsampling().double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64, generator=generator).requires_grad_()
+    plain = conv(F.pad(F.interpolate(x, scale_factor=2, mode="nearest"), [2] * 4, mode="reflect"))
+    ours = doubled_convolution(x, conv, fused.taps)
+    torch.testing.assert_close(ours, plain)
+    towards = torch.randn(plain.shape, dtype=torch.float64, generator=generator)
+    inputs = (x, conv.weight, conv.bias)
+    for ours_slope, plain_slope in zip(
+        torch.autograd.grad((ours * towards).sum(), inputs),
+        torch.autograd.grad((plain * towards).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours_slope, plain_slope)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"downsamples": 2}, {"recompute": True}])
+def test_the_fast_model_is_the_model(overrides):
+    config = tiny(**overrides)
+    fast, plain = fast_model(config, CPU).double(), build(config).double()
+    assert fast.state_dict().keys() == plain.state_dict().keys()
+    assert all(map(torch.equal, fast.state_dict().values(), plain.state_dict().values()))
+    x = torch.rand(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for domain in (1, 2):
+        torch.testing.assert_close(fast.reconstruct(x, domain), plain.reconstruct(x, domain))
+
+
+# --------------------------------------------------------------------------------------------- reference step
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{}, {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "gan": "log"}],
+    ids=["the paper's", "the presets'"],
+)
+def test_three_steps_and_three_reference_steps_lead_to_the_same_weights(overrides):
+    config = tiny(**overrides)
+    (ours, our_terms), (reference, their_terms) = trained(Trainer.new, config), trained(ReferenceTrainer, config)
+    for mine, theirs in zip(our_terms, their_terms, strict=True):
+        assert mine.keys() == theirs.keys()
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(weights(ours), weights(reference), rtol=1e-6, atol=1e-8)
+
+
+def test_a_changed_order_of_the_updates_would_be_seen(monkeypatch):
+    config = tiny()
+    before, _ = trained(Trainer.new, config)
+    update = Trainer._update
+
+    def reversed_sign(self, optimiser, rate, parts):
+        return update(self, optimiser, -rate if optimiser is self.discriminator_optimiser else rate, parts)
+
+    monkeypatch.setattr(Trainer, "_update", reversed_sign)
+    after, _ = trained(Trainer.new, config)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(weights(before), weights(after), rtol=1e-6, atol=1e-8)
+
+
+# ------------------------------------------------------------------------------------------------ less memory
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_a_batch_in_parts_leads_to_the_same_weights(accumulate):
+    settings = {"batch_size": 4, "discriminator_updates": 2, "penalty": 1.0}
+    (whole, its_terms), (parts, their_terms) = (
+        trained(Trainer.new, tiny(**settings, accumulate=n)) for n in (1, accumulate)
+    )
+    for mine, theirs in zip(its_terms, their_terms, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(weights(whole), weights(parts), rtol=1e-6, atol=1e-8)
+
+
+def test_recomputing_keeps_less_and_leads_to_the_same_weights():
+    (plain, _), (recomputing, _) = (trained(Trainer.new, tiny(recompute=r)) for r in (False, True))
+    torch.testing.assert_close(weights(plain), weights(recomputing), rtol=1e-9, atol=1e-12)
+
+    def kept(recompute):
+        model = fast_model(tiny(recompute=recompute), CPU)
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            model.auto_encoder(1).encode(torch.rand(2, 3, 32, 32))
+        return sum(sizes)
+
+    assert kept(True) < 0.7 * kept(False)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="batch_size is 2, but it is shared out among 1 processes, 3 times each"):
+        ml.train(tiny(accumulate=3), tmp_path, callbacks=[])
+
+
+def test_bf16_keeps_styles_statistics_and_losses_in_fp32():
+    config = tiny(precision="bf16-mixed")
+    trainer = Trainer.new(config, Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+    kinds: dict[str, torch.dtype] = {}
+
+    def note(name):
+        return lambda module, inputs, output: kinds.update({name: output.dtype})
+
+    auto = trainer.model.auto_encoder(1)
+    auto.style_encoder.register_forward_hook(note("style"))
+    auto.decoder.mlp.register_forward_hook(note("scales and shifts"))
+    auto.content_encoder.layers[0].conv.register_forward_hook(note("convolution"))
+    norms = [m.norm for m in auto.decoder.upsampling.modules() if isinstance(m, ConvBlock)]
+    norms[0].register_forward_hook(note("layer norm"))
+    with trainer.fabric.autocast():
+        content, style = auto.encode(torch.rand(2, 3, 32, 32))
+        auto.decoder(content, style)
+    fp32 = torch.float32
+    assert kinds == {
+        "style": fp32,
+        "scales and shifts": fp32,
+        "layer norm": fp32,
+        "convolution": torch.bfloat16,
+    }
+
+
+# -------------------------------------------------------------------------------------------------- processes
+
+# In float64: a bias before an instance norm has no gradient but rounding, which Adam would make into whole steps.
+_DRIVER = """
+import os, signal, sys
+import torch
+sys.path.insert(0, sys.argv[1])
+from tiny import tiny
+import munit_lite as ml
+from munit_lite import training
+from munit_lite.training import Trainer
+
+folder, fate, step = sys.argv[2], sys.argv[3], int(sys.argv[4])
+new, ours, drawn = Trainer.new, Trainer.step, training.draw_styles
+
+def new_in_float64(config, fabric):
+    trainer = new(config, fabric)
+    trainer.model.double(), trainer.average.double()
+    return trainer
+
+def step_then_fate(self, number, x_1, x_2):
+    if number == step and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), getattr(signal, fate))
+    return ours(self, number, x_1.double(), x_2.double())
+
+Trainer.new, Trainer.step = new_in_float64, step_then_fate
+training.draw_styles = lambda *given: tuple(style.double() for style in drawn(*given))
+ml.train(tiny(batch_size=4, penalty=1.0, log_every=2), folder, callbacks=[])
+"""
+
+
+def with_processes(count: int, folder: Path, fate: str = "", step: int = -1) -> subprocess.CompletedProcess:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    driver = folder.parent / "driver.py"
+    driver.write_text(_DRIVER)
+    arguments = [str(driver), str(Path(__file__).parent), str(folder), fate, str(step)]
+    return subprocess.run(
+        launcher + arguments,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one") / "run"
+    done = with_processes(1, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two") / "run"
+    done = with_processes(2, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "state.safetensors")
+
+
+def losses_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_train_as_one_with_the_whole_batch(one_process, two_processes):
+    one, two = state(one_process), state(two_processes)
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.startswith("model/"):
+            torch.testing.assert_close(two[name], one[name], rtol=1e-6, atol=1e-6, msg=name)
+    assert [record["step"] for record in losses_of(two_processes)] == [2, 4, 6, 8, 10, 12]
+    for mine, theirs in zip(losses_of(one_process), losses_of(two_processes), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5)
+
+
+def test_processes_see_different_rows_of_the_same_batch():
+    config = tiny(batch_size=4)
+    data = open_data(config)
+    for domain in (0, 1):
+        whole = data.batch(5, 4)[domain]
+        shares = [data.batch(5 * 2 + rank, 2)[domain] for rank in (0, 1)]
+        assert torch.equal(torch.cat(shares), whole)
+
+
+def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_path):
+    folder = tmp_path / "run"
+    broken = with_processes(2, folder, "SIGKILL", 7)
+    assert broken.returncode != 0
+    assert "Signal 9 (SIGKILL)" in broken.stderr
+    assert ml.checkpoints.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # kept after half of the steps
+    assert with_processes(2, folder).returncode == 0
+    wanted, got = state(two_processes), state(folder)
+    assert all(torch.equal(wanted[name], got[name]) for name in wanted)
+
+
+def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes, tmp_path):
+    folder = tmp_path / "run"
+    assert with_processes(2, folder, "SIGTERM", 4).returncode != 0
+    assert ml.checkpoints.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # the record after the signal
+    assert with_processes(2, folder).returncode == 0
+    wanted, got = state(two_processes), state(folder)
+    assert all(torch.equal(wanted[name], got[name]) for name in wanted)
