@@ -327,6 +327,12 @@ _preset("world32", **_WORLD | _MINUTES)
 _preset("world64", **_WORLD, width=32, mlp_width=128, discriminator_width=32, size=64, steps=100_000, batch_size=16)
 _preset("world128", **_WORLD, size=128, steps=200_000, batch_size=8)
 _preset("fashion32", **_MINUTES, dataset="fashion")
+_preset(
+    "apples2citrus",
+    **_MINUTES
+    | {"dataset": "folder", "folder": "apples2citrus", "size": 64, "downsamples": 2, "style_downsamples": 4}
+    | {"batch_size": 4, "steps": 2500},
+)
 _preset("folder64", width=32, discriminator_width=32, size=64, steps=100_000, batch_size=8)
 _preset("folder128", size=128, steps=200_000, batch_size=4)
 
@@ -337,8 +343,10 @@ _BASELINES: dict[str, dict[str, Any]] = {
     "cyclegan_noise": {"image_weight": 0.0, "cycle_weight": 10.0},
     "bicyclegan": {"image_weight": 10.0, "cycle_weight": 0.0, "style_weight": 0.5, "kl_weight": 0.01, "paired": True},
 }
-for _data in ("world32", "world64", "fashion32"):
+for _data in ("world32", "world64", "fashion32", "apples2citrus"):
     for _method, _weights in _BASELINES.items():
+        if _weights.get("paired") and PRESETS[_data].data.dataset == "folder":
+            continue  # no true pairs there
         _own = {"content_weight": 0.0, "style_weight": 0.0} | _weights
         _named = replace(PRESETS[_data], name=f"{_data}_{_method}")
         PRESETS[_named.name] = override(_named, method=_method, **_own)

@@ -23,7 +23,9 @@ from sphinx.writers.html5 import HTML5Translator
 ROOT = Path(__file__).parents[1]
 START = "README"
 APPLY = "\u2061"  # the invisible sign between a function and its argument
+ACCENTS = set("ˉˆ~˙")
 MATHML = "{http://www.w3.org/1998/Math/MathML}"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 ElementTree.register_namespace("", MATHML.strip("{}"))
 PARTS = {
     "The assumption": "00 01",
@@ -43,7 +45,7 @@ extensions = ["myst_nb"]
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
-nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]  # explorers: their picture
+nb_mime_priority_overrides = [("html", WIDGET, None)]  # explorers: their picture
 nb_render_markdown_format = "myst"
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -79,7 +81,7 @@ def contents() -> str:
 
 
 def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Gives the start page its table of contents, and each picture of a notebook its alternative text."""
+    """Gives the start page its table of contents, pictures their alternative text, and explorers a caption."""
     if docname == START:
         source[0] += "\n\n" + contents()
     elif docname.startswith("notebooks/"):
@@ -91,6 +93,11 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
                 # Jupyter keeps it with the output, MyST-NB takes it from the cell.
                 if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
                     cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+                    if WIDGET in output["data"]:
+                        cell["metadata"]["mystnb"] = {
+                            "image": {"alt": "The stored picture of an explorer; its caption says what it shows."},
+                            "figure": {"caption": f"{alt} (An explorer: run the notebook to turn its controls.)"},
+                        }
         source[0] = json.dumps(notebook)
 
 
@@ -113,17 +120,33 @@ def mathml(tex: str, block: bool) -> str:
     if misread := re.search(r"(frac|sqrt|[_^])\s*\d\d", tex):
         raise MathError(f"put braces around each argument in {misread[0]!r}: two digits are read as one number")
     tree = ElementTree.fromstring(tex2mathml(tex, as_block=block).replace("&ApplyFunction;", APPLY))
-    for parent in tree.iter():
+    for parent in list(tree.iter()):
+        _place(parent)
         # Brackets grow with \left and \right alone, which make them the ends of a row.
         row = list(parent)
         inner = row[1:-1] if parent.tag == f"{MATHML}mrow" else row
         for bracket in (child for child in inner if child.text in set("{}‖⌊⌋⌈⌉⟨⟩")):
             bracket.set("stretchy", "false")
+        for bar in (child for child in row if child.text == "|"):
+            bar.attrib |= {"lspace": "0", "rspace": "0"}
         # A function has a thin space before an argument without brackets: log D, but log(1 - D).
         for function, argument in itertools.pairwise(row):
             if function.text in (APPLY, "min", "max", "sup", "inf"):
                 function.attrib |= {"lspace": "0", "rspace": "0" if argument.text == "(" else "0.17em"}
     return ElementTree.tostring(tree, encoding="unicode")
+
+
+def _place(parent: ElementTree.Element) -> None:
+    """The index of an accented letter stands beside both, words to a brace below it."""
+    name = parent.tag.removeprefix(MATHML)
+    if name == "munderover" and parent[2].text in ACCENTS:
+        letter, index, accent = parent
+        accented = ElementTree.Element(f"{MATHML}mover", {"accent": "true"})
+        accented.extend([letter, accent])
+        parent[:] = [accented, index]
+        parent.tag = f"{MATHML}msub"
+    elif name == "msub" and parent[0].tag == f"{MATHML}munder":
+        parent.tag = f"{MATHML}munder"
 
 
 def visit_math(translator: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
@@ -146,6 +169,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.connect("env-get-outdated", lambda *_: [START])  # its table of contents may have grown
     app.connect("source-read", prepare)
     app.connect("doctree-read", unlink)
     app.connect("build-finished", finish)

@@ -196,7 +196,7 @@ def test_the_prediction_is_scored_below_by_something_measured(name):
     assert not isinstance(call.args[1], ast.Constant), "the right choice is typed in, not measured"
 
 
-@pytest.mark.parametrize("name", TEACHING)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_unsolved_exercises_are_stored_unsolved(name):
     for cell in code(read(name)):
         if calls_of(cell.source, "checks"):

@@ -74,6 +74,21 @@ def test_without_a_discriminator_file_the_auto_encoders_are_loaded(small):
     )
 
 
+def test_a_file_in_the_old_format_with_statistics_in_every_norm_is_loaded(small):
+    """As PyTorch wrote files before 1.6; before 0.4 its instance norms carried running statistics as well."""
+    model, folder, tables = small
+    for table in tables.values():
+        layers = [name for name in table if name.startswith("enc_content") and name.endswith("conv.weight")]
+        for name in layers:
+            for kind in ("mean", "var"):
+                table[name.replace("conv.weight", f"norm.running_{kind}")] = torch.rand(len(table[name]))
+    torch.save(tables, folder / "old.pt", _use_new_zipfile_serialization=False)
+    again = load_original(folder / "old.pt")
+    for domain in (1, 2):
+        ours, read = model.auto_encoder(domain).state_dict(), again.auto_encoder(domain).state_dict()
+        assert all(torch.equal(ours[name], read[name]) for name in ours)
+
+
 # ------------------------------------------------------------------------- the decoder by hand, from the file's tensors
 
 

@@ -18,7 +18,7 @@ ORDER = [
     ["networks", "losses", "world", "storage", "images"],
     ["config"],
     ["model", "folders", "downloads"],
-    ["datasets", "objective", "runs", "original"],
+    ["datasets", "engine", "objective", "runs", "original"],
     ["checkpoints", "reporting"],
     ["training"],
     ["study"],

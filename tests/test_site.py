@@ -1,7 +1,9 @@
 """The book: builds without a warning, offline, with every page, link, picture and equation in its place."""
 
+import importlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 from course import COURSE, ROOT, TEACHING, WRITTEN, code, read
+
+from munit_lite.study import explorers
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +82,35 @@ def test_every_stored_picture_is_shown_and_described(name, site):
     shown = [image for image in page_of(site, name).find_all("img") if "_images" in image["src"]]
     assert len(shown) >= stored > 0
     assert all(len(image.get("alt", "")) > 20 for image in shown)
+
+
+def test_each_explorer_of_the_package_has_its_place_in_the_course():
+    places = {
+        name: [k for k in explorers.__all__ if any(f"{k}(" in cell.source for cell in code(read(name)))]
+        for name in TEACHING
+    }
+    assert {k for found in places.values() for k in found} == set(explorers.__all__)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_each_explorer_shows_its_picture_and_says_what_it_is(name, site):
+    outputs = [output for cell in code(read(name)) for output in cell.outputs if WIDGET in output.get("data", {})]
+    captions = [caption.text for caption in page_of(site, name).find_all("figcaption")]
+    assert len(outputs) >= (name in TEACHING)
+    for output, caption in zip(outputs, captions, strict=True):
+        assert output.data["image/png"] and output.data["text/plain"][:60] in caption
+        assert "run the notebook" in caption
+
+
+@pytest.mark.parametrize("tex, shown", [
+    (r"\bar z_k", "<msub><mover><mi>z</mi><mo>ˉ</mo></mover><mi>k</mi></msub>"),
+    (r"\underbrace{a}_{b}", "<munder><munder><mi>a</mi><mo>⏟</mo></munder><mi>b</mi></munder>"),
+])  # fmt: skip
+def test_accents_and_braces_stand_where_latex_puts_them(tex, shown, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "site"))
+    conf = importlib.import_module("conf")
+    bare = re.sub(r"<(\w+)[^>]*>", r"<\1>", conf.mathml(tex, block=False))
+    assert re.sub(r"\s", "", bare) == f"<math>{shown}</math>"
 
 
 @pytest.mark.parametrize("name", TEACHING)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from munit_lite.study.expectations import Comparison
+from munit_lite.study.minutes import NOTEBOOKS
+
+PLAN = NOTEBOOKS.parent / "data" / "sweeps" / "paper_tables.yaml"
 
 METHODS = {  # a method of the sweep: its name in the paper's tables, "" where it has none there
     "unit": "UNIT",
@@ -44,6 +47,10 @@ TABLE_2 = {
     "munit": (1.039, 1.050),
 }
 
+LPIPS_OF_A_LATER_VERSION = 0.215  # of MUNIT on shoes, as a user reports it (NVlabs/MUNIT issue 72)
+
+NOT_YET = "not measured yet"
+
 OUT_OF_REACH = {
     "people prefer MUNIT's pictures to those of UNIT and CycleGAN": "it needs people; here judges read the content",
     "street scenes and Yosemite's seasons at 256 and 512 pixels": "it needs those images and days on a GPU",
@@ -60,7 +67,7 @@ class Estimate:
     seeds: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.interval:.2f}"
+        return f"{self.mean:z.2f}" + ("" if np.isnan(self.interval) else f" ± {self.interval:.2f}")
 
 
 def over_seeds(values: Sequence[float]) -> tuple[float, float]:
@@ -69,8 +76,8 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * spread
 
 
-def estimate(found: dict[str, Any], data: str, method: str, number: str) -> Estimate | None:
-    """A number of a method, the mean over both directions; None where no run of it is finished or measures it.
+def by_seed(found: dict[str, Any], data: str, method: str, number: str) -> dict[str, Estimate]:
+    """A number of each finished run of a method, the mean over directions: seed -> value with its own interval.
 
     Args:
         found: what `sweep.gather` found.
@@ -78,31 +85,96 @@ def estimate(found: dict[str, Any], data: str, method: str, number: str) -> Esti
         method: of the sweep.
         number: as `munit-lite evaluate` names it.
     """
-    means, intervals = [], []
-    for record in found.get(data, {}).get(method, {}).values():
+    seeds = {}
+    for seed, record in found.get(data, {}).get(method, {}).items():
         directions = [numbers for numbers in record["numbers"].values() if number in numbers]
         if directions:
-            means.append(sum(numbers[number] for numbers in directions) / len(directions))
+            mean = sum(numbers[number] for numbers in directions) / len(directions)
             squares = [numbers.get(f"{number}_interval", float("nan")) ** 2 for numbers in directions]
-            intervals.append(sum(squares) ** 0.5 / len(directions))
-    if not means:
-        return None
-    mean, interval = over_seeds(means) if len(means) > 1 else (means[0], intervals[0])
-    return Estimate(mean, interval, len(means))
+            seeds[seed] = Estimate(mean, sum(squares) ** 0.5 / len(directions), 1)
+    return seeds
 
 
-def table_rows(found: dict[str, Any], data: str, numbers: Sequence[str]) -> list[list[str]]:
-    """A row for each method: its name, its seeds, each number with its interval; "" where there is none."""
+def estimate(found: dict[str, Any], data: str, method: str, number: str) -> Estimate | None:
+    """The mean of a number over seeds and directions; None where no run of it is finished or measures it.
+
+    Args:
+        (as in `by_seed`)
+    """
+    seeds = list(by_seed(found, data, method, number).values())
+    if len(seeds) < 2:
+        return seeds[0] if seeds else None
+    return Estimate(*over_seeds([one.mean for one in seeds]), len(seeds))
+
+
+def table_rows(
+    found: dict[str, Any], data: str, numbers: Sequence[str], methods: Sequence[str] = tuple(METHODS)
+) -> list[list[str]]:
+    """A row for each method: its name, its seeds, each number with its interval; `NOT_YET` where there is none."""
     rows = []
-    for method, name in METHODS.items():
+    for method in methods:
         estimates = [estimate(found, data, method, number) for number in numbers]
         seeds = max((one.seeds for one in estimates if one), default=0)
-        rows.append([name or method.replace("_", " ").replace("munit", "MUNIT"), str(seeds), *map(shown, estimates)])
+        rows.append([name_of(method), str(seeds), *(str(one) if one else NOT_YET for one in estimates)])
     return rows
 
 
-def shown(one: Estimate | None) -> str:
-    return "" if one is None else str(one)
+def name_of(method: str) -> str:
+    """The paper's name of a method, or the sweep's in words."""
+    return METHODS[method] or method.replace("_", " ").replace("munit", "MUNIT")
+
+
+# --------------------------------------------------------------------------------------- the tables as Markdown
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def table_1(found: dict[str, Any]) -> str:
+    """The paper's table 1 beside the known world: the paper's two data sets, then ours with 95 % intervals."""
+    header = ["method", "shoes: quality, %", "LPIPS", "handbags: quality, %", "LPIPS"]
+    header += ["**ours:** seeds", "class kept", "diversity, share of the true", "R² of the drawn style"]
+    numbers = ("class_accuracy", "diversity_of_true", "drawn_code_r2")
+    rows = []
+    for method, (name, *ours) in zip(METHODS, table_rows(found, "world32", numbers), strict=True):
+        reported = [number for data in TABLE_1.get(method, ()) for number in data]
+        paper = [f"{value:.{3 if k % 2 else 1}f}" for k, value in enumerate(reported)] or ["–"] * 4
+        rows.append([name, *paper, *ours])
+    return markdown(header, rows)
+
+
+def table_2(found: dict[str, Any]) -> str:
+    """The paper's table 2, animals, beside apples and citrus fruit: CIS and IS without exp."""
+    found_rows = table_rows(found, "apples2citrus", ("cis", "is"), tuple(TABLE_2))
+    rows = [
+        [name, *(f"{value:.3f}" for value in reported), *ours]
+        for reported, (name, *ours) in zip(TABLE_2.values(), found_rows, strict=True)
+    ]
+    return markdown(["method", "animals: CIS", "IS", "**ours:** seeds", "CIS", "IS"], rows)
+
+
+def photo_table(found: dict[str, Any], methods: Sequence[str]) -> str:
+    """Edges to photos: how well outputs follow the drawing, how much those of one drawing differ."""
+    numbers = ("edge_agreement", "best_below_random", "diversity")
+    header = [
+        "method",
+        "seeds",
+        "edge agreement",
+        "closest of ten outputs below a random photo",
+        "difference between outputs",
+    ]
+    return markdown(header, table_rows(found, "fashion32", numbers, methods))
+
+
+def ledger_table(judged: Sequence[Comparison]) -> str:
+    """The ledger, a claim a row."""
+    return markdown(["claim", "where it was measured", "verdict"], [list(astuple(entry)) for entry in ledger(judged)])
+
+
+# ------------------------------------------------------------------------------------------------------ the ledger
 
 
 @dataclass(frozen=True)
@@ -125,16 +197,24 @@ def ledger(judged: Sequence[Comparison]) -> list[Entry]:
         asked = one.expectation
         where = f"{asked.data}, {asked.method}{asked.against}: {asked.number.replace('_', ' ')}"
         if one.holds is None:
-            entries.append(Entry(asked.claim, where, "not measured yet"))
+            entries.append(Entry(asked.claim, where, NOT_YET))
             continue
-        verdict, value = ("holds" if one.holds else "does not hold"), f"{one.mean:.2f}, one seed"
+        verdict, value = ("holds" if one.holds else "does not hold"), f"{one.mean:z.3f}, one seed"
         if len(one.values) > 1:
             mean, interval = over_seeds(one.values)
-            value = f"{mean:.2f} ± {interval:.2f}, {len(one.values)} seeds"
-            sides = {asked.at_least <= end <= asked.at_most for end in (mean - interval, mean + interval)}
-            verdict += "" if sides == {one.holds} else ", not certain"
+            value = f"{mean:z.3f} ± {interval:.3f}, {len(one.values)} seeds"
+            verdict += "" if is_certain(one) else ", not certain"
         entries.append(Entry(asked.claim, f"{where} {value}, expected {bounds(one)}", verdict))
     return entries + [Entry(claim, why, "out of reach") for claim, why in OUT_OF_REACH.items()]
+
+
+def is_certain(one: Comparison) -> bool:
+    """Whether the interval over two or more seeds lies on one side of the bounds, as its mean does."""
+    mean, interval = over_seeds(one.values)
+    low, high, asked = mean - interval, mean + interval, one.expectation
+    if one.holds:
+        return asked.at_least <= low and high <= asked.at_most
+    return high < asked.at_least or low > asked.at_most
 
 
 def bounds(one: Comparison) -> str:

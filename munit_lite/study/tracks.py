@@ -12,7 +12,7 @@ from munit_lite.study.minutes import NOTEBOOKS, nominal
 AFTERNOON = ("00", "01", "04", "08", "14")
 WEEKEND = {
     "Saturday": ("00", "01", "02", "03", "04", "05", "06"),
-    "Sunday": ("07", "08", "09", "10", "11", "12", "13", "14"),
+    "Sunday": ("07", "08", "09", "10", "11", "12", "13", "14", "15", "16"),
 }
 SYLLABUS = {
     "unpaired images and what they share": ("00", "01"),
@@ -24,6 +24,8 @@ SYLLABUS = {
     "what the paper proves": ("10", "11"),
     "joint distributions and cycles": ("12", "13"),
     "turning the codes by hand": ("14",),
+    "experiments and what they may claim": ("15",),
+    "real images": ("16",),
 }
 
 

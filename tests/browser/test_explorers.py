@@ -4,11 +4,12 @@ import ast
 import base64
 import io
 import re
-import time
 
 import numpy as np
 import PIL.Image
+import psutil
 import pytest
+from course import read
 from playwright.sync_api import expect
 
 from munit_lite.study.explore import png
@@ -136,8 +137,7 @@ def test_the_mouse_drags_a_slider_and_the_last_place_is_shown(explorer, drawn):
     assert same(explorer.picture(), drawn["Style explorer"](explorer.state))
 
 
-def test_200_fast_moves_end_at_the_last_one(explorer, drawn):
-    slider = explorer.slider("style coordinate 3")
+def move_200_times(slider):
     slider.evaluate(
         """async input => {
             for (let k = 0; k < 200; k++) {
@@ -147,21 +147,58 @@ def test_200_fast_moves_end_at_the_last_one(explorer, drawn):
             }
         }"""
     )
+
+
+def test_200_fast_moves_end_at_the_last_one(explorer, drawn):
+    move_200_times(explorer.slider("style coordinate 3"))
     explorer.wait_for(style_3=1.5)
     assert same(explorer.picture(), drawn["Style explorer"](explorer.state))
 
 
+def test_memory_stays_flat(explorer):
+    devtools = explorer.page.context.new_cdp_session(explorer.page)
+
+    def memory():
+        """Megabytes of the kernels, and of what the page still holds."""
+        kernels = [p for p in psutil.Process().children(recursive=True) if "ipykernel" in " ".join(p.cmdline())]
+        devtools.send("HeapProfiler.collectGarbage")
+        page = devtools.send("Runtime.getHeapUsage")["usedSize"]
+        return np.array([sum(kernel.memory_info().rss for kernel in kernels), page]) / 1e6
+
+    found = []
+    for _ in range(5):
+        explorer.slider("style coordinate 3").press("Home")
+        explorer.wait_for(style_3=-3.0)
+        move_200_times(explorer.slider("style coordinate 3"))
+        explorer.wait_for(style_3=1.5)
+        found.append(memory())
+    grown = found[-1] - found[1]
+    print("200 moves, five times: MB of the kernel and of the page", np.round(found, 1).tolist())
+    assert (grown < (20, 5)).all()  # a picture has 0.05 MB; kept, those of 600 moves would be seen
+
+
 def test_from_key_to_picture_takes_a_fraction_of_a_second(explorer):
-    slider, image = explorer.slider("style coordinate 1"), explorer.root.locator("img")
-    slider.focus()
-    times = []
-    for _ in range(10):
-        before, begin = image.get_attribute("src"), time.monotonic()
-        slider.press("ArrowRight")
-        expect(image).not_to_have_attribute("src", before)
-        times.append(time.monotonic() - begin)
-    print(f"from key to picture: median {1000 * sorted(times)[5]:.0f} ms")
-    assert sorted(times)[5] < 2  # measured: about 0.1 s, Chromium and tests on the same two cores; 2 s is a hang
+    times = explorer.slider("style coordinate 1").evaluate(
+        """async (input, image) => {
+            const times = [];
+            for (let k = 0; k < 20; k++) {
+                const changed = new Promise(resolve => {
+                    const observer = new MutationObserver(() => { observer.disconnect(); resolve(); });
+                    observer.observe(image, { attributeFilter: ['src'] });
+                });
+                const begin = performance.now();
+                input.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
+                await changed;
+                await image.decode();
+                times.push(performance.now() - begin);
+            }
+            return times;
+        }""",
+        explorer.root.locator("img").element_handle(),
+    )
+    median, worst = np.percentile(times, (50, 95))
+    print(f"from key to decoded picture: median {median:.0f} ms, 95 % within {worst:.0f} ms")
+    assert median < 2000  # wanted: 250; Chromium, Lab, kernel and other tests share two cores, and 2 s is a hang
 
 
 def test_buttons_draw_a_style_and_copy_the_state(explorer, drawn):
@@ -235,6 +272,34 @@ def test_everything_has_a_name_for_screen_readers(page, title):
     sentence = root.locator("p[aria-live]").text_content()
     assert root.locator("img").get_attribute("alt") == sentence and len(sentence) > 20
     assert root.get_by_role("slider").first.get_attribute("aria-describedby")
+
+
+def test_a_notebook_shows_pictures_when_opened_and_explorers_when_run(opened, run_all):
+    name, explorers = "04_adain_decoder", {
+        "ExampleExplorer": ("Example-guided explorer", "first image of the style strip"),
+        "SurgeryExplorer": ("AdaIN surgery", "second style"),
+    }  # fmt: skip
+    sources = [cell.source for cell in read(name).cells]
+    page = opened(f"notebooks/{name}.ipynb")
+
+    def cell(explorer):
+        """The explorer's cell, scrolled to: Lab makes those that can be seen."""
+        number = next(k for k, source in enumerate(sources) if f"{explorer}(" in source)
+        page.evaluate("number => jupyterapp.shell.currentWidget.content.scrollToItem(number, 'center')", number)
+        return page.locator(f"[data-windowed-list-index='{number}']")
+
+    for explorer in explorers:
+        expect(cell(explorer).locator(".jp-RenderedImage img")).to_be_visible()
+    run_all(page)
+    for explorer, (title, slider) in explorers.items():
+        expect(cell(explorer).get_by_role("group", name=title)).to_be_visible(timeout=120_000)
+        driver = Driver(page, title)
+        before, source = driver.picture(), driver.root.locator("img").get_attribute("src")
+        driver.slider(slider).press("End")
+        expect(driver.root.locator("img")).not_to_have_attribute("src", source)
+        assert driver.picture() != before
+    assert page.errors == []
+    page.close()
 
 
 def test_a_missing_checkpoint_is_a_sentence(page):

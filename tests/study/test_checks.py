@@ -9,7 +9,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from course import TEACHING, attempts, defined
+from course import WRITTEN, attempts, defined
 from torch import Tensor
 
 from munit_lite import networks
@@ -19,7 +19,7 @@ from munit_lite.study.errata import PAGE, filled
 
 SEEDS = (0, 1)
 BUGS = [(exercise.name, bug.name) for exercise in checks.EXERCISES.values() for bug in exercise.bugs]
-POSED = [attempt for name in TEACHING for attempt in attempts(name)]
+POSED = [attempt for name in WRITTEN for attempt in attempts(name)]
 
 
 def of(name: str) -> checks.Exercise:

@@ -5,7 +5,23 @@ import math
 import pytest
 
 from munit_lite.study.expectations import Expectation, compared
-from munit_lite.study.paper_tables import METHODS, OUT_OF_REACH, TABLE_1, estimate, ledger, over_seeds, table_rows
+from munit_lite.study.paper_tables import (
+    METHODS,
+    OUT_OF_REACH,
+    PLAN,
+    TABLE_1,
+    TABLE_2,
+    Estimate,
+    by_seed,
+    estimate,
+    ledger,
+    markdown,
+    over_seeds,
+    photo_table,
+    table_1,
+    table_2,
+    table_rows,
+)
 from munit_lite.study.plans import read_plan
 from munit_lite.study.sweep import gather
 
@@ -41,6 +57,18 @@ def test_one_seed_has_the_interval_of_its_own_test_contents():
     assert found.interval == pytest.approx(math.hypot(0.02, 0.02) / 2)  # two independent directions
 
 
+def test_each_seed_has_its_own_number():
+    seeds = by_seed(FOUND, "world32", "munit", "quality")
+    assert {seed: one.mean for seed, one in seeds.items()} == pytest.approx({"0": 0.8, "1": 0.9, "2": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [((-0.001, 0.05), "0.00 ± 0.05"), ((0.5, math.nan), "0.50"), ((0.5, 0.1), "0.50 ± 0.10")]
+)
+def test_a_number_has_its_interval_where_there_is_one(number, told):
+    assert str(Estimate(*number, 1)) == told
+
+
 @pytest.mark.parametrize("asked", [("fashion32", "munit", "quality"), ("world32", "munit", "other")])
 def test_what_was_not_measured_has_no_number(asked):
     assert estimate(FOUND, *asked) is None
@@ -49,7 +77,10 @@ def test_what_was_not_measured_has_no_number(asked):
 def test_the_table_has_a_row_for_each_method_and_blanks_where_nothing_is_known():
     rows = dict(zip(METHODS, table_rows(FOUND, "world32", ["quality"]), strict=True))
     assert rows["munit"] == ["MUNIT", "3", "0.90 ± 0.25"] and rows["unit"] == ["UNIT", "1", "0.40 ± 0.01"]
-    assert rows["cyclegan"] == ["CycleGAN", "0", ""] and rows["munit_style_dim_2"][0] == "MUNIT style dim 2"
+    assert (
+        rows["cyclegan"] == ["CycleGAN", "0", "not measured yet"]
+        and rows["munit_style_dim_2"][0] == "MUNIT style dim 2"
+    )
 
 
 def test_the_ledger_tells_what_holds_what_not_and_what_is_not_certain():
@@ -72,13 +103,44 @@ def test_the_ledger_tells_what_holds_what_not_and_what_is_not_certain():
         "a share": "holds",
         **dict.fromkeys(OUT_OF_REACH, "out of reach"),
     }
-    assert entries["barely"].measured == "world32, munit: quality 0.90 ± 0.25, 3 seeds, expected at least 0.85"
-    assert entries["a share"].measured == "world32, unit / munit: quality 0.50, one seed, expected at most 0.6"
+    assert entries["barely"].measured == "world32, munit: quality 0.900 ± 0.248, 3 seeds, expected at least 0.85"
+    assert entries["a share"].measured == "world32, unit / munit: quality 0.500, one seed, expected at most 0.6"
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((0.49, 0.50, 0.51), "holds"),
+        ((0.30, 0.50, 0.70), "holds, not certain"),
+        ((0.69, 0.70, 0.71), "does not hold"),
+        ((0.20, 0.70, 1.20), "does not hold, not certain"),  # one end below what is allowed, the other above
+    ],
+)
+def test_a_verdict_is_certain_if_the_whole_interval_says_the_same(values, verdict):
+    found = {"world32": {"munit": {str(k): run(value, value) for k, value in enumerate(values)}}}
+    asked = [Expectation("world32", "munit", "quality", at_least=0.4, at_most=0.6)]
+    assert ledger(compared(asked, found))[0].verdict == verdict
+
+
+def test_a_table_in_markdown_keeps_its_columns():
+    assert markdown(["a", "b"], [["1", "x|y"]]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
+
+
+def test_the_papers_numbers_stand_beside_ours():
+    scores = {"numbers": {"there": {"cis": 0.5, "is": 1.0}, "back": {"cis": 0.7, "is": 1.2}}}
+    kept = {"numbers": {"there": {"class_accuracy": 0.75, "class_accuracy_interval": 0.02}}}
+    edges = {"numbers": {"there": {"edge_agreement": 0.9, "edge_agreement_interval": 0.01, "best_below_random": 0.6}}}
+    found = {"apples2citrus": {"munit": {"0": scores}}, "world32": {"unit": {"0": kept}}}
+    first, second = table_1(found).splitlines(), table_2(found).splitlines()
+    missing = "not measured yet"
+    assert first[2] == f"| UNIT | 37.4 | 0.011 | 37.3 | 0.023 | 1 | 0.75 ± 0.02 | {missing} | {missing} |"
+    assert first[-1].startswith("| MUNIT style dim 8 | – | – | – | – | 0 |") and len(first) == 2 + len(METHODS)
+    assert second[-1] == "| MUNIT | 1.039 | 1.050 | 1 | 0.60 | 1.10 |" and len(second) == 2 + len(TABLE_2)
+    third = photo_table({"fashion32": {"unit": {"0": edges}}}, ["unit"]).splitlines()
+    assert third[-1] == f"| UNIT | 1 | 0.90 ± 0.01 | 0.60 | {missing} |"
 
 
 def test_the_papers_methods_are_those_of_the_shipped_sweep(tmp_path):
-    from munit_lite.study.minutes import NOTEBOOKS
-
-    plan = read_plan(NOTEBOOKS.parent / "data" / "sweeps" / "paper_tables.yaml")
+    plan = read_plan(PLAN)
     assert {planned.method for planned in plan.runs} == set(METHODS) and set(TABLE_1) < set(METHODS)
     assert all(one.claim for one in plan.expectations) and gather(plan, tmp_path) == {}
