@@ -4,7 +4,7 @@ DEMO := runs/demo
 READY := .venv/installed
 NB := $(wildcard notebooks/*.ipynb)
 
-.PHONY: demo test execute lab site lock judges clean
+.PHONY: demo test soak faults execute lab site lock judges clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,13 @@ test: $(READY)  ## everything that must hold
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
 	MUNIT_LITE_FAST=1 $(BIN)/pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 \
 	    -n 2 --dist loadscope notebooks
+
+soak: export MUNIT_LITE_KILLS = 20
+soak: $(READY)  ## kill a run at twenty random moments; each must go on to the very same weights
+	$(BIN)/pytest -n 2 tests/test_training.py -k bit_identical
+
+faults: $(READY)  ## ten bugs, one at a time: do the notebooks notice?
+	$(BIN)/python tests/seeded_faults.py
 
 execute: export OMP_NUM_THREADS = 1
 execute: $(READY)  ## run notebooks again and store them in normal form; one with NB=notebooks/04_adain_decoder.ipynb

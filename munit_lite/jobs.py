@@ -209,18 +209,25 @@ class Evaluate(Measurement):
 
 @dataclass
 class Bench(Measurement):
-    """Time and memory of one training step of each preset, each in a process of its own; or the explorers' times."""
+    """Time, memory and time split of one training step of each preset, each in processes of its own; or the explorers'
+    times."""
 
     presets: tuple[str, ...] = field(default=tuple(name for name in PRESETS if PRESETS[name].method == "munit"))
     """Presets to measure; by default MUNIT's."""
     steps: int = 5
     """Timed steps of each, with --explorers timed moves of each slider, after one that is not counted."""
+    precisions: tuple[Literal["32-true", "tf32", "bf16-mixed"], ...] = ()
+    """Arithmetics to measure each in; by default the preset's own."""
+    batch_sizes: tuple[int, ...] = ()
+    """Batch sizes to measure each with; by default the preset's own."""
+    compiled: bool = False
+    """Measure each also compiled."""
+    reference: bool = False
+    """Also take, in alternation, the step as the original takes it: everything recomputed, nothing fused."""
     explorers: bool = False
     """Instead time each explorer from a moved slider to the new picture, in the kernel."""
 
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        for name in self.presets:
-            preset(name)  # an unknown one is told before minutes are spent on the others
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}, but it must be 1 or more")
         from munit_lite.study import bench
@@ -228,8 +235,12 @@ class Bench(Measurement):
         if self.explorers:
             numbers = bench.follow(self.steps)
             return bench.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
-        numbers = {name: bench.measure(name, self.steps) for name in self.presets}
-        return bench.table(numbers), numbers, {"steps": self.steps}
+        rows = bench.cases(self.presets, self.precisions, self.compiled, self.batch_sizes)
+        for row in rows:
+            row.config()  # what does not exist is told before minutes are spent on the others
+        numbers = {str(row): bench.measure(row, self.steps, self.reference) for row in bench.shown(rows)}
+        text = f"{bench.table(numbers)}\n\n{bench.split_table(numbers)}"
+        return text, numbers, {"steps": self.steps, "reference": self.reference}
 
 
 @dataclass(kw_only=True)

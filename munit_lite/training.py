@@ -21,6 +21,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from torch.profiler import record_function
 
 from munit_lite import losses
 from munit_lite.checkpoints import RunFolder, TrainingState
@@ -90,7 +91,8 @@ class Trainer:
         rate = learning_rate(optimiser, number, self.config.steps)
         with self.fabric.autocast():
             # Made once for both players, unless there are several parts, whose graphs memory could not hold.
-            made = forward(self.model, *parts[0]) if len(parts) == 1 else None
+            with record_function("generator"):
+                made = forward(self.model, *parts[0]) if len(parts) == 1 else None
             for update in range(optimiser.discriminator_updates):
                 penalised = update == 0 and number % self.config.loss.penalty_every == 0
                 critic = self._update(
@@ -102,7 +104,8 @@ class Trainer:
             self.model.discriminators.requires_grad_(False)
             terms = self._update(self.generator_optimiser, rate, (self._terms(part, made) for part in parts))
             self.model.discriminators.requires_grad_(True)
-        self.average.update_parameters(self.model.auto_encoders)
+        with record_function("optimiser"):
+            self.average.update_parameters(self.model.auto_encoders)
         total = terms.pop("objective")
         return terms | {name: value for name, value in critic.items() if name != "objective"} | {"total": total}
 
@@ -130,12 +133,14 @@ class Trainer:
         group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
         means: Terms = {}
-        for terms in parts:
-            self.fabric.backward(terms["objective"] / self.config.accumulate)
-            for name, value in terms.items():
-                means[name] = means.get(name, 0) + value.detach() / self.config.accumulate
-        average_gradients(self.fabric, group["params"])
-        optimiser.step()
+        with record_function("generator" if optimiser is self.generator_optimiser else "discriminator"):
+            for terms in parts:
+                self.fabric.backward(terms["objective"] / self.config.accumulate)
+                for name, value in terms.items():
+                    means[name] = means.get(name, 0) + value.detach() / self.config.accumulate
+        with record_function("optimiser"):
+            average_gradients(self.fabric, group["params"])
+            optimiser.step()
         return means
 
     def state(self, step: int) -> TrainingState:

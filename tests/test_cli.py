@@ -202,21 +202,39 @@ def test_what_a_job_prints_goes_to_stderr_when_json_is_asked_for(finished, comma
     assert one_object(out)["numbers"] == {} and "a note" in err
 
 
-def test_bench_measures_a_step_in_its_own_process(command):
-    code, out, _ = command("bench", "--presets", "world32", "--steps", 1)
-    row = out.splitlines()[-1].split("|")
-    assert code == 0 and row[1].strip() == "`world32`" and float(row[4]) > 0
+def test_bench_measures_a_step_and_where_its_time_goes_beside_the_reference_step(command, tmp_path):
+    file = tmp_path / "bench.json"
+    code, out, _ = command("bench", "--presets", "world32", "--steps", 1, "--reference", "--json-file", file)
+    (row,) = json.loads(file.read_text())["numbers"].values()
+    assert code == 0 and out.count("`world32`") == 2
+    shares = [value for name, value in row.items() if name.startswith("share_of_") and name != "share_of_peak"]
+    assert len(shares) == 6 and sum(shares) == pytest.approx(1) and min(shares) > 0
+    assert 0 < row["share_of_peak"] < 1
+    assert row["flop_per_step"] > 2e9  # 14 decodings and encodings of 8 images, each above 30 MFLOP, there and back
+    assert row["times_faster_least"] <= row["times_faster"] <= row["times_faster_most"]
+    assert row["reference_peak_memory_gib"] > 0.2
 
 
-def test_bench_tells_its_numbers_as_json(command, monkeypatch):
-    row = dict.fromkeys(("size", "batch_size", "seconds_per_step", "images_per_second", "peak_memory_gib"), 1.0)
-    monkeypatch.setattr(bench, "measure", lambda name, steps: row)
-    _, out, _ = command("bench", "--presets", "world32", "fashion32", "--json")
-    assert one_object(out)["numbers"] == {"world32": row, "fashion32": row}
+def test_bench_measures_every_combination_under_its_own_name(command, monkeypatch):
+    numbers = ("size", "batch_size", "seconds_per_step", "images_per_second", "peak_memory_gib")
+    split = [f"share_of_{part}" for part in (*bench.PARTS, "peak")] + ["flop_per_step", "flop_per_second"]
+    row = dict.fromkeys((*numbers, *split), 1.0)
+    asked = []
+    monkeypatch.setattr(bench, "measure", lambda case, steps, reference: asked.append(case.config()) or row)
+    options = ["--precisions", "32-true", "bf16-mixed", "--batch-sizes", 1, 2, "--compiled", "--json"]
+    _, out, _ = command("bench", "--presets", "world32", *options)
+    found = one_object(out)["numbers"]
+    assert len(found) == 8 and found["world32, batch 2, bf16-mixed, compiled"] == row
+    assert {(c.precision, c.batch_size, c.compiled) for c in asked} == {
+        (precision, batch, compiled)
+        for precision in ("32-true", "bf16-mixed")
+        for batch in (1, 2)
+        for compiled in (0, 1)
+    }
 
 
 def test_bench_refuses_an_unknown_preset_before_it_measures(command, monkeypatch):
-    monkeypatch.setattr(bench, "measure", lambda name, steps: pytest.fail("it measured"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it measured"))
     code, _, err = command("bench", "--presets", "world32", "wrld")
     assert code == 1 and "unknown preset 'wrld'; known: paper256, world32" in err
 

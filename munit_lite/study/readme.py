@@ -90,6 +90,8 @@ def blocks() -> dict[str, str]:
         "fashion32": photo_table("fashion32"),
         "shipped": shipped_table(),
         "bench_cpu": bench.table(read_results("bench_cpu")),
+        "bench_reference": bench.table(read_results("bench_reference")),
+        "bench_split": bench.split_table(read_results("bench_reference")),
         "bench_explorers": bench.follow_table(read_results("bench_explorers")),
         "tracks": tracks.tracks_table(),
         "syllabus": tracks.syllabus_table(),
