@@ -55,7 +55,8 @@ def _answer(arguments: Sequence[str]) -> None:
             print("munit-lite: this is unexpected; `munit-lite doctor` examines the installation", file=sys.stderr)
             raise
         sys.exit(f"munit-lite: {sentence}")
-    print(json.dumps(_finite(answer.values), indent=1) if job.json else answer.text)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one alone answers
+        print(json.dumps(_finite(answer.values), indent=1) if job.json else answer.text)
     if not answer.good:
         sys.exit(1)
 

@@ -228,12 +228,13 @@ class FolderData:
         self._cache = Cache(cache_gib)
         self._pool = ThreadPoolExecutor(THREADS)
         self._ahead: dict[tuple[int, int], list[list[Future]]] = {}
-        self._last = 0
+        self._last: int | None = None
 
     def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
         """Raises DataError if an image has become unreadable; names it."""
         crops = self._ahead.get((step, count)) or self._started(step, count)
-        following = step + max(1, step - self._last)  # one of several processes makes every n-th batch
+        stride = 1 if self._last is None else max(1, step - self._last)  # a process of several makes every n-th batch
+        following = step + stride
         self._ahead, self._last = {(following, count): self._started(following, count)}, step
         one, two = (_stacked(future.result() for future in domain) for domain in crops)
         return one, two

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import partial
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -50,15 +49,10 @@ def open_fabric(config: Config) -> Fabric:
         devices=here if processes > 1 else 1,
         num_nodes=processes // here,
         strategy="ddp" if processes > 1 else "auto",
-        precision=fabric_precision(config),
+        precision="bf16-mixed" if config.precision == "bf16-mixed" else "32-true",
     )
     fabric.launch()
     return fabric
-
-
-def fabric_precision(config: Config) -> Literal["bf16-mixed", "32-true"]:
-    """Lightning Fabric's word for it; tf32 is a matter of the GPU's products."""
-    return "bf16-mixed" if config.precision == "bf16-mixed" else "32-true"
 
 
 def share(fabric: Fabric, batch: Tensor) -> Tensor:

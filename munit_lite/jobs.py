@@ -230,11 +230,13 @@ class Bench(Measurement):
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}, but it must be 1 or more")
+        if self.explorers:
+            from munit_lite.study import bench_explorers
+
+            numbers = bench_explorers.follow(self.steps)
+            return bench_explorers.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
         from munit_lite.study import bench
 
-        if self.explorers:
-            numbers = bench.follow(self.steps)
-            return bench.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
         rows = bench.cases(self.presets, self.precisions, self.compiled, self.batch_sizes)
         for row in rows:
             row.config()  # what does not exist is told before minutes are spent on the others

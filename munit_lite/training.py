@@ -107,7 +107,8 @@ class Trainer:
         with record_function("optimiser"):
             self.average.update_parameters(self.model.auto_encoders)
         total = terms.pop("objective")
-        return terms | {name: value for name, value in critic.items() if name != "objective"} | {"total": total}
+        del critic["objective"]
+        return terms | critic | {"total": total}
 
     def _critic_terms(self, part: Part, made: Made | None, penalised: bool) -> Terms:
         loss = self.config.loss
@@ -210,11 +211,9 @@ def train(
             for number in range(first, config.steps):
                 with kept_on_error(folder, trainer, number, lead and number > first):
                     # A batch of all processes is the same whatever their number; each makes its rows of it.
-                    turn, count = (
-                        number * fabric.world_size + fabric.global_rank,
-                        config.batch_size // fabric.world_size,
-                    )
-                    x_1, x_2 = (x.to(fabric.device, non_blocking=True) for x in data.batch(turn, count))
+                    turn = number * fabric.world_size + fabric.global_rank
+                    batch = data.batch(turn, config.batch_size // fabric.world_size)
+                    x_1, x_2 = (x.to(fabric.device, non_blocking=True) for x in batch)
                 with memory_named(config, folder):
                     terms = trainer.step(number, x_1, x_2)
 
@@ -227,16 +226,17 @@ def train(
                     record = finite_record(done, terms, folder, fabric)
                 if logging:
                     history.append(record)
-                if logging and lead:
-                    folder.append(record)
-                for report in reports if logging else ():
-                    report.on_log(record)
+                    if lead:
+                        folder.append(record)
+                    for report in reports:
+                        report.on_log(record)
                 if saving and lead:
                     folder.save(trainer.state(done), config)
                 if done in kept_steps and lead:
                     folder.save_weights(trainer.averaged_model(), done)
-                for report in reports if done % config.sample_every == 0 or last else ():
-                    report.on_sample(done, trainer.averaged_model(), data)
+                if done % config.sample_every == 0 or last:
+                    for report in reports:
+                        report.on_sample(done, trainer.averaged_model(), data)
                 if stop:
                     leave(stop, done)
         finally:

@@ -104,7 +104,7 @@ def test_three_steps_and_three_reference_steps_lead_to_the_same_weights(override
     torch.testing.assert_close(weights(ours), weights(reference), rtol=1e-6, atol=1e-8)
 
 
-def test_a_changed_order_of_the_updates_would_be_seen(monkeypatch):
+def test_a_discriminator_that_climbs_would_be_seen(monkeypatch):
     config = tiny()
     before, _ = trained(Trainer.new, config)
     update = Trainer._update
@@ -223,20 +223,20 @@ def with_processes(count: int, folder: Path, fate: str = "", step: int = -1) -> 
     )
 
 
-@pytest.fixture(scope="module")
-def one_process(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("one") / "run"
-    done = with_processes(1, folder)
+def finished(count: int, folder: Path) -> Path:
+    done = with_processes(count, folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    return finished(1, tmp_path_factory.mktemp("one") / "run")
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two") / "run"
-    done = with_processes(2, folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return finished(2, tmp_path_factory.mktemp("two") / "run")
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:
@@ -273,7 +273,7 @@ def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_
     assert broken.returncode != 0
     assert "Signal 9 (SIGKILL)" in broken.stderr
     assert ml.checkpoints.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # kept after half of the steps
-    assert with_processes(2, folder).returncode == 0
+    finished(2, folder)
     wanted, got = state(two_processes), state(folder)
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
 
@@ -282,6 +282,17 @@ def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes,
     folder = tmp_path / "run"
     assert with_processes(2, folder, "SIGTERM", 4).returncode != 0
     assert ml.checkpoints.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # the record after the signal
-    assert with_processes(2, folder).returncode == 0
+    finished(2, folder)
     wanted, got = state(two_processes), state(folder)
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
+
+
+def test_the_command_under_torchrun_answers_once(tmp_path):
+    program = str(Path(sys.executable).with_name("munit-lite"))
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", program]
+    options = ["--steps", "2", "--batch-size", "2", "--width", "4", "--mlp-width", "8", "--discriminator-width", "4"]
+    command = [sys.executable, "-m", *launcher, "train", "world32", *options, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained 2 steps") == 1
+    assert (tmp_path / "run" / "state.safetensors").exists()

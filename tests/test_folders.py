@@ -387,6 +387,14 @@ def test_a_file_that_vanishes_while_training_is_named_and_the_run_goes_on_exactl
     assert [r["step"] for r in again.history] == list(range(1, 13))
 
 
+@pytest.mark.parametrize(("asked", "next_one"), [([0], 1), ([1000], 1001), ([1000, 1001], 1002), ([6, 9], 12)])
+def test_the_batch_that_will_be_asked_for_is_decoded_ahead(four, asked, next_one):
+    data = opened(four)
+    for step in asked:  # a run that goes on begins late; one of three processes makes every third batch
+        data.batch(step, 4)
+    assert list(data._ahead) == [(next_one, 4)]
+
+
 def test_what_is_already_in_memory_may_vanish(four):
     data = opened(four)
     for step in range(20):

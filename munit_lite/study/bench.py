@@ -1,4 +1,4 @@
-"""What a training step costs, against the original's way of taking it; how soon explorers follow the hand.
+"""What a training step costs, against the original's way of taking it.
 
 Each row is measured in processes of their own, so that memory is a row's own: one for time and memory, one for where
 the time goes, and for the comparison one in which both steps alternate and one for the reference's memory.
@@ -31,9 +31,8 @@ from munit_lite.images import DataError
 from munit_lite.objective import Terms
 from munit_lite.reporting import default_callbacks
 from munit_lite.runs import RunFolder
-from munit_lite.study import explorers
-from munit_lite.study.explore import Slider
 from munit_lite.study.reference_step import ReferenceTrainer
+from munit_lite.study.results import markdown_table
 from munit_lite.training import Trainer, finite_record
 
 Numbers = dict[str, float]
@@ -197,7 +196,7 @@ def split(case: Case, steps: int) -> Numbers:
     seconds = {part: step * found[part] / sum(found.values()) for part in PARTS}
     with tempfile.TemporaryDirectory() as scratch:
         seconds |= _around_the_step(bench, Path(scratch))
-    peak = matrix_product_peak(config, bench.device)
+    peak = matrix_product_peak(bench)
     return {f"share_of_{part}": value / sum(seconds.values()) for part, value in seconds.items()} | {
         "flop_per_step": counter.get_total_flops(),
         "flop_per_second": counter.get_total_flops() / step,
@@ -253,61 +252,16 @@ def _data(config: Config, scratch: Path) -> ImageData | None:
         return None
 
 
-def matrix_product_peak(config: Config, device: torch.device) -> float:
+def matrix_product_peak(bench: Bench) -> float:
     """FLOP/s of one large matrix product in the configuration's arithmetic, the best of ten."""
-    side = 8192 if device.type == "cuda" else 1024
-    kind = torch.bfloat16 if config.precision == "bf16-mixed" else torch.float32
-    one, two = torch.rand(2, side, side, device=device).to(kind)
-    seconds = []
-    for _ in range(10):
-        begin = time.perf_counter()
-        one @ two
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begin)
-    return 2 * side**3 / min(seconds)
+    side = 8192 if bench.device.type == "cuda" else 1024
+    kind = torch.bfloat16 if bench.config.precision == "bf16-mixed" else torch.float32
+    one, two = torch.rand(2, side, side, device=bench.device).to(kind)
+    return 2 * side**3 / min(bench.seconds(lambda: one @ two) for _ in range(10))
 
 
 TASKS = {"cost": cost, "split": split, "alternate": alternate, "reference memory": reference_memory}
 PARTS = ("generator", "discriminator", "optimiser")  # as the step names them to the profiler
-
-
-# ------------------------------------------------------------------------------------------------ explorers
-
-
-def follow(moves: int) -> dict[str, dict[str, float]]:
-    """From a moved slider to the new picture as PNG, in the kernel, for each explorer on its shipped models.
-
-    Args:
-        moves: of each of an explorer's sliders, each to a value of its own, after one that is not counted.
-    """
-    found = {}
-    for kind in explorers.__all__:
-        explorer = getattr(explorers, kind)()
-        sliders = {name: control for name, control in explorer.ranges.items() if isinstance(control, Slider)}
-        explorer.state = explorer.begin() | {name: slider.high for name, slider in sliders.items()}
-        seconds = []
-        for name, slider in sliders.items():
-            for k in range(moves):
-                value = slider.low + (slider.high - slider.low) * k / moves
-                state = explorer.begin() | {name: slider.checked(name, value)}
-                if state == explorer.state:  # another slider's first value was the beginning, too: nothing moves
-                    continue
-                begin = time.perf_counter()
-                explorer.state = state
-                seconds.append(time.perf_counter() - begin)
-        median, slowest = torch.tensor(seconds).quantile(torch.tensor([0.5, 0.95])).tolist()
-        found[kind] = {"sliders": len(sliders), "moves": len(seconds), "median": median, "percentile_95": slowest}
-    return found
-
-
-def follow_table(numbers: dict[str, dict[str, float]]) -> str:
-    """The explorers' measurements as a Markdown table."""
-    lines = ["| explorer | sliders | median, ms | 95th percentile, ms |", "| --- | --- | --- | --- |"]
-    for name, row in numbers.items():
-        milliseconds = f"{1000 * row['median']:.0f} | {1000 * row['percentile_95']:.0f}"
-        lines.append(f"| `{name}` | {row['sliders']} | {milliseconds} |")
-    return "\n".join(lines)
 
 
 # --------------------------------------------------------------------------------------------------- tables
@@ -317,7 +271,8 @@ def table(numbers: dict[str, Numbers]) -> str:
     """Time and memory as a Markdown table; against the reference step where that was taken."""
     compared = any("times_faster" in row for row in numbers.values())
     heads = ["preset", "size", "batch", "seconds a step", "images/s", "peak memory"]
-    lines = _head(heads + (["times as fast as the reference step", "its peak memory"] if compared else []))
+    heads += ["times as fast as the reference step", "its peak memory"] if compared else []
+    rows = []
     for name, row in numbers.items():
         cells = [
             f"`{name}`",
@@ -327,32 +282,29 @@ def table(numbers: dict[str, Numbers]) -> str:
             f"{row['images_per_second']:.1f}",
             f"{row['peak_memory_gib']:.1f} GiB",
         ]
-        if "times_faster" in row:
+        if compared:
             least, most = row["times_faster_least"], row["times_faster_most"]
             cells.append(f"{row['times_faster']:.2f} ({least:.2f} to {most:.2f})")
             cells.append(f"{row['reference_peak_memory_gib']:.1f} GiB")
-        lines.append(_row(cells))
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(heads, rows)
 
 
 def split_table(numbers: dict[str, Numbers]) -> str:
     """Where the time goes, and the arithmetic, as a Markdown table."""
     shares = (*PARTS, "data", "telling", "saving")
-    lines = _head(["preset", *(f"{part}, %" for part in shares), "GFLOP a step", "GFLOP/s", "of a matrix product's"])
-    for name, row in numbers.items():
-        cells = [f"`{name}`"]
-        cells += [f"{100 * row[f'share_of_{p}']:.1f}" if f"share_of_{p}" in row else "" for p in shares]
-        cells += [f"{row['flop_per_step'] / 1e9:.1f}", f"{row['flop_per_second'] / 1e9:.1f}"]
-        lines.append(_row([*cells, f"{100 * row['share_of_peak']:.0f} %"]))
-    return "\n".join(lines)
-
-
-def _head(names: list[str]) -> list[str]:
-    return [_row(names), _row(["---"] * len(names))]
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    heads = ["preset", *(f"{part}, %" for part in shares), "GFLOP a step", "GFLOP/s", "of a matrix product's"]
+    rows = [
+        [
+            f"`{name}`",
+            *(f"{100 * row[f'share_of_{part}']:.1f}" if f"share_of_{part}" in row else "" for part in shares),
+            f"{row['flop_per_step'] / 1e9:.1f}",
+            f"{row['flop_per_second'] / 1e9:.1f}",
+            f"{100 * row['share_of_peak']:.0f} %",
+        ]
+        for name, row in numbers.items()
+    ]
+    return markdown_table(heads, rows)
 
 
 if __name__ == "__main__":

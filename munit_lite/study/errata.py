@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from munit_lite.study.checks import EXERCISES
+from munit_lite.study.results import markdown_table
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "ERRATA.md"
@@ -25,18 +26,12 @@ def posed_in(checker: str) -> str:
 
 def museum_table() -> str:
     """A row for each bug: what was coded, what is right, where it was met, where a cell shows it."""
-    lines = ["| bug | what it does | what is right | where it was met | shown in |", "| --- | --- | --- | --- | --- |"]
-    for exercise in sorted(EXERCISES.values(), key=lambda exercise: (posed_in(exercise.name), exercise.name)):
-        for bug in exercise.bugs:
-            cells = (
-                f"`{bug.name}`",
-                bug.wrong,
-                bug.right,
-                bug.origin,
-                f"{posed_in(exercise.name)}, `checks.{exercise.name}`",
-            )
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{posed_in(exercise.name)}, `checks.{exercise.name}`")
+        for exercise in sorted(EXERCISES.values(), key=lambda exercise: (posed_in(exercise.name), exercise.name))
+        for bug in exercise.bugs
+    ]
+    return markdown_table(("bug", "what it does", "what is right", "where it was met", "shown in"), rows)
 
 
 def filled(text: str) -> str:

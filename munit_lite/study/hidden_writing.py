@@ -7,7 +7,6 @@ the writing is diverse on true images and not on translations. `python -m munit_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from munit_lite.model import MUNIT
 from munit_lite.study import baselines  # noqa: F401  (what it loads is one of them)
 from munit_lite.study.estimates import Numbers, Translator, mean_with_interval, translated
 from munit_lite.study.judges import load_judge
-from munit_lite.study.metrics import batches, style_quantiles
+from munit_lite.study.metrics import batches, judged_styles, spread_of_true
 from munit_lite.study.results import write_results
 from munit_lite.study.shipping import train_command
 from munit_lite.study.verdicts import relative_error
@@ -46,24 +45,11 @@ def there_and_back(model: Translator, images: Tensor, source: int, noise: float,
     return translated(model, there, 3 - source, source, home)
 
 
-@torch.no_grad()
-def spread_of_true(model: Translator, inputs: Iterator[Tensor], source: int, seed: int, styles_each: int) -> Numbers:
-    """The judged spread of the outputs of one input as a share of the true spread, as in `metrics.style_metrics`.
-
-    Args:
-        model: translates from `source` into the other domain.
-        inputs: batches of (B, 3, H, W) in [-1, 1].
-        source: 1 or 2.
-        seed: of the drawn styles.
-        styles_each: outputs of each input.
-    """
-    judge, generator, shares = load_judge(3 - source), torch.Generator().manual_seed(seed), []
-    for images in inputs:
-        styles = model.sample_style(len(images) * styles_each, generator)
-        made = translated(model, images.repeat_interleave(styles_each, 0), source, judge.domain, styles)
-        read = style_quantiles(judge(made), judge.domain).view(len(images), styles_each, -1)
-        shares.append(read.std(dim=1).mean(1) * 12**0.5)
-    mean, interval = mean_with_interval(torch.cat(shares))
+def diversity(model: Translator, images: Tensor, source: int, seed: int, styles_each: int) -> Numbers:
+    """`diversity_of_true` as in `metrics.style_metrics`, of any images: (B, 3, H, W) in [-1, 1] of the source."""
+    judge, generator = load_judge(3 - source), torch.Generator().manual_seed(seed)
+    few = [judged_styles(model, judge, part, source, styles_each, generator) for part in images.split(10)]
+    mean, interval = mean_with_interval(spread_of_true(torch.cat(few)).mean(1))
     return {"diversity_of_true": mean, "diversity_of_true_interval": interval}
 
 
@@ -92,8 +78,8 @@ def hidden_writing(model: MUNIT, count: int = 200, seed: int = 1, styles_each: i
         with torch.no_grad():
             styles = model.sample_style(few, torch.Generator().manual_seed(seed + 1))
             made = translated(model, other[:few], target, source, styles)
-        numbers |= spread_of_true(model, iter(own[:few].split(10)), source, seed, styles_each)
-        again = spread_of_true(model, iter(made.split(10)), source, seed, styles_each)
+        numbers |= diversity(model, own[:few], source, seed, styles_each)
+        again = diversity(model, made, source, seed, styles_each)
         numbers |= {name.replace("of_true", "of_true_on_translations"): value for name, value in again.items()}
         found[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = numbers
     return found

@@ -105,6 +105,28 @@ def content_metrics(
 
 
 @torch.no_grad()
+def judged_styles(
+    model: Translator, judge: Judge, images: Tensor, source: int, styles_each: int, generator: torch.Generator
+) -> Tensor:
+    """What the judge reads of each image's translations in drawn styles, as quantiles: (B, styles_each, factor).
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1] of the source.
+        styles_each: styles drawn from the prior for each image.
+        (the others as in `style_metrics`)
+    """
+    styles = model.sample_style(len(images) * styles_each, generator)
+    made = translated(model, images.repeat_interleave(styles_each, 0), source, judge.domain, styles)
+    return style_quantiles(judge(made), judge.domain).view(len(images), styles_each, -1)
+
+
+def spread_of_true(values: Tensor) -> Tensor:
+    """The spread of quantiles over the styles of each input, as a share of the true one: (inputs, styles, factor) ->
+    (inputs, factor). A uniform deviation is 1 / sqrt(12)."""
+    return values.std(dim=1) * 12**0.5
+
+
+@torch.no_grad()
 def style_metrics(
     model: Translator,
     judge: Judge,
@@ -130,11 +152,9 @@ def style_metrics(
     generator = torch.Generator().manual_seed(seed + 1)
     quantiles = []
     for images, _, _ in batches(world, source, count, seed, size, at_once=max(1, 256 // styles_each)):
-        styles = model.sample_style(len(images) * styles_each, generator)
-        made = translated(model, images.repeat_interleave(styles_each, 0), source, judge.domain, styles)
-        quantiles.append(style_quantiles(judge(made), judge.domain).view(len(images), styles_each, -1))
+        quantiles.append(judged_styles(model, judge, images, source, styles_each, generator))
     values = torch.cat(quantiles)  # (inputs, styles, factor)
-    spread = values.std(dim=1) * 12**0.5  # (inputs, factor); a uniform deviation is 1 / sqrt(12)
+    spread = spread_of_true(values)
     numbers: Numbers = {}
     numbers["diversity_of_true"], numbers["diversity_of_true_interval"] = mean_with_interval(spread.mean(1))
     for k, factor in enumerate(STYLE_FACTORS[judge.domain]):

@@ -11,6 +11,7 @@ from scipy import stats
 
 from munit_lite.study.expectations import Comparison
 from munit_lite.study.minutes import NOTEBOOKS
+from munit_lite.study.results import markdown_table
 
 PLAN = NOTEBOOKS.parent / "data" / "sweeps" / "paper_tables.yaml"
 
@@ -127,12 +128,6 @@ def name_of(method: str) -> str:
 # --------------------------------------------------------------------------------------- the tables as Markdown
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
 def table_1(found: dict[str, Any]) -> str:
     """The paper's table 1 beside the known world: the paper's two data sets, then ours with 95 % intervals."""
     header = ["method", "shoes: quality, %", "LPIPS", "handbags: quality, %", "LPIPS"]
@@ -143,7 +138,7 @@ def table_1(found: dict[str, Any]) -> str:
         reported = [number for data in TABLE_1.get(method, ()) for number in data]
         paper = [f"{value:.{3 if k % 2 else 1}f}" for k, value in enumerate(reported)] or ["–"] * 4
         rows.append([name, *paper, *ours])
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def table_2(found: dict[str, Any]) -> str:
@@ -153,7 +148,7 @@ def table_2(found: dict[str, Any]) -> str:
         [name, *(f"{value:.3f}" for value in reported), *ours]
         for reported, (name, *ours) in zip(TABLE_2.values(), found_rows, strict=True)
     ]
-    return markdown(["method", "animals: CIS", "IS", "**ours:** seeds", "CIS", "IS"], rows)
+    return markdown_table(["method", "animals: CIS", "IS", "**ours:** seeds", "CIS", "IS"], rows)
 
 
 def photo_table(found: dict[str, Any], methods: Sequence[str]) -> str:
@@ -166,12 +161,14 @@ def photo_table(found: dict[str, Any], methods: Sequence[str]) -> str:
         "closest of ten outputs below a random photo",
         "difference between outputs",
     ]
-    return markdown(header, table_rows(found, "fashion32", numbers, methods))
+    return markdown_table(header, table_rows(found, "fashion32", numbers, methods))
 
 
 def ledger_table(judged: Sequence[Comparison]) -> str:
     """The ledger, a claim a row."""
-    return markdown(["claim", "where it was measured", "verdict"], [list(astuple(entry)) for entry in ledger(judged)])
+    return markdown_table(
+        ["claim", "where it was measured", "verdict"], [list(astuple(entry)) for entry in ledger(judged)]
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ the ledger

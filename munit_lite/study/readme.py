@@ -16,8 +16,8 @@ from munit_lite.checkpoints import SHIPPED, load
 from munit_lite.config import from_dict
 from munit_lite.datasets import open_data
 from munit_lite.storage import read_tensors
-from munit_lite.study import bench, figures, tracks
-from munit_lite.study.results import RESULTS, read_results
+from munit_lite.study import bench, bench_explorers, figures, tracks
+from munit_lite.study.results import RESULTS, markdown_table, read_results
 from munit_lite.study.shipping import train_command
 
 README = Path(__file__).parents[2] / "README.md"
@@ -41,7 +41,7 @@ def seeds_table(names: list[str]) -> str:
     runs = [read_results(name) for name in names]
     directions = list(runs[0])
     heads = [f"{len(runs)} seed{'s' * (len(runs) > 1)}", *directions]
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    rows = []
     for key, label in _ROWS.items():
         cells = []
         for direction in directions:
@@ -49,24 +49,25 @@ def seeds_table(names: list[str]) -> str:
             mean = sum(values) / max(1, len(values))
             spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
             cells.append(f"{mean:.3f}{spread}" if values else "")
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([label, *cells])
+    return markdown_table(heads, rows)
 
 
 def photo_table(name: str) -> str:
     """The measures of edges to photos with their 95 % intervals."""
     (numbers,) = read_results(name).values()
-    lines = ["| measure | value |", "| --- | --- |"]
-    for key, value in numbers.items():
-        if f"{key}_interval" in numbers:
-            lines.append(f"| {key.replace('_', ' ')} | {value:.3f} ± {numbers[f'{key}_interval']:.3f} |")
-    return "\n".join(lines)
+    rows = [
+        (key.replace("_", " "), f"{value:.3f} ± {numbers[f'{key}_interval']:.3f}")
+        for key, value in numbers.items()
+        if f"{key}_interval" in numbers
+    ]
+    return markdown_table(("measure", "value"), rows)
 
 
 def shipped_table() -> str:
     """Every shipped model with what was measured on it, both directions; a long command is whole in the card only."""
     heads = ("model", "steps", "trained with", "judged class is right", "diversity, share of the true")
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    rows = []
     for path in sorted(SHIPPED.glob("*.safetensors")):
         _, header = read_tensors(path)
         if "config" not in header:  # a judge
@@ -78,9 +79,10 @@ def shipped_table() -> str:
         )
         options = train_command(from_dict(header["config"])).removeprefix("munit-lite train ")
         options = textwrap.shorten(options, 80, placeholder=" …", break_on_hyphens=False)
-        cells = f"[`{path.stem}`](data/checkpoints/{path.stem}.md)", f"{header['step']:,}", f"`{options}`", *found
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(
+            (f"[`{path.stem}`](data/checkpoints/{path.stem}.md)", f"{header['step']:,}", f"`{options}`", *found)
+        )
+    return markdown_table(heads, rows)
 
 
 def blocks() -> dict[str, str]:
@@ -92,7 +94,7 @@ def blocks() -> dict[str, str]:
         "bench_cpu": bench.table(read_results("bench_cpu")),
         "bench_reference": bench.table(read_results("bench_reference")),
         "bench_split": bench.split_table(read_results("bench_reference")),
-        "bench_explorers": bench.follow_table(read_results("bench_explorers")),
+        "bench_explorers": bench_explorers.follow_table(read_results("bench_explorers")),
         "tracks": tracks.tracks_table(),
         "syllabus": tracks.syllabus_table(),
     }

@@ -15,7 +15,6 @@ from munit_lite.study.paper_tables import (
     by_seed,
     estimate,
     ledger,
-    markdown,
     over_seeds,
     photo_table,
     table_1,
@@ -23,6 +22,7 @@ from munit_lite.study.paper_tables import (
     table_rows,
 )
 from munit_lite.study.plans import read_plan
+from munit_lite.study.results import markdown_table
 from munit_lite.study.sweep import gather
 
 
@@ -123,7 +123,7 @@ def test_a_verdict_is_certain_if_the_whole_interval_says_the_same(values, verdic
 
 
 def test_a_table_in_markdown_keeps_its_columns():
-    assert markdown(["a", "b"], [["1", "x|y"]]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
+    assert markdown_table(["a", "b"], [["1", "x|y"]]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
 
 
 def test_the_papers_numbers_stand_beside_ours():
