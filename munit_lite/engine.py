@@ -6,8 +6,10 @@ its place here.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
@@ -17,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from munit_lite.config import Config
+from munit_lite.domains import two_workers
 from munit_lite.model import MUNIT, build
-from munit_lite.networks import AdaINResidualBlock, ConvBlock, ResidualBlock
+from munit_lite.networks import AdaINResidualBlock, ConvBlock, PatchDiscriminator, ResidualBlock
 
 # ---------------------------------------------------------------------------------------------------- processes
 
@@ -53,6 +56,12 @@ def open_fabric(config: Config) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def domain_workers(config: Config, fabric: Fabric) -> ThreadPoolExecutor | None:
+    """Two threads for the two domains' work, where they save time: on a CPU that has cores for both."""
+    threads = torch.get_num_threads()
+    return two_workers(threads) if fabric.device.type == "cpu" and threads > 1 and not config.compiled else None
 
 
 def share(fabric: Fabric, batch: Tensor) -> Tensor:
@@ -103,6 +112,9 @@ def fast_model(config: Config, device: torch.device) -> MUNIT:
         decoder = auto_encoder.decoder
         decoder.upsampling = FusedUpsampling(*decoder.upsampling)
         decoder.to_image = BlockwiseConvolution(decoder.to_image)
+    if device.type == "cpu":
+        for discriminator in [module for module in model.modules() if isinstance(module, PatchDiscriminator)]:
+            discriminator.layers[-2] = MatrixConvolution(discriminator.layers[-2])  # type: ignore[arg-type]
     if config.recompute:
         for block in model.auto_encoders.modules():
             if isinstance(block, ResidualBlock | AdaINResidualBlock | ConvBlock):
@@ -158,22 +170,41 @@ class FusedUpsampling(nn.Sequential):
         return features
 
 
-class BlockwiseConvolution(ConvBlock):
+class _SameWeights(ConvBlock):
+    def __init__(self, plain: ConvBlock) -> None:
+        nn.Module.__init__(self)
+        self.conv, self.padding, self.norm, self.activation = plain.conv, plain.padding, plain.norm, plain.activation
+
+
+class BlockwiseConvolution(_SameWeights):
     """The convolution to the image's three channels, which computes blocks of 2 x 2 pixels as twelve channels.
 
     Hardware works on eight or sixteen channels at once, so three leave most of it idle. The kernel grows by one row and
     one column of zeros and stands at four places, one for each pixel of the block.
     """
 
-    def __init__(self, plain: ConvBlock) -> None:
-        nn.Module.__init__(self)
-        self.conv, self.padding, self.norm, self.activation = plain.conv, plain.padding, plain.norm, plain.activation
-
     def convolve(self, padded: Tensor) -> Tensor:
         weight = self.conv.weight
         placed = [F.pad(weight, [right, 1 - right, down, 1 - down]) for down in (0, 1) for right in (0, 1)]
         kernel = torch.stack(placed, dim=1).flatten(0, 1)
         return F.pixel_shuffle(F.conv2d(padded, kernel, fourfold(self.conv.bias), stride=2), 2)
+
+
+class MatrixConvolution(_SameWeights):
+    """A convolution that a CPU takes as one matrix product where no more than 2 x 2 pixels come out.
+
+    There the library's own spends most of its time on bringing the large kernel into its order and back.
+    """
+
+    def convolve(self, padded: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
+        height, width = ((side - kernel) // stride + 1 for side in padded.shape[2:])
+        if height * width > 4:
+            return self.conv(padded)
+        corners = itertools.product(range(0, height * stride, stride), range(0, width * stride, stride))
+        patches = torch.cat([padded[:, :, y : y + kernel, x : x + kernel] for y, x in corners])
+        pixels = F.linear(patches.flatten(1), self.conv.weight.flatten(1), self.conv.bias)
+        return pixels.view(height, width, len(padded), -1).permute(2, 3, 0, 1)
 
 
 def fourfold(bias: Tensor | None) -> Tensor | None:
@@ -190,17 +221,24 @@ def doubled_convolution(features: Tensor, conv: nn.Conv2d, taps: Tensor) -> Tens
 
     first, second = _doubled(features[:, :, [0, -1]]), _doubled(features[:, :, [1, -2]])
     rows = F.pad(second, [2, 2, 0, 0], mode="reflect") - F.pad(first, [2, 2, 0, 0], mode="replicate")
-    image[:, :, :: image.shape[2] - 1] += _edges(rows, weight[:, :, ::4])
+    image = image.index_add(2, _ends(image, 2), _edges(rows, weight[:, :, ::4]))
     first, second = features[..., [0, -1]].transpose(2, 3), features[..., [1, -2]].transpose(2, 3)
     columns = F.pad(F.pad(_doubled(second - first), [1, 1, 0, 0], mode="replicate"), [1, 1, 0, 0])
-    image[..., :: image.shape[3] - 1] += _edges(columns, weight[..., ::4].transpose(2, 3)).transpose(2, 3)
-    return image
+    edges = _edges(columns, weight[..., ::4].transpose(2, 3)).transpose(2, 3)
+    return image.index_add(3, _ends(image, 3), edges)
 
 
 def _doubled(lines: Tensor) -> Tensor:
     return lines.repeat_interleave(2, dim=3)
 
 
+def _ends(image: Tensor, dim: int) -> Tensor:
+    """The first and the last index, without a message from the host to the device."""
+    return torch.arange(2, device=image.device) * (image.shape[dim] - 1)
+
+
 def _edges(lines: Tensor, kernels: Tensor) -> Tensor:
     """Convolve the first line with the kernel's first row, the last with its last: (B, C, 2, n) -> (B, D, 2, n - 4)."""
-    return torch.stack([F.conv1d(lines[:, :, k], kernels[:, :, k]) for k in (0, 1)], dim=2)
+    windows = lines.unfold(3, 5, 1).permute(2, 0, 3, 1, 4)  # (2, B, n - 4, C, 5)
+    rows = windows.flatten(3).flatten(1, 2) @ kernels.permute(2, 1, 3, 0).flatten(1, 2)
+    return rows.unflatten(1, windows.shape[1:3]).permute(1, 3, 0, 2)

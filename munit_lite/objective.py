@@ -6,7 +6,7 @@ methods are `forward` and `generator_terms`: here they are MUNIT's, and each bas
 
 from __future__ import annotations
 
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import NamedTuple, Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from munit_lite import losses
 from munit_lite.config import Config
+from munit_lite.domains import both
 from munit_lite.model import MUNIT
 
 Terms = dict[str, Tensor]
@@ -42,38 +43,55 @@ class Forward(NamedTuple):
     image_2_to_1: Tensor
 
 
+def encode(model: MUNIT, domain: int, image: Tensor) -> tuple[Tensor, Tensor]:
+    return model.auto_encoder(domain).encode(image)
+
+
+def decode_one(model: MUNIT, domain: int, content: Tensor, style: Tensor) -> tuple[Tensor]:
+    return (model.auto_encoder(domain).decoder(content, style),)
+
+
+def decode_two(
+    model: MUNIT, domain: int, content: Tensor, style: Tensor, other_content: Tensor, style_prior: Tensor
+) -> tuple[Tensor, ...]:
+    """Reconstruction and translation into the domain, in one batch."""
+    decoder = model.auto_encoder(domain).decoder
+    return decoder(torch.cat([content, other_content]), torch.cat([style, style_prior])).chunk(2)
+
+
 @singledispatch
 def forward(model: MUNIT, x_1: Tensor, x_2: Tensor, style_prior_1: Tensor, style_prior_2: Tensor) -> Made:
     """Encode both images; decode reconstructions and translations, each decoder's two uses in one batch."""
-    auto_1, auto_2 = model.auto_encoder(1), model.auto_encoder(2)
-    content_1, style_1 = auto_1.encode(x_1)
-    content_2, style_2 = auto_2.encode(x_2)
-    decoded_1 = auto_1.decoder(torch.cat([content_1, content_2]), torch.cat([style_1, style_prior_1]))
-    decoded_2 = auto_2.decoder(torch.cat([content_2, content_1]), torch.cat([style_2, style_prior_2]))
-    recon_1, image_2_to_1 = decoded_1.chunk(2)
-    recon_2, image_1_to_2 = decoded_2.chunk(2)
+    (content_1, style_1), (content_2, style_2) = both(partial(encode, model), [x_1], [x_2])
+    (recon_1, image_2_to_1), (recon_2, image_1_to_2) = both(
+        partial(decode_two, model),
+        [content_1, style_1, content_2, style_prior_1],
+        [content_2, style_2, content_1, style_prior_2],
+    )
     return Forward(content_1, content_2, style_1, style_2, recon_1, recon_2, image_1_to_2, image_2_to_1)
 
 
 def discriminator_terms(model: MUNIT, x_1: Tensor, x_2: Tensor, made: Made, gan: str) -> Terms:
     """Equation 4, the discriminators' side; translations are detached."""
-    loss = losses.DISCRIMINATOR_LOSSES[gan]
-    terms = {}
-    for domain, real, fake in ((1, x_1, made.image_2_to_1), (2, x_2, made.image_1_to_2)):
-        logits = model.discriminator(domain)(torch.cat([real, fake.detach()]))
+
+    def judge(domain: int, real: Tensor, fake: Tensor) -> tuple[Tensor]:
+        logits = model.discriminator(domain)(torch.cat([real, fake]))
         parts = [scale.float().split([len(real), len(fake)]) for scale in logits]
-        terms[f"discriminator_{domain}"] = loss([part[0] for part in parts], [part[1] for part in parts])
-    return terms
+        return (losses.DISCRIMINATOR_LOSSES[gan]([part[0] for part in parts], [part[1] for part in parts]),)
+
+    (of_1,), (of_2,) = both(judge, [x_1, made.image_2_to_1.detach()], [x_2, made.image_1_to_2.detach()])
+    return {"discriminator_1": of_1, "discriminator_2": of_2}
 
 
 def gradient_penalty(model: MUNIT, x_1: Tensor, x_2: Tensor) -> Tensor:
     """R1 of both discriminators on real images, which keeps them smooth: not in the paper, see the presets."""
-    images = [x.detach().requires_grad_(True) for x in (x_1, x_2)]
-    logits = [model.discriminator(domain)(x) for domain, x in enumerate(images, 1)]
-    penalties = [
-        losses.gradient_penalty([s.float() for s in scales], x) for scales, x in zip(logits, images, strict=True)
-    ]
-    return torch.stack(penalties).sum()
+
+    def penalise(domain: int, x: Tensor) -> tuple[Tensor]:
+        x = x.detach().requires_grad_(True)
+        return (losses.gradient_penalty([scale.float() for scale in model.discriminator(domain)(x)], x),)
+
+    (of_1,), (of_2,) = both(penalise, [x_1], [x_2])
+    return of_1 + of_2
 
 
 @singledispatch
@@ -89,24 +107,29 @@ def generator_terms(
 ) -> Terms:
     """Equations 1 to 4, the auto-encoders' side; a term is computed only if its weight is above 0."""
     assert isinstance(made, Forward)  # MUNIT's own
-    loss, auto_1, auto_2 = config.loss, model.auto_encoder(1), model.auto_encoder(2)
-    adversarial = losses.GENERATOR_LOSSES[loss.gan]
+    loss = config.loss
+    again = loss.content_weight or loss.style_weight or loss.cycle_weight
+
+    def judge_and_encode(domain: int, translation: Tensor) -> tuple[Tensor, ...]:
+        logits = [scale.float() for scale in model.discriminator(domain)(translation)]
+        return losses.GENERATOR_LOSSES[loss.gan](logits), *(encode(model, domain, translation) if again else ())
+
+    (gan_1, *again_1), (gan_2, *again_2) = both(judge_and_encode, [made.image_2_to_1], [made.image_1_to_2])
     terms = {
         "image_1": losses.image_reconstruction(made.recon_1.float(), x_1),
         "image_2": losses.image_reconstruction(made.recon_2.float(), x_2),
-        "gan_1": adversarial([scale.float() for scale in model.discriminator(1)(made.image_2_to_1)]),
-        "gan_2": adversarial([scale.float() for scale in model.discriminator(2)(made.image_1_to_2)]),
+        "gan_1": gan_1,
+        "gan_2": gan_2,
     }
-    if loss.content_weight or loss.style_weight or loss.cycle_weight:
-        content_1_again, style_2_again = auto_2.encode(made.image_1_to_2)
-        content_2_again, style_1_again = auto_1.encode(made.image_2_to_1)
+    if again:
+        (content_2_again, style_1_again), (content_1_again, style_2_again) = again_1, again_2
         terms["content_1"] = losses.content_reconstruction(content_1_again.float(), made.content_1.float())
         terms["content_2"] = losses.content_reconstruction(content_2_again.float(), made.content_2.float())
         terms["style_1"] = losses.style_reconstruction(style_1_again.float(), style_prior_1)
         terms["style_2"] = losses.style_reconstruction(style_2_again.float(), style_prior_2)
     if loss.cycle_weight:
-        cycle_1 = auto_1.decoder(content_1_again, made.style_1)
-        cycle_2 = auto_2.decoder(content_2_again, made.style_2)
+        decode = partial(decode_one, model)
+        (cycle_1,), (cycle_2,) = both(decode, [content_1_again, made.style_1], [content_2_again, made.style_2])
         terms["cycle_1"] = losses.cycle_reconstruction(cycle_1.float(), x_1)
         terms["cycle_2"] = losses.cycle_reconstruction(cycle_2.float(), x_2)
     if perceptual is not None:

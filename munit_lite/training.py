@@ -12,6 +12,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,18 @@ from munit_lite import losses
 from munit_lite.checkpoints import RunFolder, TrainingState
 from munit_lite.config import Config, OptimiserConfig
 from munit_lite.datasets import ImageData, open_data
-from munit_lite.engine import adam, agreed, average_gradients, fast_model, mean, open_fabric, out_of_memory, share
+from munit_lite.domains import at_once
+from munit_lite.engine import (
+    adam,
+    agreed,
+    average_gradients,
+    domain_workers,
+    fast_model,
+    mean,
+    open_fabric,
+    out_of_memory,
+    share,
+)
 from munit_lite.images import DataError
 from munit_lite.model import MUNIT, build
 from munit_lite.networks import VGGFeatures
@@ -59,6 +71,7 @@ class Trainer:
     generator_optimiser: torch.optim.Optimizer
     discriminator_optimiser: torch.optim.Optimizer
     perceptual: nn.Module | None = None
+    workers: ThreadPoolExecutor | None = None
 
     @classmethod
     def new(cls, config: Config, fabric: Fabric) -> Trainer:
@@ -74,6 +87,7 @@ class Trainer:
             adam(config, model.auto_encoders.parameters(), fabric.device),
             adam(config, model.discriminators.parameters(), fabric.device),
             perceptual,
+            domain_workers(config, fabric),
         )
 
     def step(self, number: int, x_1: Tensor, x_2: Tensor) -> Terms:
@@ -89,7 +103,7 @@ class Trainer:
         batch = (x_1, x_2, *(share(self.fabric, style) for style in styles))
         parts = [Part(*part) for part in zip(*(tensor.chunk(self.config.accumulate) for tensor in batch), strict=True)]
         rate = learning_rate(optimiser, number, self.config.steps)
-        with self.fabric.autocast():
+        with self.fabric.autocast(), at_once(self.workers):
             # Made once for both players, unless there are several parts, whose graphs memory could not hold.
             with record_function("generator"):
                 made = forward(self.model, *parts[0]) if len(parts) == 1 else None

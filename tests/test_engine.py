@@ -16,7 +16,13 @@ from torch import nn
 
 import munit_lite as ml
 from munit_lite.datasets import open_data
-from munit_lite.engine import FusedUpsampling, doubled_convolution, fast_model
+from munit_lite.engine import (
+    FusedUpsampling,
+    MatrixConvolution,
+    domain_workers,
+    doubled_convolution,
+    fast_model,
+)
 from munit_lite.model import build
 from munit_lite.networks import ConvBlock
 from munit_lite.study.reference_step import ReferenceTrainer
@@ -65,9 +71,13 @@ def test_the_fused_upsampling_is_doubling_padding_and_convolution(size):
     x = torch.randn(2, 3, *size, dtype=torch.float64, generator=generator).requires_grad_()
     plain = conv(F.pad(F.interpolate(x, scale_factor=2, mode="nearest"), [2] * 4, mode="reflect"))
     ours = doubled_convolution(x, conv, fused.taps)
+    assert_equal_with_slopes(ours, plain, (x, conv.weight, conv.bias))
+
+
+def assert_equal_with_slopes(ours: torch.Tensor, plain: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Both results agree, and so do their gradients in the inputs, weighed by random numbers."""
     torch.testing.assert_close(ours, plain)
-    towards = torch.randn(plain.shape, dtype=torch.float64, generator=generator)
-    inputs = (x, conv.weight, conv.bias)
+    towards = torch.randn(plain.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for ours_slope, plain_slope in zip(
         torch.autograd.grad((ours * towards).sum(), inputs),
         torch.autograd.grad((plain * towards).sum(), inputs),
@@ -85,6 +95,15 @@ def test_the_fast_model_is_the_model(overrides):
     x = torch.rand(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for domain in (1, 2):
         torch.testing.assert_close(fast.reconstruct(x, domain), plain.reconstruct(x, domain))
+
+
+@pytest.mark.parametrize("pixels", [2, 4, 8])
+def test_the_matrix_convolution_is_the_convolution(pixels):
+    plain = ConvBlock(3, 5, 4, 2).double()
+    matrix = MatrixConvolution(plain)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, pixels, pixels, dtype=torch.float64, generator=generator).requires_grad_()
+    assert_equal_with_slopes(matrix(x), plain(x), (x, plain.conv.weight, plain.conv.bias))
 
 
 # --------------------------------------------------------------------------------------------- reference step
@@ -116,6 +135,42 @@ def test_a_discriminator_that_climbs_would_be_seen(monkeypatch):
     after, _ = trained(Trainer.new, config)
     with pytest.raises(AssertionError):
         torch.testing.assert_close(weights(before), weights(after), rtol=1e-6, atol=1e-8)
+
+
+# --------------------------------------------------------------------------------------------- both domains at once
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{}, {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "recompute": True, "accumulate": 2}],
+    ids=["the paper's", "the presets', with less memory"],
+)
+def test_the_domains_side_by_side_lead_to_the_same_weights(overrides, two_threads, monkeypatch):
+    config = tiny(batch_size=2, **overrides)
+    side_by_side, its_terms = trained(Trainer.new, config)
+    assert side_by_side.workers is not None
+    assert torch.get_num_threads() == 2
+    monkeypatch.setattr("munit_lite.training.domain_workers", lambda config, fabric: None)
+    in_turn, their_terms = trained(Trainer.new, config)
+    for mine, theirs in zip(its_terms, their_terms, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(weights(side_by_side), weights(in_turn), rtol=1e-6, atol=1e-8)
+
+
+def test_one_thread_or_torch_compile_leave_the_domains_in_turn(two_threads):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    assert domain_workers(tiny(), fabric) is not None
+    assert domain_workers(tiny(compiled=True), fabric) is None
+    torch.set_num_threads(1)
+    assert domain_workers(tiny(), fabric) is None
 
 
 # ------------------------------------------------------------------------------------------------ less memory

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "munit_lite"
 
 # A module may import only those that stand before it; modules of one line know nothing of each other.
 ORDER = [
-    ["networks", "losses", "world", "storage", "images"],
+    ["networks", "losses", "world", "storage", "images", "domains"],
     ["config"],
     ["model", "folders", "downloads"],
     ["datasets", "engine", "objective", "runs", "original"],

@@ -187,6 +187,7 @@ def split(case: Case, steps: int) -> Numbers:
     bench.warm()
     step = statistics.median(bench.seconds(bench.step) for _ in range(steps))
     counted = Bench(override(config, penalty=0.0))  # its second derivatives are more than the counter understands
+    counted.trainer.workers = None  # nor does it look into other threads
     with FlopCounterMode(display=False) as counter:
         counted.step()
     with profile() as profiled:
