@@ -167,10 +167,10 @@ def held_out(files: Sequence[Path], where: Path) -> tuple[list[Path], list[Path]
 
 def _check_headers(sources: Iterable[Source]) -> None:
     checks = [partial(check_image, file, source.half) for source in sources for file in source.files]
-    with ThreadPoolExecutor(THREADS) as pool:
-        done = pool.map(lambda check: check(), checks)
-        for _ in tqdm(done, desc="looking at images", total=len(checks), delay=1, mininterval=1):
-            pass
+    bar = tqdm(desc="looking at images", total=len(checks), delay=1, mininterval=1, leave=False)
+    with ThreadPoolExecutor(THREADS) as pool, bar:
+        for _ in pool.map(lambda check: check(), checks):
+            bar.update()
 
 
 def _check_disjoint(sets: ImageSets) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 # Okabe and Ito's colours, told apart by the colour-blind; line styles differ too, for print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D")
 STYLE: Any = {
     "figure.dpi": 110,
     "font.size": 10,
@@ -116,25 +117,27 @@ _PANELS = (
 
 
 def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
-    """Loss curves: reconstruction terms on a log scale, adversarial terms on a linear one."""
+    """Loss curves: reconstruction terms on a log scale, adversarial terms on a linear one; a marker for each term."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+        figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9))
         steps = [record["step"] for record in history]
         for axis, (title, kinds) in zip(axes, _PANELS, strict=True):
             shown = [kind for kind in kinds if history and f"{kind}_1" in history[-1]]
-            for colour, kind in zip(COLOURS, shown, strict=False):
-                for domain, line in ((1, "-"), (2, "--")):
+            for colour, marker, kind in zip(COLOURS, MARKERS, shown, strict=False):
+                for domain, line, fill in ((1, "-", "full"), (2, "--", "none")):
                     values = [record[f"{kind}_{domain}"] for record in history]
-                    axis.plot(steps, values, line, color=colour, lw=1.4, label=f"{kind} {domain}")
-            axis.set(title=title, xlabel="step")
-            axis.legend(ncols=len(shown) or 1, fontsize=8, loc="upper right")
+                    look = {"color": colour, "marker": marker, "markevery": max(1, len(steps) // 8), "fillstyle": fill}
+                    axis.plot(steps, values, line, lw=1.4, ms=5, label=f"{kind} {domain}", **look)
+            axis.set_title(title, pad=44)
+            axis.set_xlabel("step")
+            axis.legend(ncols=len(shown) or 1, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         axes[0].set_yscale("log")
         figure.tight_layout()
     return figure
 
 
 def loss_curves(history: Sequence[dict[str, float]]) -> Image:
-    """`loss_figure` as a picture; solid lines are domain 1, dashed lines domain 2."""
+    """`loss_figure` as a picture; solid lines and markers are domain 1, dashed lines and empty markers domain 2."""
     return picture(
         loss_figure(history),
         f"Loss curves over {int(history[-1]['step'])} steps; solid lines domain 1, dashed lines domain 2.",
