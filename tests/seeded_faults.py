@@ -107,8 +107,8 @@ FAULTS = (
         "paintings are decoded with s1, which was drawn for sketches",
         ("06",),
         "objective.py",
-        "torch.cat([style_2, style_prior_2])",
-        "torch.cat([style_2, style_prior_1])",
+        "[content_2, style_2, content_1, style_prior_2]",
+        "[content_2, style_2, content_1, style_prior_1]",
     ),
     Fault(
         "uniform prior",
