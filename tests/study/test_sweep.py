@@ -90,7 +90,7 @@ def test_a_killed_worker_costs_no_finished_run_and_one_interval_of_its_own_and_a
     assert threads == max(1, (os.cpu_count() or 1) // 2)
     (spared,) = set(slow) - {victim}
     for run in (quick, bad, spared):
-        assert [first for _, first, _ in starts(run)] == [0]
+        assert [first for _, first, _ in starts(run)] == [0], complaints
     for run in (quick, bad, *slow):
         assert steps(run) == list(range(1, STEPS + 1))
 
