@@ -159,7 +159,8 @@ def _perform(notebook: Path, run: Planned, out: Path, gpus: list[str]) -> Outcom
             pass  # the kernel of a worker that was killed has gone
         try:
             _papermill(notebook, folder, given)
-        except RuntimeError:  # a kernel that died, or found its port taken, gets a second chance
+        except RuntimeError as error:  # a kernel that died, or found its port taken, gets a second chance
+            print(f"{run.name}: once more after {error}", file=sys.stderr)
             _papermill(notebook, folder, given)
     except PapermillExecutionError as error:
         cell = f"In [{error.exec_count}]: {error.source.strip().splitlines()[0]}"
