@@ -80,8 +80,9 @@ def run_sweep(
         with tqdm(total=len(plan.runs), initial=len(outcomes), desc="runs", unit="run") as bar:
             for future in as_completed(futures):
                 error = future.exception()  # only of a worker that died too often; a run's own is an outcome
-                name = futures.pop(future).name  # held on to, its result would die with its worker and be asked again
+                name = futures.pop(future).name
                 outcome = future.result() if error is None else Outcome(name, "failed", error=str(error))
+                future.release()  # held on to, the result would die with its worker, and the run be begun again
                 outcomes[name] = outcome
                 bar.write(f"{name}: {outcome.status} after {outcome.seconds:.0f} s", file=sys.stderr)
                 bar.update()

@@ -42,11 +42,12 @@ def steps(folder):
 
 @pytest.fixture
 def mixed(sweep_file):
-    """Two quick runs, of which seed 7 fails, and two slow ones."""
+    """A quick run, one that fails later, and two slow ones."""
     return sweep_file(
-        methods={"quick": {"bad": 7}, "slow": {"pause": 1.0}},
+        methods={"quick": {}, "failing": {"bad": 7, "pause": 0.5}, "slow": {"pause": 1.0}},
         grids=[
-            {"data": "world32", "seeds": [5, 7], "methods": ["quick"]},
+            {"data": "world32", "seeds": [5], "methods": ["quick"]},
+            {"data": "world32", "seeds": [7], "methods": ["failing"]},
             {"data": "world32", "seeds": [0, 1], "methods": ["slow"]},
         ],
     )
@@ -63,13 +64,14 @@ def test_a_killed_worker_costs_no_finished_run_and_one_interval_of_its_own_and_a
         stderr=subprocess.PIPE,
         text=True,
     )
-    quick, bad = (out / "world32" / "quick" / f"seed{seed}" for seed in (5, 7))
+    quick, bad = out / "world32" / "quick" / "seed5", out / "world32" / "failing" / "seed7"
     slow = [out / "world32" / "slow" / f"seed{seed}" for seed in (0, 1)]
 
     def in_the_middle():
-        """A slow run that is past its first saved state, while the other has begun and a quick one is finished."""
+        """The slow run on the worker of the one that failed last, past its first saved state; the other has begun."""
         if (quick / "done.json").exists() and all(map(starts, slow)):
-            return next((run for run in slow if INTERVAL < len(steps(run)) < STEPS - 2), None)
+            beside = (run for run in slow if starts(run)[0][0] == starts(bad)[0][0])
+            return next((run for run in beside if INTERVAL < len(steps(run)) < STEPS - 2), None)
         return None
 
     try:
@@ -82,7 +84,7 @@ def test_a_killed_worker_costs_no_finished_run_and_one_interval_of_its_own_and_a
 
     assert process.returncode == 1, complaints
     assert "4 runs: 3 finished, 1 failed" in words
-    assert "failed: world32/quick/seed7 in cell In [4]: assert seed != bad" in words
+    assert "failed: world32/failing/seed7 in cell In [4]: assert seed != bad" in words
     assert words.count("AssertionError: seed 7 is bad") == 1
     (worker, at_first, threads), (other, again, _) = starts(victim)
     assert worker != other and at_first == 0
