@@ -24,7 +24,7 @@ DESCRIPTION = """Train MUNIT, translate images with it, and measure it.
 - `munit-lite --version` tells the version
 - `munit-lite --tyro-print-completion bash` (or zsh) prints a script that completes them in the shell
 - exit codes: 0 good; 1 an error, told in a sentence on stderr (for doctor: something essential is missing);
-2 a command or option that does not exist; 130 stopped by Ctrl-C; 143 stopped by SIGTERM"""
+2 a command, option or value that cannot be; 130 stopped by Ctrl-C; 143 stopped by SIGTERM"""
 
 
 def main() -> None:

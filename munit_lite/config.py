@@ -143,8 +143,8 @@ class Config:
     """Training steps."""
     batch_size: int = 1
     """Images of each domain in a step, of all processes together."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto: a GPU if there is one."""
     precision: Literal["32-true", "tf32", "bf16-mixed"] = "32-true"
     """Arithmetic: fp32; fp32 with products in tf32 on a GPU; products in bf16 with statistics and losses in fp32."""
     compiled: bool = False

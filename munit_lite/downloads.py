@@ -1,8 +1,8 @@
 """Public data sets by name: downloaded, checked and unpacked, whole or not there.
 
 A broken download goes on where it stopped, if the server still has the very same file; else it starts again. The
-archive's length and gzip's own checksum are checked. No publisher names a sha256 for these archives, so the one of the
-first whole download is written beside the data set, and a later download must have the same.
+archive's length, where the server tells it, and gzip's own checksum are checked. No publisher names a sha256 for these
+archives, so the one of the first whole download is written beside the data set, and a later one must have the same.
 """
 
 from __future__ import annotations
@@ -29,15 +29,27 @@ from munit_lite.storage import replacing, sha256_of
 
 
 class Archive(NamedTuple):
-    """A tar.gz with a folder of the set's name; its train and val hold pairs: edges on the left, photo on the right."""
+    """A tar.gz with one folder at its top: the data set as it is, or where the files of the set's folders come from."""
 
     url: str
-    gigabytes: float
+    parts: dict[str, tuple[str, ...]] | None = None  # folder of the data set: folders of the archive
 
 
-ARCHIVES = {  # sizes as the server's own listing rounds them
-    "edges2shoes": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz", 2.0),
-    "edges2handbags": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2handbags.tar.gz", 8.0),
+_FRUIT = {
+    "A": [f"Apple/{name}" for name in ("Golden-Delicious", "Granny-Smith", "Pink-Lady", "Red-Delicious", "Royal-Gala")],
+    "B": ["Lemon", "Lime", "Orange", "Red-Grapefruit", "Satsumas"],
+}
+ARCHIVES = {  # train and val of the first two hold pairs: edges on the left, photo on the right
+    "edges2shoes": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz"),
+    "edges2handbags": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2handbags.tar.gz"),
+    "apples2citrus": Archive(
+        "https://github.com/marcusklasson/GroceryStoreDataset/archive/fc80ba90f803d79d0383df52c5a4ac5de99ff6fc.tar.gz",
+        {
+            f"{split}{domain}": tuple(f"dataset/{split}/Fruit/{variety}" for variety in varieties)
+            for split in ("train", "test")
+            for domain, varieties in _FRUIT.items()
+        },
+    ),
 }
 TIMEOUT = 30.0  # seconds without a byte
 TRIES = 5  # in a row that bring nothing new
@@ -63,7 +75,7 @@ def download(name: str, root: Path) -> Path:
             if not archive.is_file():
                 fetch(ARCHIVES[name].url, archive)
             digest = _same_as_before(archive)
-            unpack(archive, folder)
+            unpack(archive, folder, ARCHIVES[name].parts)
             with replacing(_pin(archive)) as partial:
                 partial.write_text(f"{digest}  {archive.name}\n")
             archive.unlink()
@@ -221,10 +233,15 @@ def _same_as_before(archive: Path) -> str:
     return digest
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive that holds one folder of this name; it takes its place when all of it is unpacked.
+def unpack(archive: Path, folder: Path, parts: dict[str, tuple[str, ...]] | None = None) -> None:
+    """Unpack an archive; the folder takes its place when all of it is unpacked.
 
     Nothing is written outside: absolute paths, paths and links that lead out, and device files are refused.
+
+    Args:
+        archive: a tar.gz with one folder at its top, of this name and with a train in it unless parts are named.
+        folder: to make.
+        parts: folder inside it: folders of the archive, below the top, whose files it takes; all others are left out.
 
     Raises:
         DataError: the archive is damaged or refused, and removed; or the disk is full, and it is kept.
@@ -242,9 +259,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 tar.extractall(aside, filter="data")
             while plain.read(CHUNK):  # to the end, where gzip's checksum of the whole stands
                 pass
-        if not (aside / folder.name / "train").is_dir():
-            raise tarfile.TarError(f"it holds no {folder.name}/train")
-        (aside / folder.name).replace(folder)
+        _arranged(aside, folder.name, parts).replace(folder)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise DataError(f"{archive} cannot be used: {error}. It was removed; run again to download it anew") from error
@@ -252,3 +267,25 @@ def unpack(archive: Path, folder: Path) -> None:
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _arranged(aside: Path, name: str, parts: dict[str, tuple[str, ...]] | None) -> Path:
+    """The data set's folder among what was unpacked.
+
+    Raises:
+        TarError: it is not there.
+    """
+    if parts is None:
+        if not (aside / name / "train").is_dir():
+            raise tarfile.TarError(f"it holds no {name}/train")
+        return aside / name
+    top = next(aside.glob("*/"), aside)  # GitHub names it after the commit
+    made = aside / name
+    for part, sources in parts.items():
+        (made / part).mkdir(parents=True)
+        for source in sources:
+            if not (top / source).is_dir():
+                raise tarfile.TarError(f"it holds no {source}")
+            for file in (top / source).iterdir():
+                file.replace(made / part / file.name)
+    return made

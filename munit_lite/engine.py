@@ -32,7 +32,7 @@ def open_fabric(config: Config) -> Fabric:
     Sets torch's threads and its arithmetic for fp32 products on the GPU, both for the whole process.
 
     Raises:
-        ValueError: the batch cannot be shared out evenly.
+        ValueError: the device is not there, or the batch cannot be shared out evenly.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
@@ -48,7 +48,7 @@ def open_fabric(config: Config) -> Fabric:
     torch.backends.cuda.matmul.fp32_precision = products
     torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]
     fabric = Fabric(
-        accelerator=config.device,
+        accelerator=found_device(config.device),
         devices=here if processes > 1 else 1,
         num_nodes=processes // here,
         strategy="ddp" if processes > 1 else "auto",
@@ -56,6 +56,20 @@ def open_fabric(config: Config) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def found_device(name: str) -> str:
+    """The name of a device that torch finds here; "auto" becomes a GPU if there is one.
+
+    Raises:
+        ValueError: it finds none of this name.
+    """
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(kind for kind, there in found.items() if there)
+    if not found[name]:
+        raise ValueError(f"device is {name}, but this machine's torch finds none; use auto or cpu")
+    return name
 
 
 def domain_workers(config: Config, fabric: Fabric) -> ThreadPoolExecutor | None:

@@ -79,7 +79,10 @@ def _located(name: str, root: Path) -> Path:
     for path in (Path(name), root / name):
         if path.exists():
             return path
-    raise DataError(f"there is no folder {name}, here or in the data root {root}")
+    raise DataError(
+        f"there is no folder {name}, here or in the data root {root}; give a path, or let MUNIT_LITE_DATA name the "
+        "folder that holds it. `munit-lite download --help` lists the data sets that can be fetched"
+    )
 
 
 def _four_sets(folder: Path) -> ImageSets:

@@ -106,11 +106,12 @@ class Translate(Job):
 
     def run(self) -> Answer:
         from munit_lite.checkpoints import load
+        from munit_lite.engine import found_device
         from munit_lite.study import baselines  # noqa: F401  (they enter themselves among the methods)
         from munit_lite.study.translations import translate_files
 
         done = translate_files(
-            load(self.model).to(_device(self.device)),
+            load(self.model).to(found_device(self.device)),
             self.images,
             self.out,
             source=self.source,
@@ -131,17 +132,6 @@ class Translate(Job):
             f"wrote {inputs} × {styles} images (inputs × styles) into {self.out}, and {done['sheet']} with {part}",
             {"model": self.model, **done},
         )
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not available[name]:
-            raise ValueError(f"--device is {name}, but this machine's torch finds none; use auto or cpu")
-        return name
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @dataclass
@@ -291,10 +281,11 @@ class Sweep(Job):
 
 @dataclass(kw_only=True)
 class Download(Job):
-    """Download a public data set of edges and photos, or go on with a download that broke off."""
+    """Download a public data set, or go on with a download that broke off."""
 
-    name: tyro.conf.Positional[Literal["edges2shoes", "edges2handbags"]]
-    """Data set of pix2pix: shoes (an archive of 2 GB) or handbags (8 GB); unpacking takes as much room again."""
+    name: tyro.conf.Positional[Literal["edges2shoes", "edges2handbags", "apples2citrus"]]
+    """edges2shoes (an archive of 2 GB) or edges2handbags (8 GB): edges and photos of pix2pix; apples2citrus (0.1 GB):
+    photos of five varieties a side from the Grocery Store Dataset. Unpacking takes as much room again."""
     root: Path | None = None
     """Data root to put it into; None: the variable MUNIT_LITE_DATA, else ./data/downloads."""
 
@@ -305,10 +296,10 @@ class Download(Job):
         folder = download(self.name, self.root or data_root(preset("folder64")))
         counts = {inside.name: sum(1 for _ in inside.iterdir()) for inside in sorted(folder.iterdir())}
         pictures = ", ".join(f"{count:,} pictures in {name}" for name, count in counts.items())
+        recipe = self.name if self.name in PRESETS else f"folder64 --folder {self.name}"
         where = f" --data-root {self.root}" if self.root else ""
         return Answer(
-            f"{self.name} is in {folder}: {pictures}\n"
-            f"train on it with: munit-lite train folder64 --folder {self.name}{where}",
+            f"{self.name} is in {folder}: {pictures}\ntrain on it with: munit-lite train {recipe}{where}",
             {"name": self.name, "folder": str(folder), "url": ARCHIVES[self.name].url, "pictures": counts},
         )
 

@@ -211,11 +211,11 @@ def train(
     """
     fabric = open_fabric(config)
     folder, lead = RunFolder(out), fabric.is_global_zero  # one process alone writes and reports
+    data = data or open_data(config)  # what cannot be read must not claim a folder
     with folder.claimed(config) if lead else nullcontext(), stop_signals() as caught:
         fabric.barrier()
         trainer = Trainer.new(config, fabric)
         first = folder.restore(trainer.state(0)) if folder.has_state() else 0
-        data = data or open_data(config)
         reports = list(default_callbacks(folder.path) if callbacks is None else callbacks) if lead else []
         history = folder.history(until=first) if lead else []
         kept_steps = {round(config.steps * (k + 1) / config.keep) for k in range(config.keep)}

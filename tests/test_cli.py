@@ -326,7 +326,10 @@ def test_a_device_that_is_not_there_is_refused(finished, sketches, command, tmp_
         if not there
     )
     code, _, err = command("translate", finished, sketches, tmp_path / "out", "--device", missing)
-    assert code == 1 and f"--device is {missing}, but this machine's torch finds none" in err
+    assert code == 1 and f"device is {missing}, but this machine's torch finds none" in err
+    code, _, err = command("train", "world32", "--steps", 1, "--out", tmp_path / "run", "--device", missing)
+    assert code == 1 and f"device is {missing}, but this machine's torch finds none" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_full_gpu_is_told_with_what_to_do(finished, command, monkeypatch):

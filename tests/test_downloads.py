@@ -107,7 +107,7 @@ def server(monkeypatch):
     monkeypatch.setattr(downloads, "PAUSE", 0.01)
     with Server() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url, 0))
+        monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url))
         yield server
         server.shutdown()
 
@@ -288,7 +288,7 @@ def test_a_slow_server_is_waited_for_as_long_as_bytes_come(server, tmp_path, mon
 
 
 def test_no_server_at_all_is_told(tmp_path, monkeypatch, server):
-    monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive("http://127.0.0.1:9/edges2shoes.tar.gz", 0))
+    monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive("http://127.0.0.1:9/edges2shoes.tar.gz"))
     with pytest.raises(DataError, match=r"cannot download http://\S+: no connection to 127\.0\.0\.1; try again later"):
         download("edges2shoes", tmp_path)
 
@@ -390,8 +390,56 @@ def test_a_second_download_at_the_same_time_is_told(server, tmp_path):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(DataError, match="unknown data set 'shoes'; known: edges2shoes, edges2handbags"):
+    with pytest.raises(DataError, match="unknown data set 'shoes'; known: edges2shoes, edges2handbags, apples2citrus"):
         download("shoes", tmp_path)
+
+
+# ------------------------------------------------------------------------------------- parts of a larger archive
+
+VARIETIES = ("Golden-Delicious", "Granny-Smith", "Pink-Lady", "Red-Delicious", "Royal-Gala")
+VARIETIES += ("Lemon", "Lime", "Orange", "Red-Grapefruit", "Satsumas")
+
+
+def groceries(splits=("train", "test", "val")):
+    """Two photos of each variety and split, as the Grocery Store Dataset names them; and of bananas."""
+    return {
+        f"dataset/{split}/Fruit/{'Apple/' * (k < 5)}{name}/{name}_{n:03}.jpg": picture(100 * k + n)
+        for split in splits
+        for k, name in enumerate((*VARIETIES, "Banana"))
+        for n in (1, 2)
+    }
+
+
+@pytest.fixture
+def grocery(server, monkeypatch):
+    server.content, server.tag, server.length_told = packed(groceries(), "GroceryStoreDataset-fc80"), 'W/"1"', False
+    monkeypatch.setitem(ARCHIVES, "apples2citrus", ARCHIVES["apples2citrus"]._replace(url=server.url))
+    return server
+
+
+def test_fruit_is_taken_out_of_the_archive_and_sorted_into_domains(grocery, tmp_path):
+    folder = download("apples2citrus", tmp_path)
+    found = {name: sorted(file.name for file in (folder / name).iterdir()) for name in ("trainA", "testA", "testB")}
+    apples, citrus = (
+        [f"{name}_{n:03}.jpg" for name in names for n in (1, 2)] for names in (VARIETIES[:5], VARIETIES[5:])
+    )
+    assert found == {"trainA": apples, "testA": apples, "testB": citrus}
+    assert (folder / "trainB" / "Lime_002.jpg").read_bytes() == picture(602)
+    assert left(tmp_path) == ["apples2citrus", "apples2citrus.tar.gz.sha256"]
+    assert sorted(file.name for file in folder.iterdir()) == ["testA", "testB", "trainA", "trainB"]
+
+
+def test_an_archive_without_a_variety_is_refused(grocery, tmp_path):
+    grocery.content = packed({k: v for k, v in groceries().items() if "/Lime/" not in k}, "GroceryStoreDataset-fc80")
+    with pytest.raises(DataError, match=r"cannot be used: it holds no dataset/train/Fruit/Lime\. It was removed"):
+        download("apples2citrus", tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_the_command_names_the_preset_that_is_meant_for_the_fruit(grocery, tmp_path, command):
+    code, out, _ = command("download", "apples2citrus", "--root", tmp_path)
+    assert code == 0 and "10 pictures in testA, 10 pictures in testB, 10 pictures in trainA" in out
+    assert f"munit-lite train apples2citrus --data-root {tmp_path}" in out
 
 
 # ----------------------------------------------------------------------------------------------- the command line

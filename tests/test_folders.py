@@ -239,7 +239,7 @@ def emptied(name):
 
 FAULTS = {  # what is wrong: (how it comes about, settings, message)
     "no such set": (lambda root: None, {"folder": "nowhere"},
-                    r"there is no folder nowhere, here or in the data root .*/root"),
+                    r"there is no folder nowhere, here or in the data root .*/root; give a path.* download --help"),
     "nothing named": (lambda root: None, {"folder": ""}, "say where the images are: `folder` names a data set"),
     "too much named": (lambda root: None, {"folder_1": "set"}, "say where the images are"),
     "one of two named": (lambda root: None, {"folder": "", "folder_2": "set/trainA"}, "say where the images are"),

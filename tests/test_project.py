@@ -55,6 +55,16 @@ def test_imports_run_one_way(layer):
             assert not wrong, f"{file.name} imports {sorted(wrong)}, which must not stand below it"
 
 
+def test_the_readme_lists_every_module_below_those_that_it_imports():
+    text = (ROOT / "README.md").read_text()
+    listed = re.findall(r"^\| \[`(\w+)(?:\.py|/)`\]", text, re.MULTILINE)
+    assert sorted(listed) == sorted(name for layer in ORDER for name in layer)
+    for k, name in enumerate(listed):
+        if name != "study":
+            later = _imports(PACKAGE / f"{name}.py") - set(listed[:k])
+            assert not later, f"{name} stands above {sorted(later)}, which it imports"
+
+
 def test_the_conda_environment_holds_exactly_the_locked_packages():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]

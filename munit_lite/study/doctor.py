@@ -176,11 +176,14 @@ def data() -> Found:
     root = data_root(preset("fashion32"))
     note = "" if root.is_dir() else " (not there yet; made when a data set is downloaded)"
     yield Fact("data root", str(root), f"{root}{note}")
+    if note and os.environ.get("MUNIT_LITE_DATA"):
+        yield Problem(f"MUNIT_LITE_DATA names {root}, where there is no folder: if data should lie there, mend the name")
     raw = root / "FashionMNIST" / "raw"
     names = [Path(url).name for url, _ in FashionMNIST.resources]
     missing = [name for name in names if not ((raw / name).is_file() or (raw / name).with_suffix("").is_file())]
     state = "found" if not missing else "not there" if len(missing) == len(names) else "incomplete"
-    yield Fact("Fashion-MNIST", state, f"{state}, {raw}")
+    wanted = " (downloaded when it is needed)" if state == "not there" else ""
+    yield Fact("Fashion-MNIST", state, f"{state}{wanted}, {raw}")
     if state == "incomplete":
         yield Problem(f"{raw} lacks {', '.join(missing)}: remove the folder to have it downloaded again")
     for folder in sorted(root.iterdir()) if root.is_dir() else []:

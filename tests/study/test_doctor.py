@@ -178,10 +178,16 @@ def test_an_incomplete_data_set_is_a_problem_that_names_what_is_missing(root):
     assert [s.split()[0] for s in said[1:]] == [str(root / name) for name in empty]
 
 
-def test_a_missing_data_root_is_told_without_a_problem(tmp_path, monkeypatch):
-    monkeypatch.setenv("MUNIT_LITE_DATA", str(tmp_path / "nowhere"))
+def test_a_missing_data_root_is_a_problem_only_where_somebody_has_named_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUNIT_LITE_DATA", raising=False)
     facts, problems = look("data")
     assert "not there yet" in facts["data root"].shown and not problems
+    assert "downloaded when it is needed" in facts["Fashion-MNIST"].shown
+    monkeypatch.setenv("MUNIT_LITE_DATA", str(tmp_path / "nowhere"))
+    _, problems = look("data")
+    assert [p.essential for p in problems] == [False]
+    assert problems[0].sentence.startswith(f"MUNIT_LITE_DATA names {tmp_path / 'nowhere'}, where there is no folder")
 
 
 def test_every_shipped_checkpoint_is_loaded():
