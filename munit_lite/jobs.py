@@ -255,28 +255,40 @@ class Sweep(Job):
         if self.results is not None and self.results.suffix != ".json":
             raise ValueError(f"--results is {self.results}, but its name must end in .json")
         from munit_lite.study import expectations, plans, sweep
-        from munit_lite.study.results import read_results, write_results
+        from munit_lite.study.results import write_results
 
         planned, out = plans.read_plan(self.file), self.out or Path("runs") / self.file.stem
-        earlier = {}
-        if self.results is not None and self.results.exists():
-            try:
-                earlier = read_results(self.results)
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f"--results is {self.results}, which no sweep has written; give another name"
-                ) from None
-        outcomes = sweep.run_sweep(planned, out, self.workers, self.scheduler, earlier)
-        found = sweep.gather(planned, out, earlier)
-        if self.results is not None:
-            write_results(self.results, found, {"sweep": self.file.name}, f"munit-lite sweep {self.file}")
-        judged = expectations.compared(planned.expectations, found)
+        earlier = self._earlier()
+
+        def keep() -> None:
+            if self.results is not None:
+                found = sweep.gather(planned, out, earlier)
+                write_results(self.results, found, {"sweep": self.file.name}, f"munit-lite sweep {self.file}")
+
+        outcomes = sweep.run_sweep(planned, out, self.workers, self.scheduler, earlier, finished=keep)
+        keep()
+        judged = expectations.compared(planned.expectations, sweep.gather(planned, out, earlier))
         words = "\n".join(filter(None, [expectations.told(judged), sweep.report(outcomes)]))
         return Answer(
             f"{words}\nnotebooks and numbers of the runs are in {out}",
             {"out": str(out), "runs": [vars(o) for o in outcomes], "expectations": expectations.as_dicts(judged)},
             good=not any(outcome.status == "failed" for outcome in outcomes),
         )
+
+    def _earlier(self) -> dict[str, Any]:
+        """What the results file holds already."""
+        from munit_lite.study.results import read_results
+        from munit_lite.study.sweep import is_gathered
+
+        if self.results is None or not self.results.exists():
+            return {}
+        try:
+            found = read_results(self.results)
+        except (ValueError, KeyError, TypeError):
+            found = None
+        if not is_gathered(found):
+            raise ValueError(f"--results is {self.results}, which no sweep has written; give another name")
+        return found or {}
 
 
 @dataclass(kw_only=True)

@@ -177,7 +177,7 @@ def data() -> Found:
     note = "" if root.is_dir() else " (not there yet; made when a data set is downloaded)"
     yield Fact("data root", str(root), f"{root}{note}")
     if note and os.environ.get("MUNIT_LITE_DATA"):
-        yield Problem(f"MUNIT_LITE_DATA names {root}, where there is no folder: if data should lie there, mend the name")
+        yield Problem(f"MUNIT_LITE_DATA names {root}, where no folder is: if data should lie there, mend it")
     raw = root / "FashionMNIST" / "raw"
     names = [Path(url).name for url, _ in FashionMNIST.resources]
     missing = [name for name in names if not ((raw / name).is_file() or (raw / name).with_suffix("").is_file())]

@@ -10,7 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Expectation:
-    """What was expected of a method before the sweep: a number between two bounds, or so compared with another's."""
+    """What was expected of a method before the sweep: a number between two bounds, or so compared with another's.
+
+    Raises:
+        ValueError: no bound, or two comparisons.
+    """
 
     data: str
     method: str
@@ -20,6 +24,12 @@ class Expectation:
     ratio_to: str | None = None
     difference_from: str | None = None
     claim: str = ""
+
+    def __post_init__(self) -> None:
+        if self.at_least == -math.inf and self.at_most == math.inf:
+            raise ValueError(f"an expectation of {self.data}/{self.method} has no bound: it needs at_least or at_most")
+        if self.ratio_to and self.difference_from:
+            raise ValueError(f"an expectation of {self.data}/{self.method} has both ratio_to and difference_from")
 
     @property
     def against(self) -> str:
@@ -55,6 +65,8 @@ def compared(expectations: Sequence[Expectation], found: dict[str, Any]) -> list
         means = {}
         for seed, result in found.get(one.data, {}).get(method, {}).items():
             directions = list(result["numbers"].values())
+            if not directions:  # photos that name no varieties
+                continue
             for numbers in directions:
                 if one.number not in numbers:
                     raise ValueError(
@@ -70,7 +82,10 @@ def compared(expectations: Sequence[Expectation], found: dict[str, Any]) -> list
         if other := one.ratio_to or one.difference_from:
             theirs = values(one, other)
             pairs = [(value, theirs[seed]) for seed, value in own.items() if seed in theirs]
-            rows.append(Comparison(one, [a / b if one.ratio_to else a - b for a, b in pairs]))
+            if one.ratio_to:  # of nothing there is no share
+                rows.append(Comparison(one, [a / b for a, b in pairs if b]))
+            else:
+                rows.append(Comparison(one, [a - b for a, b in pairs]))
         else:
             rows.append(Comparison(one, list(own.values())))
     return rows

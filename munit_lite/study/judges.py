@@ -80,8 +80,16 @@ class Judge(nn.Module):
         return Reading(outputs[:, : len(SHAPE_NAMES)], values[:, :2], values[:, 2], values[:, 3], values[:, 4:])
 
     def shrunk(self, images: Tensor) -> Tensor:
-        """Larger images averaged down to the side that the judge was trained on."""
-        factor = images.shape[-1] // JUDGE_SIZE
+        """Larger images averaged down to the side that the judge was trained on.
+
+        Raises:
+            ValueError: the side is no multiple of it.
+        """
+        factor, rest = divmod(images.shape[-1], JUDGE_SIZE)
+        if rest or not factor:
+            raise ValueError(
+                f"images of {images.shape[-1]} px cannot be judged: the side must be a multiple of {JUDGE_SIZE}"
+            )
         return F.avg_pool2d(images, factor) if factor > 1 else images
 
     def loss(self, images: Tensor, content: Content, style_factors: Tensor) -> Tensor:

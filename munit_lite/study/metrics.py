@@ -262,7 +262,8 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Number
 
     Raises:
         DataError: the held-out images are missing.
-        ValueError: the photos of the folders name no varieties.
+        NoVarieties: the photos of the folders name none.
+        ValueError: no judge can read the known world at this size.
     """
     data = model.config.data
     if data.dataset == "fashion":

@@ -64,7 +64,7 @@ class Estimate:
     """A number of a method: the mean over seeds and half of a 95 % interval."""
 
     mean: float
-    interval: float  # over seeds; of one seed: over the test contents of its run
+    interval: float  # over seeds; of one seed: over the test contents of its run, at most
     seeds: int
 
     def __str__(self) -> str:
@@ -91,8 +91,9 @@ def by_seed(found: dict[str, Any], data: str, method: str, number: str) -> dict[
         directions = [numbers for numbers in record["numbers"].values() if number in numbers]
         if directions:
             mean = sum(numbers[number] for numbers in directions) / len(directions)
-            squares = [numbers.get(f"{number}_interval", float("nan")) ** 2 for numbers in directions]
-            seeds[seed] = Estimate(mean, sum(squares) ** 0.5 / len(directions), 1)
+            # Both directions are measured on the same contents, so their errors are not independent: add them up.
+            halves = [numbers.get(f"{number}_interval", float("nan")) for numbers in directions]
+            seeds[seed] = Estimate(mean, sum(halves) / len(directions), 1)
     return seeds
 
 
@@ -158,7 +159,7 @@ def photo_table(found: dict[str, Any], methods: Sequence[str]) -> str:
         "method",
         "seeds",
         "edge agreement",
-        "closest of ten outputs below a random photo",
+        "closest of ten outputs, below the closest of ten photos",
         "difference between outputs",
     ]
     return markdown_table(header, table_rows(found, "fashion32", numbers, methods))
@@ -187,7 +188,7 @@ def ledger(judged: Sequence[Comparison]) -> list[Entry]:
     """The paper's claims: holds, does not hold, not measured yet, or out of reach.
 
     A claim is judged by the mean over the seeds, as it was written down before the sweep; where the interval over the
-    seeds reaches across the bound, the verdict says that it is not certain.
+    seeds reaches across the bound, the verdict says that it is not certain, and of one seed that there is no other.
     """
     entries = []
     for one in judged:
@@ -196,11 +197,13 @@ def ledger(judged: Sequence[Comparison]) -> list[Entry]:
         if one.holds is None:
             entries.append(Entry(asked.claim, where, NOT_YET))
             continue
-        verdict, value = ("holds" if one.holds else "does not hold"), f"{one.mean:z.3f}, one seed"
+        verdict, value = ("holds" if one.holds else "does not hold"), f"{one.mean:z.3f}"
         if len(one.values) > 1:
             mean, interval = over_seeds(one.values)
             value = f"{mean:z.3f} ± {interval:.3f}, {len(one.values)} seeds"
             verdict += "" if is_certain(one) else ", not certain"
+        else:
+            verdict += ", one seed"
         entries.append(Entry(asked.claim, f"{where} {value}, expected {bounds(one)}", verdict))
     return entries + [Entry(claim, why, "out of reach") for claim, why in OUT_OF_REACH.items()]
 

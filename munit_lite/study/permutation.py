@@ -23,7 +23,8 @@ class TwoSampleResult:
         method: what the effect is: "MMD²", "energy distance" or "classifier accuracy".
         effect: unbiased estimate; `null` if the distributions are equal.
         low, high: 95 % interval of the effect (jackknife over units; for the classifier over held-out units).
-        p_value: share of permutations, the sample's own order counted among them, with an effect as large.
+        p_value: share of permutations with an effect as large; the sample's own order is counted among them, unless
+            drawing stopped early.
         units: units a group that were tested; held-out ones are not counted.
         permutations: drawn at random.
         null: effect of equal distributions.

@@ -74,7 +74,7 @@ def read_plan(file: Path) -> Plan:
             raise SweepError(f"{file} plans {name} {names.count(name)} times: grids must not overlap")
     try:
         expectations = tuple(Expectation(**given) for given in text.get("expectations", []))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise SweepError(f"{file} has an expectation that cannot be read: {error}") from error
     for one in expectations:
         for method in filter(None, (one.method, one.ratio_to, one.difference_from)):

@@ -24,7 +24,7 @@ def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str
 
     return {
         "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": _commit(),
+        "commit": commit(),
         "settings": settings,
         "device": device_name(),
         "versions": versions(),
@@ -80,7 +80,7 @@ def device_name() -> str:
     return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit, with a plus if tracked files differ from it."""
     here = Path(__file__).parent
     try:

@@ -1,8 +1,8 @@
 """A grid of papermill runs of a notebook on Dask: processes of this machine, or a cluster by its scheduler's address.
 
-Every run has a folder: the executed notebook, what it trained, its numbers, and `done.json` once it is finished. A run
-that was stopped, or whose worker was killed, goes on from its last saved state, because training does. On a cluster the
-folder must be one that every worker sees under the same path.
+Every run has a folder: the executed notebook, what it trained, its numbers, each of its starts in `starts.jsonl`, and
+`done.json` once it is finished. A run that was stopped, or whose worker was killed, goes on from its last saved state,
+because training does. On a cluster the folder must be one that every worker sees under the same path.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import papermill
 import torch
 from distributed import Client, LocalCluster, as_completed, get_worker
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
 from munit_lite.storage import replacing
 from munit_lite.study.plans import Plan, Planned, SweepError
+from munit_lite.study.results import commit
 
 _ORPHANS_LEAVE = 120.0  # seconds; a kernel notices within one or two that its worker was killed
 
@@ -50,6 +53,7 @@ def run_sweep(
     workers: int | None = None,
     scheduler: str | None = None,
     earlier: dict[str, Any] | None = None,
+    finished: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Run what is not finished yet; a run that fails does not stop the others.
 
@@ -59,6 +63,7 @@ def run_sweep(
         workers: processes on this machine; by default one a GPU, or one a core.
         scheduler: address of a cluster's Dask scheduler, in place of processes on this machine.
         earlier: what `gather` found before, perhaps on another machine; these runs are not repeated.
+        finished: called after each run that has finished, so that a sweep that is stopped has kept what it found.
 
     Returns:
         the outcome of every run, in the order of the plan.
@@ -70,7 +75,7 @@ def run_sweep(
     if workers is not None and (scheduler or workers < 1):
         raise SweepError(f"workers is {workers}: 1 or more, and not together with a scheduler, which has its own")
     out = out.resolve()
-    done = [run for run in plan.runs if _gathered(run, earlier or {}) or _finished(run, out)]
+    done = [run for run in plan.runs if any([_gathered(run, earlier or {}), _finished(run, out)])]  # both are checked
     outcomes = {run.name: Outcome(run.name, "finished before") for run in done}
     waiting = [run for run in plan.runs if run.name not in outcomes]
     if not waiting:
@@ -84,6 +89,8 @@ def run_sweep(
                 outcome = future.result() if error is None else Outcome(name, "failed", error=str(error))
                 future.release()  # held on to, the result would die with its worker, and the run be begun again
                 outcomes[name] = outcome
+                if outcome.status == "finished":
+                    finished()
                 bar.write(f"{name}: {outcome.status} after {outcome.seconds:.0f} s", file=sys.stderr)
                 bar.update()
     return [outcomes[run.name] for run in plan.runs]
@@ -148,12 +155,23 @@ def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[
 
 def _perform(notebook: Path, run: Planned, out: Path, gpus: list[str]) -> Outcome:
     """Run the notebook in a kernel of its own; called on a worker."""
-    if _finished(run, out):  # by a worker that was killed before it could say so
-        return Outcome(run.name, "finished")
+    folder = out / run.name
+    folder.mkdir(parents=True, exist_ok=True)
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[int(get_worker().name) % len(gpus)]
-    folder, start = out / run.name, time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".sweep.lock", timeout=0):
+            if _finished(run, out):  # by a worker that was killed before it could say so
+                return Outcome(run.name, "finished")
+            return _perform_alone(notebook, run, folder)
+    except Timeout:  # of a sweep that was stopped: its cluster's worker goes on
+        return Outcome(run.name, "failed", error="another worker is running it; wait, and start the sweep again")
+
+
+def _perform_alone(notebook: Path, run: Planned, folder: Path) -> Outcome:
+    start = time.monotonic()
+    with open(folder / "starts.jsonl", "a") as starts:
+        starts.write(json.dumps({"commit": commit(), "time": datetime.now(UTC).isoformat(timespec="seconds")}) + "\n")
     given = run.parameters | {"seed": run.seed, "out": str(folder), "results": str(folder / "results.json")}
     try:
         with FileLock(folder / ".lock", timeout=_ORPHANS_LEAVE):
@@ -189,21 +207,36 @@ def _papermill(notebook: Path, folder: Path, parameters: dict[str, Any]) -> None
 
 
 def gather(plan: Plan, out: Path, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What finished runs measured: data -> method -> seed -> the run's parameters, numbers and provenance.
+    """What finished runs measured: data -> method -> seed -> the run's parameters, starts, numbers and provenance.
+
+    Each start has its commit and time: what was stopped and gone on with may have been trained by two of them.
 
     Args:
         plan: from `plans.read_plan`.
         out: folder of the sweep.
-        earlier: what this function found before; kept where the folder holds no such run.
+        earlier: what this function found before, of this plan or of others; kept where the folder holds no such run.
+
+    Raises:
+        SweepError: the folder holds a finished run with other parameters.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = deepcopy(earlier or {})
     for run in plan.runs:
-        file, record = out / run.name / "results.json", _gathered(run, earlier or {})
-        if (out / run.name / "done.json").exists() and file.exists():
-            record = {"parameters": run.parameters} | json.loads(file.read_text())
-        if record is not None:
+        folder = out / run.name
+        if _finished(run, out) and (folder / "results.json").exists():
+            begun = (folder / "starts.jsonl").read_text().splitlines()
+            record = {"parameters": run.parameters, "starts": [json.loads(line) for line in begun]}
+            record |= json.loads((folder / "results.json").read_text())
             found.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = record
     return found
+
+
+def is_gathered(earlier: Any) -> bool:
+    """Whether it has the form of what `gather` finds."""
+    try:
+        records = [record for methods in earlier.values() for seeds in methods.values() for record in seeds.values()]
+        return all({"parameters", "numbers", "provenance"} <= set(record) for record in records)
+    except (AttributeError, TypeError):
+        return False
 
 
 def report(outcomes: list[Outcome]) -> str:

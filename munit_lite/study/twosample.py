@@ -233,7 +233,7 @@ def _means(kernel: Tensor, labels: Tensor, m: int) -> tuple[Tensor, Tensor, Tens
 
 
 def _jackknife_variance(kernel: Tensor, m: int) -> float:
-    """Standard error of the discrepancy: each unit of each group left out once."""
+    """Variance of the discrepancy: each unit of each group left out once."""
     n = len(kernel) - m
     own_a, own_b, cross = kernel[:m, :m].sum(1), kernel[m:, m:].sum(1), kernel[:m, m:]
     variance = 0.0

@@ -52,6 +52,10 @@ class Varieties(NamedTuple):
         return torch.tensor([self.names.index(label) for label in labels])
 
 
+class NoVarieties(ValueError):
+    """Photos whose names, or folders, tell no varieties."""
+
+
 def variety_of(files: Sequence[Path]) -> list[str]:
     """The variety that each photo of a set names."""
     if len({file.parent for file in files}) > 1:
@@ -63,7 +67,7 @@ def domain_varieties(data: FolderData, domain: int) -> Varieties:
     """The varieties of a domain's training and test photos.
 
     Raises:
-        ValueError: the names say none: one for all, one of its own for a photo, or one in test alone.
+        NoVarieties: the names say none: one for all, one of its own for a photo, or one in test alone.
     """
     train, test = (variety_of(sets[domain - 1].files) for sets in (data.sets.train, data.sets.test))
     counts = Counter(train)
@@ -76,7 +80,7 @@ def domain_varieties(data: FolderData, domain: int) -> Varieties:
         reason = f"{unknown[0]!r} would have test photos of domain {domain} but none to train on"
     else:
         return Varieties(train, test)
-    raise ValueError(
+    raise NoVarieties(
         "a model of two folders has no truth to be measured against unless their photos name varieties, by a folder "
         f"for each or as in Lemon_001.jpg, but {reason}; look at its sample sheets"
     )
@@ -131,7 +135,7 @@ def taught(data: FolderData, domain: int, seed: int) -> Taught:
 
     Raises:
         DataError: a photo cannot be read.
-        ValueError: the photos name no varieties.
+        NoVarieties: the photos name none.
     """
     known = domain_varieties(data, domain)
     train, test = (photo_features(data, sets[domain - 1]) for sets in (data.sets.train, data.sets.test))
@@ -218,7 +222,7 @@ def variety_metrics(
 
     Raises:
         DataError: a photo cannot be read.
-        ValueError: the photos name no varieties.
+        NoVarieties: the photos name none.
     """
     classifiers = {domain: taught(data, domain, seed) for domain in (1, 2)}
     found = {}

@@ -52,6 +52,24 @@ def test_expectations_are_told_with_the_lowest_and_the_highest_seed():
     ]
 
 
+def test_runs_without_numbers_and_shares_of_nothing_are_not_measured():
+    found = {"fruit": {"munit": {"0": {"numbers": {}}}, "unit": {"0": measured(d=-0.1)}, "gan": {"0": measured(d=1)}}}
+    asked = [
+        Expectation("fruit", "munit", "d", at_least=0),
+        Expectation("fruit", "gan", "d", at_most=1, ratio_to="unit"),  # of 0, the mean of both directions
+    ]
+    assert [row.holds for row in compared(asked, found)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, "no bound"), ({"at_least": 0, "ratio_to": "a", "difference_from": "b"}, "both ratio_to and difference_from")],
+)
+def test_an_expectation_that_says_nothing_or_two_things_is_refused(given, told):
+    with pytest.raises(ValueError, match=told):
+        Expectation("world32", "munit", "r2", **given)
+
+
 def test_an_expectation_of_a_number_that_is_not_measured_is_told_with_those_that_are():
     with pytest.raises(ValueError, match="an expectation of world32/munit is about 'r3', but measured were: r2"):
         compared([Expectation("world32", "munit", "r3", at_least=0)], FOUND)

@@ -6,7 +6,7 @@ import torch
 
 from munit_lite.checkpoints import CheckpointError
 from munit_lite.study import judges, results
-from munit_lite.study.judges import Judge, JudgeRecipe, judge_errors, judge_file, labelled_renders, load_judge
+from munit_lite.study.judges import Judge, JudgeRecipe, judge_errors, labelled_renders, load_judge
 from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
 
 each_domain = pytest.mark.parametrize("domain", [1, 2])
@@ -176,8 +176,6 @@ def test_judges_are_shipped_and_loaded_with_their_measured_errors(tmp_path, monk
 
 
 def shipped(domain):
-    if not judge_file(domain).exists() or not (results.RESULTS / "judges.json").exists():
-        pytest.skip(f"{judge_file(domain).name} or judges.json is not shipped yet")
     return load_judge(domain), results.read_results("judges")[DOMAIN_NAMES[domain]]
 
 
@@ -190,6 +188,12 @@ def test_a_shipped_judge_reads_fresh_renders_as_well_as_its_file_says(domain):
     for name in (n for n in found if "error" in n):
         assert found[name] == pytest.approx(stated[name], rel=0.15), name
     assert stated["class_accuracy_shuffled_labels"] < stated["most_frequent_class"] + 0.05
+
+
+@pytest.mark.parametrize("size", [16, 48])
+def test_sides_that_no_judge_was_trained_for_are_refused(size):
+    with pytest.raises(ValueError, match=f"images of {size} px cannot be judged"):
+        Judge(1)(torch.zeros(2, 3, size, size))
 
 
 @each_domain

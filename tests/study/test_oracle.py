@@ -105,7 +105,6 @@ def test_in_codes_images_are_no_mere_copy_of_the_code():
     content, style = CodeWorld().codes(index(200), 0, 1)
     images = CodeWorld().draw(content, style, 1)
     code = torch.cat([content, style], dim=1)
-    assert torch.linalg.lstsq(code, images).solution.shape == (13, 13)
     left = images - code @ torch.linalg.lstsq(code, images).solution
     assert left.abs().mean() > 0.05  # not linear
     assert (images[:, :, None] - code[:, None]).abs().amax(0).min() > 0.5  # no coordinate is one of the code's

@@ -80,7 +80,23 @@ def test_a_translator_that_copies_the_true_photo_is_perfect_and_not_diverse():
     assert found["best_of_10_distance"] == 0 and found["best_below_random"] == 1 and found["diversity"] == 0
     assert found["edge_agreement"] == found["edge_agreement_true_photos"] == pytest.approx(1)
     assert found["edge_agreement_shuffled_drawings"] < 0.6
-    assert found["random_photo_distance"] > 0.05 and found["drawings"] == 40 and found["styles_each"] == 10
+    assert (
+        found["random_photo_distance"] > found["best_of_10_photos_distance"] > 0.02
+        and found["drawings"] == 40
+        and found["styles_each"] == 10
+    )
+
+
+def test_photos_of_the_class_that_know_nothing_of_the_drawing_are_no_better_than_their_like():
+    def another(photos, style):
+        labels = dict(zip((p.numpy().tobytes() for p in DATA.test(40)[1]), DATA.test_labels.tolist(), strict=True))
+        same = {c: DATA.test(40)[1][DATA.test_labels == c] for c in (8, 9)}
+        return torch.stack([
+            same[labels[photo.numpy().tobytes()]][int(20 * u)] for photo, u in zip(photos, style[:, 0], strict=True)
+        ])  # fmt: skip
+
+    found = photo_metrics(Photographer(another), DATA, 40, seed=0)  # one in twenty is the true photo itself
+    assert abs(found["best_below_random"]) < 0.5 < 1 - found["best_of_10_distance"] / found["random_photo_distance"]
 
 
 def test_a_constant_translator_has_no_diversity_and_the_distance_to_its_constant():

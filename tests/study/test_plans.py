@@ -51,7 +51,7 @@ def test_the_grid_is_every_method_on_every_data_with_every_seed(sweep_file):
         ({"grids": [{"data": "d", "seed": 1}]}, "a grid of .* has an unknown 'seed'"),
         ({"expectations": [{"data": "d", "size": 1}]}, "has an expectation that cannot be read.*size"),
         (
-            {"expectations": [{"data": "world32", "method": "munit", "number": "n", "ratio_to": "unit"}]},
+            {"expectations": [{"data": "world32", "method": "munit", "number": "n", "at_most": 1, "ratio_to": "unit"}]},
             "expects something of world32/unit, which no grid runs",
         ),
     ],

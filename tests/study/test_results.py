@@ -72,21 +72,21 @@ def test_the_commit_is_named_and_marked_if_files_differ_from_it(tmp_path, monkey
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
     git(tmp_path, "init", "-q")
-    assert results._commit() == "unknown"  # nothing committed yet
+    assert results.commit() == "unknown"  # nothing committed yet
     (tmp_path / "results.py").write_text("one = 1\n")
     git(tmp_path, "add", "results.py")
     git(tmp_path, "commit", "-q", "-m", "first")
     name = git(tmp_path, "rev-parse", "--short", "HEAD")
     (tmp_path / "untracked.txt").write_text("does not count")
-    assert results._commit() == name
+    assert results.commit() == name
     (tmp_path / "results.py").write_text("one = 2\n")
-    assert results._commit() == f"{name}+"
+    assert results.commit() == f"{name}+"
 
 
 def test_the_commit_is_unknown_without_git(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert results._commit() == "unknown"
+    assert results.commit() == "unknown"
 
 
 def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(home):

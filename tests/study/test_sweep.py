@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
+from filelock import FileLock
 from tiny import tiny
 
 import munit_lite as ml
@@ -133,14 +134,16 @@ def test_nothing_is_started_where_everything_is_finished(sweep_file, tmp_path, m
 def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_path):
     """One piece in one folder, the next in another, as on two machines; the file holds both in the end."""
     results = tmp_path / "all.json"
-    for piece, seeds in enumerate(([5], [5, 6])):
+    for piece, seeds in enumerate(([5], [5, 6], [6])):
         file = sweep_file(grids=[{"data": "world32", "seeds": seeds}])
         answer = Sweep(file=file, out=tmp_path / str(piece), workers=1, results=results).run()
         assert answer.good
-    assert [run["status"] for run in answer.values["runs"]] == ["finished before", "finished"]
+        if piece == 1:
+            assert [run["status"] for run in answer.values["runs"]] == ["finished before", "finished"]
     gathered = json.loads(results.read_text())["numbers"]["world32"]["munit"]
     assert gathered.keys() == {"5", "6"} and not list((tmp_path / "1").rglob("seed5"))
     assert all(record["parameters"] == {"preset": "world32"} for record in gathered.values())
+    assert all(set(start) == {"commit", "time"} for record in gathered.values() for start in record["starts"])
 
     file = sweep_file(parameters={"bad": 2}, grids=[{"data": "world32", "seeds": [5]}])
     with pytest.raises(
@@ -151,11 +154,63 @@ def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_pa
 
 def test_a_results_file_of_something_else_is_told_before_anything_is_run(sweep_file, tmp_path):
     results = tmp_path / "all.json"
-    for text in ("{", "[1]", "{}"):
+    for text in ("{", "[1]", "{}", '{"numbers": {"there": {"quality": 1}}}', '{"numbers": {"a": {"b": {"0": {}}}}}'):
         results.write_text(text)
         with pytest.raises(ValueError, match=r"--results is .*all.json, which no sweep has written"):
             Sweep(file=sweep_file(), out=tmp_path / "runs", results=results).run()
     assert not (tmp_path / "runs").exists()
+
+
+def left_behind(folder, parameters, value):
+    folder.mkdir(parents=True)
+    (folder / "done.json").write_text(json.dumps({"parameters": parameters}))
+    (folder / "starts.jsonl").write_text('{"commit": "a", "time": "1"}\n{"commit": "b", "time": "2"}\n')
+    (folder / "results.json").write_text(json.dumps({"numbers": {"there": {"v": value}}, "provenance": {}}))
+
+
+def test_what_the_folder_holds_is_gathered_with_every_start_beside_what_was_gathered_before(sweep_file, tmp_path):
+    plan = read_plan(sweep_file(grids=[{"data": "world32", "seeds": [5]}]))
+    (run,) = plan.runs
+    left_behind(tmp_path / run.name, run.parameters, 7)
+    before = {"parameters": run.parameters, "numbers": {"there": {"v": 1}}, "provenance": {}}
+    earlier = {"world32": {"munit": {"5": before, "6": before}}, "fashion32": {"unit": {"0": before}}}
+    found = gather(plan, tmp_path, earlier)
+    assert found["fashion32"] == earlier["fashion32"] and found["world32"]["munit"]["6"] == before
+    assert found["world32"]["munit"]["5"]["numbers"] == {"there": {"v": 7}}
+    assert [start["commit"] for start in found["world32"]["munit"]["5"]["starts"]] == ["a", "b"]
+    assert earlier["world32"]["munit"]["5"] is before  # untouched
+
+
+def test_a_folder_of_other_parameters_is_refused_even_if_earlier_results_fit(sweep_file, tmp_path):
+    plan = read_plan(sweep_file(grids=[{"data": "world32", "seeds": [5]}]))
+    (run,) = plan.runs
+    left_behind(tmp_path / run.name, run.parameters | {"bad": 2}, 7)
+    record = {"parameters": run.parameters, "numbers": {}, "provenance": {}}
+    for refuse in (run_sweep, gather):
+        with pytest.raises(SweepError, match=r"seed5 holds a finished run with the parameters .*'bad': 2"):
+            refuse(plan, tmp_path, earlier={"world32": {"munit": {"5": record}}})
+
+
+def test_a_sweep_that_is_stopped_has_kept_what_had_finished(sweep_file, tmp_path, monkeypatch):
+    def stopped(plan, out, *_, finished):
+        left_behind(out / plan.runs[0].name, plan.runs[0].parameters, 3)
+        finished()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeps, "run_sweep", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(file=sweep_file(), out=tmp_path / "runs", results=tmp_path / "all.json").run()
+    numbers = json.loads((tmp_path / "all.json").read_text())["numbers"]
+    assert [record["numbers"] for record in numbers["world32"]["munit"].values()] == [{"there": {"v": 3}}]
+
+
+def test_a_run_that_another_sweeps_worker_is_still_running_is_not_run_twice(monkeypatch, tmp_path):
+    monkeypatch.setattr(sweeps, "_papermill", None)  # calling it would fail
+    run = Planned("w", "m", 0, {"a": 1})
+    (tmp_path / run.name).mkdir(parents=True)
+    with FileLock(tmp_path / run.name / ".sweep.lock", is_singleton=False):
+        outcome = sweeps._perform(Path("n.ipynb"), run, tmp_path, [])
+    assert outcome.status == "failed" and "another worker is running it" in outcome.error
 
 
 def test_a_finished_run_that_is_asked_for_again_is_not_repeated(monkeypatch, tmp_path):
