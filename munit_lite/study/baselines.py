@@ -3,6 +3,10 @@
 Each is a model of MUNIT's networks and a registered `forward` and `generator_terms`: the same loop trains them with the
 same discriminators, schedule and averaging, so that the methods differ in their terms and in where style enters alone.
 Importing this module enters them among the methods of `model.build`.
+
+The MUNIT paper gives its baselines randomness that these have not: dropout, in testing too, for UNIT and CycleGAN, and
+latents drawn by UNIT, which is judged at their mean here. Its CycleGAN with noise is a U-Net with noise at the input;
+here the noise enters by AdaIN. CycleGAN's buffer of earlier translations is left out.
 """
 
 from __future__ import annotations

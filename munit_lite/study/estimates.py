@@ -119,16 +119,21 @@ def held_out_r2(codes: Tensor, targets: Tensor, names: list[str], name: str) -> 
         name: what the numbers are called: `<name>_<target>_r2` and, as the mean over targets, `<name>_r2`.
 
     Returns:
-        1 if the codes tell all, about 0 if nothing, each with half of its 95 % interval over the held-out rows.
+        1 if the codes tell all, about 0 if nothing, each with half of its 95 % interval over the held-out rows. An R²
+        is a ratio of two means over the same rows, error and variance; the interval is that of its linear part.
     """
     guessed, truth = held_out_predictions(codes, targets)
-    variance = (truth - truth.mean(0)).square().mean(0)
+    spread = (truth - truth.mean(0)).square()
+    variance = spread.mean(0)
     left = (guessed - truth).square() / variance  # (N / 2, T) shares of the variance
-    left = torch.where(variance > 1e-12, left, 1.0)  # of a constant target there is nothing to tell
+    moves = left - left.mean(0) * spread / variance  # of the ratio, by each row
+    constant = variance <= 1e-12  # there is nothing to tell
+    left, moves = torch.where(constant, 1.0, left), torch.where(constant, 0.0, moves)
     numbers: Numbers = {}
-    mean, interval = mean_with_interval(left.mean(1))
-    numbers[f"{name}_r2"], numbers[f"{name}_r2_interval"] = 1 - mean, interval
-    for k, target in enumerate(names):
-        mean, interval = mean_with_interval(left[:, k])
-        numbers[f"{name}_{target}_r2"], numbers[f"{name}_{target}_r2_interval"] = 1 - mean, interval
+    for label, values, changes in (
+        (name, left.mean(1), moves.mean(1)),
+        *((f"{name}_{target}", left[:, k], moves[:, k]) for k, target in enumerate(names)),
+    ):
+        numbers[f"{label}_r2"] = 1 - values.mean().item()
+        numbers[f"{label}_r2_interval"] = mean_with_interval(changes)[1]
     return numbers

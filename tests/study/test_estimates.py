@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
+from munit_lite.study import estimates
 from munit_lite.study.estimates import (
     held_out_predictions,
     held_out_r2,
@@ -81,6 +82,20 @@ def test_r2_is_the_share_of_the_variance_that_the_code_tells():
     for value, interval, wanted in zip(values, intervals, (1 / 2, 1 / 10, 0), strict=True):
         assert value == pytest.approx(wanted, abs=interval + 0.04)
         assert 0 < interval < 0.12
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_an_interval_of_r2_holds_the_truth_in_95_of_100_experiments(share, monkeypatch):
+    """The best predictor of a target of which it tells this share of the variance."""
+    held, random = 0, torch.Generator().manual_seed(0)
+    for _ in range(1000):
+        told, untold = torch.randn(2, 250, 1, generator=random, dtype=torch.float64)
+        pair = share**0.5 * told, share**0.5 * told + (1 - share) ** 0.5 * untold
+        monkeypatch.setattr(estimates, "held_out_predictions", lambda *_, pair=pair: pair)
+        found = held_out_r2(told, told, ["one"], "t")
+        assert found["t_r2"] == found["t_one_r2"] and found["t_r2_interval"] == found["t_one_r2_interval"]
+        held += abs(found["t_r2"] - share) <= found["t_r2_interval"]
+    assert 925 <= held <= 975
 
 
 def test_a_constant_code_tells_nothing_and_of_a_constant_there_is_nothing_to_tell():
