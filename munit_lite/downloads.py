@@ -32,6 +32,7 @@ class Archive(NamedTuple):
     """A tar.gz with one folder at its top: the data set as it is, or where the files of the set's folders come from."""
 
     url: str
+    gigabytes: float
     parts: dict[str, tuple[str, ...]] | None = None  # folder of the data set: folders of the archive
 
 
@@ -39,11 +40,12 @@ _FRUIT = {
     "A": [f"Apple/{name}" for name in ("Golden-Delicious", "Granny-Smith", "Pink-Lady", "Red-Delicious", "Royal-Gala")],
     "B": ["Lemon", "Lime", "Orange", "Red-Grapefruit", "Satsumas"],
 }
-ARCHIVES = {  # train and val of the first two hold pairs: edges on the left, photo on the right
-    "edges2shoes": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz"),
-    "edges2handbags": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2handbags.tar.gz"),
+ARCHIVES = {  # sizes are rounded; train and val of the first two hold pairs: edges on the left, photo on the right
+    "edges2shoes": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz", 2.0),
+    "edges2handbags": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2handbags.tar.gz", 8.0),
     "apples2citrus": Archive(
         "https://github.com/marcusklasson/GroceryStoreDataset/archive/fc80ba90f803d79d0383df52c5a4ac5de99ff6fc.tar.gz",
+        0.1,
         {
             f"{split}{domain}": tuple(f"dataset/{split}/Fruit/{variety}" for variety in varieties)
             for split in ("train", "test")
@@ -154,6 +156,7 @@ def _receive(url: str, partial: Path, note: Path) -> None:
         if response.status_code != 206:  # from the start: the first try, another version, or a server without ranges
             length = response.headers.get("Content-Length")
             held = _Held(0, int(length) if length else None, _version(response.headers))
+            partial.unlink(missing_ok=True)  # of another version: the note is not to speak of it
             note.write_text(json.dumps({"total": held.total, "version": held.version}))
         elif response.headers.get("Content-Range") != f"bytes {held.bytes}-{(held.total or 0) - 1}/{held.total}":
             note.unlink()  # so that the next try starts from the start

@@ -107,7 +107,7 @@ def server(monkeypatch):
     monkeypatch.setattr(downloads, "PAUSE", 0.01)
     with Server() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url))
+        monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url, 0))
         yield server
         server.shutdown()
 
@@ -288,7 +288,7 @@ def test_a_slow_server_is_waited_for_as_long_as_bytes_come(server, tmp_path, mon
 
 
 def test_no_server_at_all_is_told(tmp_path, monkeypatch, server):
-    monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive("http://127.0.0.1:9/edges2shoes.tar.gz"))
+    monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive("http://127.0.0.1:9/edges2shoes.tar.gz", 0))
     with pytest.raises(DataError, match=r"cannot download http://\S+: no connection to 127\.0\.0\.1; try again later"):
         download("edges2shoes", tmp_path)
 

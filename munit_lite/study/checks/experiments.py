@@ -153,6 +153,11 @@ def _as_if_unpaired(one: Tensor, other: Tensor) -> Pair:
     return (one - other).mean(), _quantile(2 * n - 2) * ((one.var() + other.var()) / n).sqrt()
 
 
+def _halves_in_quadrature(one: Tensor, other: Tensor) -> Pair:
+    n = len(one)
+    return (one - other).mean(), _quantile(n - 1) * ((one.var() + other.var()) / n).sqrt()
+
+
 def _normal_quantile(one: Tensor, other: Tensor) -> Pair:
     d = one - other
     return d.mean(), 1.96 * d.std() / len(d) ** 0.5
@@ -216,6 +221,12 @@ paired_interval = Exercise(
             _as_if_unpaired,
             "the two methods' variances are added, as if their seeds had nothing to do with each other",
             "Run k of both has the same seed, batches and start: take differences first, then their deviation.",
+        ),
+        Bug(
+            "seeds-halves-in-quadrature",
+            _halves_in_quadrature,
+            "each method has its own interval, and the two are added as if they were independent",
+            "Run k of both shares its luck: take differences first, then their deviation.",
         ),
         Bug(
             "seeds-normal-quantile",
@@ -309,6 +320,17 @@ def _always_certain(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tenso
     return holds, torch.ones_like(holds)
 
 
+def _bound_not_allowed(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
+    holds, inside = _within(mean, at_least, at_most), _within(mean - half, at_least, at_most)
+    outside = (mean + half <= at_least) | (mean - half >= at_most)
+    return holds, torch.where(holds, inside & _within(mean + half, at_least, at_most), outside)
+
+
+def _inside_alone(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
+    holds = _within(mean, at_least, at_most)
+    return holds, _within(mean - half, at_least, at_most) & _within(mean + half, at_least, at_most)
+
+
 def _zero_is_the_bound(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
     return _within(mean, at_least, at_most), mean.abs() > half
 
@@ -327,6 +349,7 @@ def _claim_cases(generator: Generator) -> Iterator[Case]:
     yield case("at most, one clear and one not", (0.125, 0.0625, -inf, 0.25), (0.125, 0.25, -inf, 0.25))
     yield case("fails, one clearly and one not", (0.5, 0.125, 0.75, inf), (0.5, 0.5, 0.75, inf), (0.5, 0.5, -inf, 0.25))
     yield case("on the bound", (0.75, 0.0, 0.75, inf), (0.25, 0.0, -inf, 0.25), (0.5, 0.25, 0.25, 0.75))
+    yield case("fails, one end on the bound", (0.5, 0.25, 0.75, inf), (0.5, 0.25, -inf, 0.25))
     yield case("both bounds inside the interval", (0.5, 0.5, 0.375, 0.625), (0.75, 0.5, 0.375, 0.625))
     drawn = torch.rand(30, 2, generator=generator, dtype=torch.float64).tolist()
     yield case("float64", *((mean, half / 2, 0.3, 0.8) for mean, half in drawn), dtype=torch.float64)
@@ -366,6 +389,18 @@ claim_verdicts = Exercise(
             _always_certain,
             "every verdict is called certain",
             "Where a bound lies within the interval, other seeds may give the other verdict.",
+        ),
+        Bug(
+            "claim-bound-not-allowed",
+            _bound_not_allowed,
+            "a claim that fails is called certain where one end of the interval lies on the bound",
+            "A bound itself is allowed: at that end the claim holds, so the verdict is not certain.",
+        ),
+        Bug(
+            "claim-inside-alone",
+            _inside_alone,
+            "only what lies wholly within the bounds is called certain",
+            "A failure can be certain, too: the whole interval below, or the whole interval above.",
         ),
         Bug(
             "claim-zero-is-the-bound",

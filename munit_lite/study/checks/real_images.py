@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -241,6 +242,12 @@ decoder_names = Exercise(
             "Our MLP counts the ReLUs between them: layer k of the file is number 2k.",
         ),
         Bug(
+            "names-gamma-kept",
+            _renamed(r"\b(scale|shift)$", lambda m: {"scale": "gamma", "shift": "beta"}[m[0]]),
+            "gamma and beta keep the file's names",
+            "Ours are `scale` and `shift`: γ multiplies, β is added.",
+        ),
+        Bug(
             "names-gamma-for-beta",
             _exchanged("scale", "shift"),
             "gamma has become the shift and beta the scale",
@@ -335,6 +342,12 @@ original_layer_norm = Exercise(
             "Here it is added to the deviation, outside. (In AdaIN it is under the root.)",
         ),
         Bug(
+            "layer-norm-of-torch",
+            _normalised((1, 2, 3), correction=0, eps=0.0, inside=1e-5),
+            "it is torch's own layer norm: divided by n, eps under the root",
+            "The original divides by n − 1 and adds eps to the deviation, outside the root.",
+        ),
+        Bug(
             "layer-norm-without-epsilon",
             _normalised((1, 2, 3), eps=0.0),
             "nothing is added to the deviation",
@@ -394,6 +407,13 @@ def _reckoned(
     return days
 
 
+def _steps_rounded_up(
+    seconds: Tensor, parameters: int, gigabits: float, devices: int, batch: int, images: int
+) -> Tensor:
+    whole = math.ceil(images / (batch * devices)) * batch * devices
+    return _run_days(seconds, parameters, gigabits, devices, batch, whole)
+
+
 def _days_cases(generator: Generator) -> Iterator[Case]:
     def draw(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return 0.05 + torch.rand(count, generator=generator, dtype=dtype)
@@ -402,7 +422,7 @@ def _days_cases(generator: Generator) -> Iterator[Case]:
     yield Case("two devices", (draw(2), 50_000_000, 10.0, 2, 1, 3_000_000))
     yield Case("many devices", (draw(3), 50_000_000, 25.0, 64, 4, 400_000_000))
     yield Case("slow link", (draw(2), 50_000_000, 1.0, 8, 1, 20_000_000))
-    yield Case("float64", (draw(4, torch.float64), 7_000_000, 2.5, 5, 3, 9_000_000))
+    yield Case("float64", (draw(4, torch.float64), 7_000_000, 2.5, 5, 3, 100))
 
 
 run_days = Exercise(
@@ -451,6 +471,12 @@ run_days = Exercise(
             _reckoned(at_once=lambda batch, devices: 1),
             "every image is a step of its own",
             "A step sees batch × N images.",
+        ),
+        Bug(
+            "days-steps-rounded-up",
+            _steps_rounded_up,
+            "the steps are rounded up to a whole number",
+            "Leave them a fraction: it is an estimate, and the difference is of a step.",
         ),
         Bug(
             "days-in-hours",
