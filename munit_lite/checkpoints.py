@@ -50,11 +50,10 @@ def weights_file(source: str | Path) -> Path:
     """
     path = Path(source)
     if path.is_dir():
-        folder = RunFolder(path)
-        kept = folder.weights()
-        if not kept and not folder.has_state():
+        newest = RunFolder(path).newest()
+        if newest is None:
             raise CheckpointError(f"{path} holds no weights yet: its run has not saved a state")
-        return kept[-1] if kept else folder.state_file
+        return newest
     if path.is_file():
         return path
     shipped = shipped_models()

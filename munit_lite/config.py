@@ -8,6 +8,7 @@ help from these records alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -168,6 +169,7 @@ class Config:
         _check(self)
 
 
+LARGEST_SEED = 10**12  # what is drawn at a step takes a million times as much
 PRESETS: dict[str, Config] = {}
 
 
@@ -234,6 +236,11 @@ def _homes() -> dict[str, str]:
     return home
 
 
+def smallest_side(network: NetworkConfig) -> int:
+    """In pixels: the first convolution mirrors 3 pixels of an image, those of the content mirror one."""
+    return max(4, 2 ** (network.downsamples + 1))
+
+
 def _choices(config: Config) -> dict[str, tuple[Any, tuple[str, ...]]]:
     """Field name -> its value and those it may take, for the fields that name one of several."""
     found = {}
@@ -251,12 +258,17 @@ def _check(config: Config) -> None:
             raise ValueError(f"{name} {value!r} is not one of {', '.join(choices)}")
     counts = {"size": data.size, "steps": config.steps, "batch_size": config.batch_size, "log_every": config.log_every}
     counts |= {"penalty_every": loss.penalty_every, "accumulate": config.accumulate}
-    counts |= {"discriminator_updates": optimiser.discriminator_updates}
+    counts |= {"discriminator_updates": optimiser.discriminator_updates, "decay_every": optimiser.decay_every}
     counts |= {"sample_every": config.sample_every, "save_every": config.save_every}
     counts |= {f.name: getattr(network, f.name) for f in fields(network) if f.type == "int"}
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise ValueError(f"{name} is {count!r}, but it must be a whole number of 1 or more")
+    for name, count in {"keep": config.keep, "threads": config.threads}.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ValueError(f"{name} is {count!r}, but it must be a whole number of 0 or more")
+    if not isinstance(config.seed, int) or abs(config.seed) > LARGEST_SEED:
+        raise ValueError(f"seed is {config.seed!r}, but it must be a whole number between ± {LARGEST_SEED:,}")
     weights = {f"{kind}_weight": weight for kind, weight in loss.weights().items()} | {"penalty": loss.penalty}
     for name, weight in weights.items():
         if not weight >= 0:
@@ -267,8 +279,12 @@ def _check(config: Config) -> None:
         raise ValueError("method is bicyclegan, which learns from true pairs: set paired, or begin from its presets")
     if not data.cache_gib >= 0:
         raise ValueError(f"cache_gib is {data.cache_gib}, but memory is 0 or more")
-    if optimiser.learning_rate <= 0:
-        raise ValueError(f"learning_rate is {optimiser.learning_rate}, but it must be above 0")
+    for name, rate in (
+        ("learning_rate", optimiser.learning_rate),
+        ("discriminator_rate", optimiser.discriminator_rate),
+    ):
+        if not 0 < rate < math.inf:
+            raise ValueError(f"{name} is {rate}, but it must be above 0")
     if not 0 <= optimiser.ema_decay < 1:
         raise ValueError(f"ema_decay is {optimiser.ema_decay}, but it must be in [0, 1)")
     if data.size % 2**network.downsamples:
@@ -276,6 +292,8 @@ def _check(config: Config) -> None:
             f"size {data.size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
             f"{network.downsamples} times"
         )
+    if data.size < (least := smallest_side(network)):
+        raise ValueError(f"size {data.size} is below {least}: reflect padding has nothing to mirror; lower downsamples")
     if data.size < 2**network.style_downsamples:
         raise ValueError(
             f"size {data.size} is below {2**network.style_downsamples}: the style encoder halves the side "

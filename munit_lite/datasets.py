@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as TF
+from filelock import FileLock
 from skimage.feature import canny
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
@@ -157,6 +158,15 @@ def edge_drawing(photos: Tensor) -> Tensor:
     return torch.from_numpy(np.where(edges, 0, 255).astype(np.uint8))[:, None].repeat(1, 3, 1, 1)
 
 
+def _there_or_downloaded(root: Path, train: bool) -> FashionMNIST:
+    try:
+        return FashionMNIST(str(root), train=train)
+    except RuntimeError:  # torchvision does not find it
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".FashionMNIST.lock"):  # one process downloads, the others find it then
+            return FashionMNIST(str(root), train=train, download=True)
+
+
 def _fashion_photos(root: Path, train: bool, classes: tuple[int, ...], size: int) -> tuple[Tensor, Tensor]:
     """Dark products on white: (N, 3, size, size) uint8, and their labels (N,)."""
     packed = root / "FashionMNIST" / "raw"
@@ -170,7 +180,7 @@ def _fashion_photos(root: Path, train: bool, classes: tuple[int, ...], size: int
                     shutil.copyfile(file, raw / file.name)
                 photos = FashionMNIST(scratch, train=train, download=True)
         else:
-            photos = FashionMNIST(str(root), train=train, download=True)
+            photos = _there_or_downloaded(root, train)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"Fashion-MNIST is not usable under {root} and cannot be downloaded ({error}). Point data_root or "

@@ -131,7 +131,7 @@ def fast_model(config: Config, device: torch.device) -> MUNIT:
             discriminator.layers[-2] = MatrixConvolution(discriminator.layers[-2])  # type: ignore[arg-type]
     if config.recompute:
         for block in model.auto_encoders.modules():
-            if isinstance(block, ResidualBlock | AdaINResidualBlock | ConvBlock):
+            if isinstance(block, ResidualBlock | AdaINResidualBlock | ConvBlock | FusedUpsampling):
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
     if config.compiled:
         torch._dynamo.config.suppress_errors = True

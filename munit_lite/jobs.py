@@ -7,6 +7,7 @@ and `doctor` answers where torch is broken.
 from __future__ import annotations
 
 import os
+import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -306,10 +307,11 @@ class Download(Job):
         from munit_lite.downloads import ARCHIVES, download
 
         folder = download(self.name, self.root or data_root(preset("folder64")))
-        counts = {inside.name: sum(1 for _ in inside.iterdir()) for inside in sorted(folder.iterdir())}
+        inside = [place for place in sorted(folder.iterdir()) if place.is_dir()]
+        counts = {place.name: sum(1 for _ in place.iterdir()) for place in inside}
         pictures = ", ".join(f"{count:,} pictures in {name}" for name, count in counts.items())
         recipe = self.name if self.name in PRESETS else f"folder64 --folder {self.name}"
-        where = f" --data-root {self.root}" if self.root else ""
+        where = f" --data-root {shlex.quote(str(self.root))}" if self.root else ""
         return Answer(
             f"{self.name} is in {folder}: {pictures}\ntrain on it with: munit-lite train {recipe}{where}",
             {"name": self.name, "folder": str(folder), "url": ARCHIVES[self.name].url, "pictures": counts},

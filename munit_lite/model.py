@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from munit_lite.config import Config
+from munit_lite.config import Config, smallest_side
 from munit_lite.networks import AutoEncoder, MultiScaleDiscriminator
 from munit_lite.world import check_domain
 
@@ -43,9 +43,12 @@ class MUNIT(nn.Module):
         """c = E^c(x): (B, 3, H, W) in [-1, 1] -> (B, C, H/4, W/4) with the usual two downsamples.
 
         Raises:
-            ValueError: not such a batch, or a side that the encoder cannot halve.
+            ValueError: not such a batch, or a side that the encoder cannot halve, or with nothing left to mirror.
         """
-        return self.auto_encoder(domain).content_encoder(self._checked(images))
+        height, width = self._checked(images).shape[2:]
+        if min(height, width) < (least := smallest_side(self.config.network)):
+            raise ValueError(f"images are {height} x {width} pixels: both sides must be {least} or more")
+        return self.auto_encoder(domain).content_encoder(images)
 
     def encode_style(self, images: Tensor, domain: int) -> Tensor:
         """s = E^s(x): (B, 3, H, W) in [-1, 1] -> (B, style_dim).
@@ -136,10 +139,10 @@ class MUNIT(nn.Module):
     def _checked(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}, but (B, 3, H, W) is needed")
-        step = 2**self.config.network.downsamples
+        step, least = 2**self.config.network.downsamples, smallest_side(self.config.network)
         for side, pixels in (("height", images.shape[2]), ("width", images.shape[3])):
             if pixels % step:
-                nearest = max(step, round(pixels / step) * step)
+                nearest = max(least, round(pixels / step) * step)
                 raise ValueError(f"image {side} {pixels} is not divisible by {step}; resize or crop it to {nearest}")
         return images
 

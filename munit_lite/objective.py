@@ -105,7 +105,7 @@ def generator_terms(
     config: Config,
     perceptual: nn.Module | None = None,
 ) -> Terms:
-    """Equations 1 to 4, the auto-encoders' side; what none of the weights asks for is not computed."""
+    """Equations 1 to 4, the auto-encoders' side; content, style, cycle and perceptual terms only if a weight asks."""
     assert isinstance(made, Forward)  # MUNIT's own
     loss = config.loss
     again = loss.content_weight or loss.style_weight or loss.cycle_weight

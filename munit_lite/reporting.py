@@ -119,8 +119,8 @@ def sample_rows(
 
 def sample_sheet(model: MUNIT, data: ImageData, columns: int = 8) -> Tensor:
     """Both directions as one picture: (3, H, W) in [0, 1], never stretched."""
-    rows = [image for source in (1, 2) for _, image in sample_rows(model, data, source, columns)]
-    return make_grid((torch.cat(rows).float().cpu() / 2 + 0.5).clamp(0, 1), nrow=columns)
+    rows = [row for source in (1, 2) for _, row in sample_rows(model, data, source, columns)]
+    return make_grid((torch.cat(rows).float().cpu() / 2 + 0.5).clamp(0, 1), nrow=len(rows[0]))
 
 
 def default_callbacks(folder: Path) -> list[Callback]:

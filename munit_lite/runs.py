@@ -22,7 +22,15 @@ from torch import Tensor, nn
 
 from munit_lite.config import Config, from_dict, to_dict
 from munit_lite.model import MUNIT
-from munit_lite.storage import CheckpointError, Tensors, cannot_write, read_tensors, replacing, write_tensors
+from munit_lite.storage import (
+    CheckpointError,
+    Tensors,
+    cannot_write,
+    read_header,
+    read_tensors,
+    replacing,
+    write_tensors,
+)
 
 # What may differ between a run and its continuation: how it is computed and told, not what.
 _MAY_DIFFER = (
@@ -73,6 +81,10 @@ class TrainingState:
                 number, slot = key.split("/")
                 slots.setdefault(int(number), {})[slot] = value
             optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+            for weight, held in optimiser.state.items():  # fused Adam takes a weight's own memory layout for granted
+                for slot, value in held.items():
+                    if value.shape == weight.shape:
+                        held[slot] = torch.empty_like(weight).copy_(value)
 
 
 def below(tensors: Tensors, name: str) -> Tensors:
@@ -164,6 +176,16 @@ class RunFolder:
 
     def has_state(self) -> bool:
         return self.state_file.exists()
+
+    def newest(self) -> Path | None:
+        """The file with the newest averaged weights: the last kept along the run, or the state if that is newer."""
+        kept = self.weights()
+        if not kept:
+            return self.state_file if self.has_state() else None
+        with contextlib.suppress(CheckpointError):
+            if self.has_state() and read_header(self.state_file)["step"] > int(kept[-1].stem.removeprefix("step_")):
+                return self.state_file
+        return kept[-1]
 
     def save(self, state: TrainingState, config: Config) -> None:
         write_tensors(self.state_file, state.tensors(), _header(config, state.step))

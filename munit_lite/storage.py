@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        with open(partial, "rb") as written:
+        with open(partial, "r+b") as written:  # Windows does not sync what is open for reading alone
             os.fsync(written.fileno())
         partial.replace(path)
     except (OSError, SafetensorError) as error:
@@ -87,6 +87,19 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         raise CheckpointError(
             f"{path} is not a whole munit-lite checkpoint ({error}); it may be cut off: use another one"
         ) from error
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a file written by `write_tensors`, without its tensors or its checksum.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["munit_lite"])
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} has no header that can be read: {error}") from error
 
 
 def _is_pickle(path: Path) -> bool:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from lightning_fabric import Fabric
@@ -83,7 +83,7 @@ class Trainer:
             config,
             fabric,
             model,
-            AveragedModel(model.auto_encoders, multi_avg_fn=_warm_average(config.optimiser.ema_decay)),
+            warm_average(model.auto_encoders, config.optimiser.ema_decay),
             adam(config, model.auto_encoders.parameters(), fabric.device),
             adam(config, model.discriminators.parameters(), fabric.device),
             perceptual,
@@ -204,7 +204,7 @@ def train(
 
     Raises:
         CheckpointError: the folder holds a run of another configuration, or cannot be written.
-        DataError: an image has become unreadable; the state is saved first.
+        DataError: an image has become unreadable; a single process saves its state first.
         TrainingError: a loss is not finite, or memory is full; the message says what to do. The last good state
             stays in the folder.
         KeyboardInterrupt: Ctrl-C; SystemExit on SIGTERM. The state is saved first.
@@ -233,7 +233,7 @@ def train(
 
                 done = number + 1
                 last = done == config.steps
-                logging = done % config.log_every == 0 or last
+                logging, sampling = done % config.log_every == 0 or last, done % config.sample_every == 0 or last
                 stop = agreed(fabric, caught()) if logging or fabric.world_size == 1 else 0
                 saving = done % config.save_every == 0 or done in kept_steps or last or stop
                 if logging or saving:  # the only places that wait for the device
@@ -244,13 +244,14 @@ def train(
                         folder.append(record)
                     for report in reports:
                         report.on_log(record)
-                if saving and lead:
-                    folder.save(trainer.state(done), config)
-                if done in kept_steps and lead:
-                    folder.save_weights(trainer.averaged_model(), done)
-                if done % config.sample_every == 0 or last:
-                    for report in reports:
-                        report.on_sample(done, trainer.averaged_model(), data)
+                if lead and (done in kept_steps or sampling):
+                    averaged = trainer.averaged_model()
+                    if done in kept_steps:
+                        folder.save_weights(averaged, done)
+                    for report in reports if sampling else ():
+                        report.on_sample(done, averaged, data)
+                if saving and lead:  # last: what comes before is made again if a run goes on from an earlier state
+                    folder.save(finite_state(trainer, done, folder), config)
                 if stop:
                     leave(stop, done)
         finally:
@@ -310,6 +311,21 @@ def finite_record(step: int, terms: Terms, folder: RunFolder, fabric: Fabric) ->
     return {"step": step, **record}
 
 
+def finite_state(trainer: Trainer, step: int, folder: RunFolder) -> TrainingState:
+    """What a run resumes from.
+
+    Raises:
+        TrainingError: a weight, or what Adam remembers of it, is not finite: no run could go on from it.
+    """
+    state = trainer.state(step)
+    if all(bool(value.isfinite().all()) for value in state.tensors().values() if value.is_floating_point()):
+        return state
+    raise TrainingError(
+        f"weights, or what Adam remembers of their gradients, are not finite at step {step}; {_kept(folder)}. "
+        "Go on with a lower learning_rate: the run accepts it."
+    )
+
+
 def draw_styles(config: Config, step: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Styles of both domains from the prior N(0, I), a pure function of (seed, step): two (count, style_dim)."""
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
@@ -325,15 +341,19 @@ def learning_rate(optimiser: OptimiserConfig, step: int, steps: int) -> float:
     return optimiser.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _warm_average(decay: float) -> Callable:
-    """Exponential averaging whose memory grows with the run, so that a short one is not the average of its start."""
+Several: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+
+
+def warm_average(module: nn.Module, decay: float) -> AveragedModel:
+    """An exponential average whose memory grows with the run, so that a short one is not the average of its start."""
 
     @torch.no_grad()
-    def update(averages: list[Tensor], currents: list[Tensor], count: Tensor) -> None:
-        now = min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(averages, currents, 1 - now)
+    def update(averages: Several, currents: Several, _: Tensor | int) -> None:
+        count = int(average.n_averaged)  # lies on the CPU; its copy on the device would have to be waited for
+        torch._foreach_lerp_(averages, currents, 1 - min(decay, (1 + count) / (10 + count)))
 
-    return update
+    average = AveragedModel(module, multi_avg_fn=update)
+    return average
 
 
 @contextmanager

@@ -65,6 +65,19 @@ def test_an_unfinished_run_loads_from_its_state(finished, tmp_path):
     assert same_weights(load(tmp_path), finished.model)
 
 
+def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_kept_weights(finished, tmp_path):
+    (tmp_path / "weights").mkdir()
+    shutil.copy(finished.folder / "state.safetensors", tmp_path)
+    other = ml.build(tiny(seed=5))
+    step = read_tensors(tmp_path / "state.safetensors")[1]["step"]
+    save_model(tmp_path / "weights" / f"step_{step - 1:08d}.safetensors", other, step - 1)
+    assert same_weights(load(tmp_path), finished.model)
+    save_model(tmp_path / "weights" / f"step_{step:08d}.safetensors", other, step)
+    assert not same_weights(load(tmp_path), finished.model)
+    (tmp_path / "state.safetensors").write_bytes(b"cut off")
+    assert not same_weights(load(tmp_path), finished.model)
+
+
 @pytest.mark.parametrize("name", ["judge_sketch", "judge_painting"])
 def test_a_judge_is_no_model_to_load(name):
     with pytest.raises(CheckpointError, match=rf"{name} is no translator but a judge; \S+load_judge"):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from typing import get_args, get_type_hints
 
 import pytest
@@ -117,6 +118,14 @@ def test_a_configuration_survives_json(name):
         (lambda: ml.preset("world32", method="bicyclegan"), r"method is bicyclegan, which learns from true pairs"),
         (lambda: ml.preset("folder64", paired=True), r"paired training needs data of true pairs"),
         (lambda: ml.preset("folder64", size=66), r"size 66 is not divisible by 4"),
+        (lambda: ml.preset("world32", decay_every=0), r"decay_every is 0, but it must be a whole number of 1 or more"),
+        (lambda: ml.preset("world32", threads=-1), r"threads is -1, but it must be a whole number of 0 or more"),
+        (lambda: ml.preset("world32", keep=2.5), r"keep is 2.5, but it must be a whole number of 0 or more"),
+        (lambda: ml.preset("world32", seed=10**14), r"seed is 1\d+, but it must be a whole number between"),
+        (lambda: ml.preset("world32", learning_rate=math.nan), r"learning_rate is nan, but it must be above 0"),
+        (lambda: ml.preset("world32", discriminator_rate=-1.0), r"discriminator_rate is -1.0, but it must be above 0"),
+        (lambda: ml.preset("world32", size=16, downsamples=4, style_downsamples=2), r"size 16 is below 32: reflect"),
+        (lambda: ml.preset("world32", device="gpu"), r"device 'gpu' is not one of auto, cpu, cuda, mps"),
         (
             lambda: ml.preset("world32", style_downsamples=6),
             r"size 32 is below 64: the style encoder halves the side 6",

@@ -211,6 +211,20 @@ def test_what_cannot_be_gone_on_with_starts_again(server, tmp_path, change):
     assert is_whole(tmp_path)
 
 
+def test_a_refused_try_leaves_no_part_of_an_old_version_under_the_new_ones_name(server, tmp_path, monkeypatch):
+    server.cut_after = [5000] + [0] * downloads.TRIES
+    with pytest.raises(DataError, match="cut off"):
+        download("edges2shoes", tmp_path)
+    server.tag, server.date = '"2"', "Mon, 03 Sep 2018 00:00:00 GMT"
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "total used free")(0, 0, 0))
+        with pytest.raises(DataError, match="GB are free"):
+            download("edges2shoes", tmp_path)
+    server.asked.clear()
+    download("edges2shoes", tmp_path)
+    assert server.asked == [None] and is_whole(tmp_path)
+
+
 def test_only_the_date_of_the_last_change_serves_too(server, tmp_path):
     server.tag, server.cut_after = None, [5000]
     download("edges2shoes", tmp_path)
@@ -471,6 +485,14 @@ def test_the_command_says_where_the_pictures_are_and_how_to_train_on_them(server
     code, out, _ = command("download", "edges2shoes")
     assert code == 0 and f"edges2shoes is in {tmp_path / 'edges2shoes'}: 6 pictures in train, 2 pictures in val" in out
     assert "munit-lite train folder64 --folder edges2shoes" in out
+
+
+def test_what_a_file_manager_leaves_in_the_folder_and_a_root_with_spaces_do_not_disturb(server, tmp_path, command):
+    root = tmp_path / "data root"
+    download("edges2shoes", root)
+    (root / "edges2shoes" / ".DS_Store").touch()
+    code, out, _ = command("download", "edges2shoes", "--root", root)
+    assert code == 0 and "6 pictures in train, 2 pictures in val" in out and f"--data-root '{root}'" in out
 
 
 def test_the_command_answers_in_json(server, tmp_path, command):

@@ -193,12 +193,16 @@ def test_recomputing_keeps_less_and_leads_to_the_same_weights():
 
     def kept(recompute):
         model = fast_model(tiny(recompute=recompute), CPU)
+        content = model.encode_content(torch.rand(2, 3, 32, 32), 1).detach()
         sizes = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
             model.auto_encoder(1).encode(torch.rand(2, 3, 32, 32))
-        return sum(sizes)
+            encoding = sum(sizes)
+            model.decode(content, torch.zeros(2, 3), 1)
+        return encoding, sum(sizes) - encoding
 
-    assert kept(True) < 0.7 * kept(False)
+    for less, more in zip(kept(True), kept(False), strict=True):  # of encoders, of a decoder
+        assert less < 0.7 * more
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path):

@@ -178,6 +178,12 @@ def test_images_too_small_for_the_style_encoder_are_refused(model):
         model.encode_style(torch.zeros(1, 3, 4, 32), 1)
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 4, 32), (1, 3, 32, 0)])
+def test_images_with_nothing_to_mirror_are_refused(model, shape):
+    with pytest.raises(ValueError, match=f"images are {shape[2]} x {shape[3]} pixels: both sides must be 8 or more"):
+        model.encode_content(torch.zeros(shape), 1)
+
+
 def test_examples_that_do_not_match_the_batch_are_refused(model):
     with pytest.raises(ValueError, match=re.escape("style has shape (3, 3), but 2 contents")):
         model.translate(pictures(2), style_from=pictures(3))
@@ -191,7 +197,7 @@ def test_examples_that_do_not_match_the_batch_are_refused(model):
         ((2, 3, 32), "images have shape (2, 3, 32), but (B, 3, H, W) is needed"),
         ((1, 3, 30, 32), "image height 30 is not divisible by 4; resize or crop it to 32"),
         ((1, 3, 32, 33), "image width 33 is not divisible by 4; resize or crop it to 32"),
-        ((1, 3, 1, 32), "image height 1 is not divisible by 4; resize or crop it to 4"),
+        ((1, 3, 1, 32), "image height 1 is not divisible by 4; resize or crop it to 8"),
     ],
 )
 @pytest.mark.parametrize(

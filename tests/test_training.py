@@ -19,7 +19,7 @@ from munit_lite import losses
 from munit_lite.config import OptimiserConfig
 from munit_lite.datasets import open_data
 from munit_lite.objective import discriminator_terms, forward, generator_terms, gradient_penalty
-from munit_lite.reporting import Callback, default_callbacks
+from munit_lite.reporting import Callback, default_callbacks, sample_rows, sample_sheet
 from munit_lite.training import Trainer, draw_styles, learning_rate
 
 
@@ -293,6 +293,68 @@ def test_a_loss_that_breaks_down_is_named_and_the_run_goes_on_with_a_lower_rate(
     assert [record["step"] for record in run.history] == list(range(1, 13))
     assert all(parameter.isfinite().all() for parameter in run.model.parameters())
     assert ml.runs.RunFolder(tmp_path).config() == gentler
+
+
+def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path):
+    """What Adam remembers of a gradient overflows, while the losses of that step are still fine."""
+    step = Trainer.step
+
+    def overflowing(self, number, x_1, x_2):
+        terms = step(self, number, x_1, x_2)
+        if number == 5:
+            next(iter(self.generator_optimiser.state.values()))["exp_avg_sq"].fill_(float("inf"))
+        return terms
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Trainer, "step", overflowing)
+        with pytest.raises(ml.TrainingError, match=r"remembers .* not finite at step 6; the last good state .* lower"):
+            ml.train(tiny(save_every=2), tmp_path, callbacks=[])
+    tensors, header = ml.checkpoints.read_tensors(tmp_path / "state.safetensors")
+    assert header["step"] == 4 and all(tensor.isfinite().all() for tensor in tensors.values())
+    assert len(ml.train(tiny(save_every=2), tmp_path, callbacks=[]).history) == 12
+
+
+@pytest.mark.parametrize("fails", ["runs.RunFolder.save_weights", "reporting.SampleSheets.on_sample"])
+def test_kept_weights_and_sheets_whose_writing_failed_are_made_when_the_run_goes_on(fails, monkeypatch, tmp_path):
+    def full(*_):
+        raise ml.CheckpointError("cannot write: No space left on device")
+
+    config = tiny(steps=4, keep=1, sample_every=4)
+    with monkeypatch.context() as broken:
+        broken.setattr(f"munit_lite.{fails}", full)
+        with pytest.raises(ml.CheckpointError):
+            ml.train(config, tmp_path)
+    run = ml.train(config, tmp_path)
+    assert (tmp_path / "samples" / "step_00000004.png").is_file()
+    for mine, loaded in zip(run.model.state_dict().values(), ml.load(tmp_path).state_dict().values(), strict=True):
+        assert torch.equal(mine, loaded)
+
+
+def test_a_run_goes_on_exactly_whatever_the_memory_layout_of_its_weights():
+    """On a GPU weights are channels_last; files hold everything in order of its indices."""
+
+    def trainer():
+        made, x_1, x_2 = new_trainer()
+        made.model.to(memory_format=torch.channels_last)
+        return made, x_1, x_2
+
+    (whole, x_1, x_2), (again, _, _) = trainer(), trainer()
+    for number in range(3):
+        whole.step(number, x_1, x_2)
+    stored = {name: tensor.contiguous().clone() for name, tensor in whole.state(3).tensors().items()}
+    again.state(0).restore(stored)
+    for number in range(3, 6):
+        whole.step(number, x_1, x_2)
+        again.step(number, x_1, x_2)
+    for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_a_sheet_of_few_held_out_images_has_a_style_a_row(tmp_path):
+    data, model = open_data(tiny()), ml.build(tiny()).eval()
+    few = type("Few", (), {"test": lambda self, count: data.test(2)})()
+    rows = [image for source in (1, 2) for _, image in sample_rows(model, few, source)]
+    assert sample_sheet(model, few).shape == (3, 2 + len(rows) * 34, 2 + 2 * 34)  # images of 32 px, 2 px between
 
 
 def full_memory(*_):
