@@ -44,9 +44,9 @@ def open_fabric(config: Config) -> Fabric:
         )
     if config.threads:
         torch.set_num_threads(config.threads)
-    products = "tf32" if config.precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = products
-    torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]
+    fast = config.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if fast else "highest")  # Fabric asks torch for it in this old way
+    torch.backends.cudnn.conv.fp32_precision = "tf32" if fast else "ieee"  # type: ignore[attr-defined]
     fabric = Fabric(
         accelerator=found_device(config.device),
         devices=here if processes > 1 else 1,
@@ -95,14 +95,20 @@ def average_gradients(fabric: Fabric, parameters: Iterable[Tensor]) -> None:
 
 def mean(fabric: Fabric, values: Tensor) -> Tensor:
     """The mean over the processes."""
-    return fabric.all_reduce(values, reduce_op="mean") if fabric.world_size > 1 else values  # type: ignore[return-value]
+    if fabric.world_size == 1:
+        return values
+    total = values.clone()
+    torch.distributed.all_reduce(total)  # Fabric's own would wait at a barrier first
+    return total / fabric.world_size
 
 
 def agreed(fabric: Fabric, number: int) -> int:
     """The largest of the processes' numbers."""
     if fabric.world_size == 1:
         return number
-    return int(fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max"))  # type: ignore[arg-type]
+    largest = torch.tensor(number, device=fabric.device)
+    torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
+    return int(largest)
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -233,22 +239,27 @@ def doubled_convolution(features: Tensor, conv: nn.Conv2d, taps: Tensor) -> Tens
     padded = F.pad(features, [1] * 4, mode="replicate")
     image = F.pixel_shuffle(F.conv2d(padded, kernel, fourfold(conv.bias)), 2)
 
-    first, second = _doubled(features[:, :, [0, -1]]), _doubled(features[:, :, [1, -2]])
+    first, second = (_doubled(_lines(features, 2, depth)) for depth in (0, 1))
     rows = F.pad(second, [2, 2, 0, 0], mode="reflect") - F.pad(first, [2, 2, 0, 0], mode="replicate")
-    image = image.index_add(2, _ends(image, 2), _edges(rows, weight[:, :, ::4]))
-    first, second = features[..., [0, -1]].transpose(2, 3), features[..., [1, -2]].transpose(2, 3)
+    image = image.index_add(2, _ends(image, 2, 0), _edges(rows, weight[:, :, ::4]))
+    first, second = (_lines(features, 3, depth).transpose(2, 3) for depth in (0, 1))
     columns = F.pad(F.pad(_doubled(second - first), [1, 1, 0, 0], mode="replicate"), [1, 1, 0, 0])
     edges = _edges(columns, weight[..., ::4].transpose(2, 3)).transpose(2, 3)
-    return image.index_add(3, _ends(image, 3), edges)
+    return image.index_add(3, _ends(image, 3, 0), edges)
 
 
 def _doubled(lines: Tensor) -> Tensor:
     return lines.repeat_interleave(2, dim=3)
 
 
-def _ends(image: Tensor, dim: int) -> Tensor:
-    """The first and the last index, without a message from the host to the device."""
-    return torch.arange(2, device=image.device) * (image.shape[dim] - 1)
+def _ends(image: Tensor, dim: int, depth: int) -> Tensor:
+    """The indices `depth` from the first and from the last, without a message from the host to the device."""
+    return torch.arange(2, device=image.device) * (image.shape[dim] - 1 - 2 * depth) + depth
+
+
+def _lines(image: Tensor, dim: int, depth: int) -> Tensor:
+    """The two rows (dim 2) or columns (dim 3) that lie so deep in the image."""
+    return image.index_select(dim, _ends(image, dim, depth))
 
 
 def _edges(lines: Tensor, kernels: Tensor) -> Tensor:

@@ -170,6 +170,8 @@ class Evaluate(Measurement):
     """Test contents or images in each direction; at least 2."""
     seed: int = 1
     """Seed of the test contents and of the drawn styles."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to translate; auto: a GPU if there is one. Judges read on the CPU."""
     propositions: bool = False
     """Instead say of each of the paper's four propositions whether it holds, fails or is undecided for the model."""
 
@@ -177,9 +179,10 @@ class Evaluate(Measurement):
         if self.count < 2:
             raise ValueError(f"--count is {self.count}, but an interval needs 2 or more")
         from munit_lite.checkpoints import load
+        from munit_lite.engine import found_device
         from munit_lite.study import metrics
 
-        model = load(self.model)
+        model = load(self.model).to(found_device(self.device))
         if self.propositions:
             from munit_lite.study.propositions import check_trained
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -83,7 +83,7 @@ class Trainer:
             config,
             fabric,
             model,
-            warm_average(model.auto_encoders, config.optimiser.ema_decay),
+            AveragedModel(model.auto_encoders),
             adam(config, model.auto_encoders.parameters(), fabric.device),
             adam(config, model.discriminators.parameters(), fabric.device),
             perceptual,
@@ -98,14 +98,16 @@ class Trainer:
             x_1: (B, 3, H, W) in [-1, 1], images of domain 1, this process's share of the batch.
             x_2: (B, 3, H, W) in [-1, 1], images of domain 2, unpaired.
         """
+        if self.config.compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # until the next one, no graph's output may be overwritten
         optimiser = self.config.optimiser
         styles = draw_styles(self.config, number, len(x_1) * self.fabric.world_size, x_1.device)
         batch = (x_1, x_2, *(share(self.fabric, style) for style in styles))
         parts = [Part(*part) for part in zip(*(tensor.chunk(self.config.accumulate) for tensor in batch), strict=True)]
         rate = learning_rate(optimiser, number, self.config.steps)
-        with self.fabric.autocast(), at_once(self.workers):
+        with at_once(self.workers):
             # Made once for both players, unless there are several parts, whose graphs memory could not hold.
-            with record_function("generator"):
+            with record_function("generator"), self.fabric.autocast():
                 made = forward(self.model, *parts[0]) if len(parts) == 1 else None
             for update in range(optimiser.discriminator_updates):
                 penalised = update == 0 and number % self.config.loss.penalty_every == 0
@@ -119,27 +121,29 @@ class Trainer:
             terms = self._update(self.generator_optimiser, rate, (self._terms(part, made) for part in parts))
             self.model.discriminators.requires_grad_(True)
         with record_function("optimiser"):
-            self.average.update_parameters(self.model.auto_encoders)
+            follow(self.average, self.model.auto_encoders, optimiser.ema_decay)
         total = terms.pop("objective")
         del critic["objective"]
         return terms | critic | {"total": total}
 
     def _critic_terms(self, part: Part, made: Made | None, penalised: bool) -> Terms:
         loss = self.config.loss
-        if made is None:
-            with torch.no_grad():
-                made = forward(self.model, *part)
-        terms = discriminator_terms(self.model, part.x_1, part.x_2, made, loss.gan)
-        objective = torch.stack(list(terms.values())).sum()
-        if loss.penalty and penalised:
-            strength = loss.penalty * loss.penalty_every
-            objective = objective + strength * gradient_penalty(self.model, part.x_1, part.x_2)
+        with self.fabric.autocast():  # not around the update: weights that it has cast already it would not cast again
+            if made is None:
+                with torch.no_grad():
+                    made = forward(self.model, *part)
+            terms = discriminator_terms(self.model, part.x_1, part.x_2, made, loss.gan)
+            objective = torch.stack(list(terms.values())).sum()
+            if loss.penalty and penalised:
+                strength = loss.penalty * loss.penalty_every
+                objective = objective + strength * gradient_penalty(self.model, part.x_1, part.x_2)
         return terms | {"objective": objective}
 
     def _terms(self, part: Part, made: Made | None) -> Terms:
-        if made is None:
-            made = forward(self.model, *part)
-        terms = generator_terms(self.model, *part, made, self.config, self.perceptual)
+        with self.fabric.autocast():
+            if made is None:
+                made = forward(self.model, *part)
+            terms = generator_terms(self.model, *part, made, self.config, self.perceptual)
         return terms | {"objective": losses.total(terms, self.config.loss.weights())}
 
     def _update(self, optimiser: torch.optim.Optimizer, rate: float, parts: Iterable[Terms]) -> Terms:
@@ -341,19 +345,16 @@ def learning_rate(optimiser: OptimiserConfig, step: int, steps: int) -> float:
     return optimiser.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-Several: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+@torch.no_grad()
+def follow(average: AveragedModel, module: nn.Module, decay: float) -> None:
+    """Exponential averaging whose memory grows with the run, so that a short one is not the average of its start.
 
-
-def warm_average(module: nn.Module, decay: float) -> AveragedModel:
-    """An exponential average whose memory grows with the run, so that a short one is not the average of its start."""
-
-    @torch.no_grad()
-    def update(averages: Several, currents: Several, _: Tensor | int) -> None:
-        count = int(average.n_averaged)  # lies on the CPU; its copy on the device would have to be waited for
-        torch._foreach_lerp_(averages, currents, 1 - min(decay, (1 + count) / (10 + count)))
-
-    average = AveragedModel(module, multi_avg_fn=update)
-    return average
+    `AveragedModel.update_parameters` would bring its counter to the device, and wait for it.
+    """
+    count = int(average.n_averaged)  # lies on the CPU
+    share = 1 - min(decay, (1 + count) / (10 + count)) if count else 1.0
+    torch._foreach_lerp_(list(average.module.parameters()), list(module.parameters()), share)
+    average.n_averaged += 1
 
 
 @contextmanager

@@ -74,6 +74,26 @@ def test_the_gradient_penalty_counts_every_fourth_step_four_times():
         assert all(map(torch.equal, after_step(number, 2.0), after_step(number, 0.0)))
 
 
+def test_in_bf16_each_update_sees_the_weights_that_the_last_one_made():
+    settings = {"precision": "bf16-mixed", "learning_rate": 0.1}
+    (twice, x_1, x_2), (once, _, _) = (new_trainer(**settings, discriminator_updates=n) for n in (2, 1))
+    with torch.no_grad(), once.fabric.autocast():
+        made = forward(once.model, x_1, x_2, *draw_styles(once.config, 0, len(x_1), x_1.device))
+    once.step(0, x_1, x_2)
+    with torch.no_grad(), once.fabric.autocast():
+        second = discriminator_terms(once.model, x_1, x_2, made, once.config.loss.gan)
+    found = twice.step(0, x_1, x_2)
+    for name, value in second.items():
+        assert found[name].item() == pytest.approx(value.item(), rel=1e-3)
+
+
+def test_every_precision_trains_a_step(tmp_path):
+    for precision in ("tf32", "bf16-mixed", "32-true"):
+        (record,) = ml.train(tiny(precision=precision, steps=1, keep=1), tmp_path / precision, callbacks=[]).history
+        assert record["total"] > 0
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_the_joint_decoding_equals_decoding_one_by_one():
     trainer, x_1, x_2 = new_trainer()
     model = trainer.model

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.utils import save_image
@@ -198,10 +199,11 @@ def split(case: Case, steps: int) -> Numbers:
     counted.trainer.workers = None  # nor does it look into other threads
     with FlopCounterMode(display=False) as counter:
         counted.step()
-    with profile() as profiled:
+    with torch.autograd.set_multithreading_enabled(False), profile() as profiled:  # else backward is nobody's
         bench.step()
     clock = "device_time_total" if bench.device.type == "cuda" else "cpu_time_total"
-    found = {event.key: getattr(event, clock) for event in profiled.key_averages() if event.key in PARTS}
+    rows = [row for row in profiled.key_averages() if row.key in PARTS and row.device_type == DeviceType.CPU]
+    found = {row.key: getattr(row, clock) for row in rows}
     seconds = {part: step * found[part] / sum(found.values()) for part in PARTS}
     with tempfile.TemporaryDirectory() as scratch:
         seconds |= _around_the_step(bench, Path(scratch))
