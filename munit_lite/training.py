@@ -248,6 +248,8 @@ def train(
                         folder.append(record)
                     for report in reports:
                         report.on_log(record)
+                if saving and lead:
+                    state = finite_state(trainer, done, folder)
                 if lead and (done in kept_steps or sampling):
                     averaged = trainer.averaged_model()
                     if done in kept_steps:
@@ -255,7 +257,7 @@ def train(
                     for report in reports if sampling else ():
                         report.on_sample(done, averaged, data)
                 if saving and lead:  # last: what comes before is made again if a run goes on from an earlier state
-                    folder.save(finite_state(trainer, done, folder), config)
+                    folder.save(state, config)
                 if stop:
                     leave(stop, done)
         finally:

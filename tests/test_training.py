@@ -331,6 +331,7 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
             ml.train(tiny(save_every=2), tmp_path, callbacks=[])
     tensors, header = ml.checkpoints.read_tensors(tmp_path / "state.safetensors")
     assert header["step"] == 4 and all(tensor.isfinite().all() for tensor in tensors.values())
+    assert not list((tmp_path / "weights").glob("*"))  # nor are weights kept, which `load` would take for the newest
     assert len(ml.train(tiny(save_every=2), tmp_path, callbacks=[]).history) == 12
 
 
