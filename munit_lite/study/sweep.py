@@ -157,6 +157,7 @@ def _perform(notebook: Path, run: Planned, out: Path, gpus: list[str]) -> Outcom
     """Run the notebook in a kernel of its own; called on a worker."""
     folder = out / run.name
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's: each freed tensor's memory goes back to the system at once
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[int(get_worker().name) % len(gpus)]
     try:
