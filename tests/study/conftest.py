@@ -37,7 +37,11 @@ class Slowly(Callback):
 run = ml.train(tiny(seed=seed, threads=0), out, callbacks=[Slowly()])
 """
 FAILS = "assert seed != bad, f'seed {seed} is bad'"
-WRITES = 'write_results(results, {"there": {"loss": run.history[-1]["total"], "seed": seed}}, {"seed": seed})'
+WRITES = """
+trims = "MALLOC_TRIM_THRESHOLD_" in os.environ
+numbers = {"loss": run.history[-1]["total"], "seed": seed, "memory_returned_at_once": trims}
+write_results(results, {"there": numbers}, {"seed": seed})
+"""
 
 
 @pytest.fixture
