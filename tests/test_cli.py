@@ -15,7 +15,7 @@ from PIL import Image
 from tiny import tiny
 
 import munit_lite as ml
-from munit_lite import cli
+from munit_lite import cli, engine
 from munit_lite.checkpoints import save_model
 from munit_lite.config import PRESETS
 from munit_lite.study import bench, explorers, metrics, translations
@@ -330,6 +330,21 @@ def test_a_device_that_is_not_there_is_refused(finished, sketches, command, tmp_
     code, _, err = command("train", "world32", "--steps", 1, "--out", tmp_path / "run", "--device", missing)
     assert code == 1 and f"device is {missing}, but this machine's torch finds none" in err
     assert not (tmp_path / "run").exists()
+    code, _, err = command("evaluate", finished, "--device", missing)
+    assert code == 1 and f"device is {missing}, but this machine's torch finds none" in err
+
+
+def test_a_model_is_measured_on_the_device_that_is_asked_for(finished, command, monkeypatch):
+    asked, seen = [], []
+
+    def measured(model, count, seed):
+        seen.extend(parameter.device.type for parameter in model.parameters())
+        return {"there": {"n": 3}}
+
+    monkeypatch.setattr(engine, "found_device", lambda name: asked.append(name) or "meta")
+    monkeypatch.setattr(metrics, "evaluate", measured)
+    assert command("evaluate", finished, "--device", "cuda")[0] == 0
+    assert asked == ["cuda"] and set(seen) == {"meta"}
 
 
 def test_a_full_gpu_is_told_with_what_to_do(finished, command, monkeypatch):
