@@ -60,7 +60,7 @@ lock: $(READY)  ## resolve the newest versions into requirements.lock and enviro
 	sed 's/.*/      - "&"/' requirements.lock >> environment.yml
 
 judges: $(READY)  ## train the judges again (about ten minutes)
-	$(BIN)/python -m munit_lite.study.judges
+	$(BIN)/python -m munit_lite.evaluation.attribute_predictors
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage $(DEMO)

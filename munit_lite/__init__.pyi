@@ -1,8 +1,8 @@
-from .checkpoints import CheckpointError, load
 from .config import Config, preset
-from .datasets import DataError
+from .data.datasets import DataError
 from .model import MUNIT, build
-from .original import load_original, save_original
+from .storage.checkpoints import CheckpointError, load
+from .storage.nvlabs import load_original, save_original
 from .training import Run, TrainingError, train
 from .world import World, render
 

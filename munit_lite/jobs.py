@@ -106,10 +106,10 @@ class Translate(Job):
     """Replace files that are already there; otherwise a single one stops the command before it starts."""
 
     def run(self) -> Answer:
-        from munit_lite.checkpoints import load
         from munit_lite.engine import found_device
+        from munit_lite.inference import translate_files
+        from munit_lite.storage.checkpoints import load
         from munit_lite.study import baselines  # noqa: F401  (they enter themselves among the methods)
-        from munit_lite.study.translations import translate_files
 
         done = translate_files(
             load(self.model).to(found_device(self.device)),
@@ -152,7 +152,7 @@ class Measurement(Job, ABC):
             if not os.access(self.json_file.parent, os.W_OK):
                 raise ValueError(f"--json-file is {self.json_file}, but its folder cannot be written into")
         text, numbers, settings = self.measure()
-        from munit_lite.study.results import provenance, write_results
+        from munit_lite.experiments.results import provenance, write_results
 
         if self.json_file is not None:
             write_results(self.json_file, numbers, settings)
@@ -178,13 +178,13 @@ class Evaluate(Measurement):
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if self.count < 2:
             raise ValueError(f"--count is {self.count}, but an interval needs 2 or more")
-        from munit_lite.checkpoints import load
         from munit_lite.engine import found_device
-        from munit_lite.study import metrics
+        from munit_lite.evaluation import metrics
+        from munit_lite.storage.checkpoints import load
 
         model = load(self.model).to(found_device(self.device))
         if self.propositions:
-            from munit_lite.study.propositions import check_trained
+            from munit_lite.theory.propositions import check_trained
 
             verdicts = check_trained(model, self.count, self.seed)
             return (
@@ -225,11 +225,11 @@ class Bench(Measurement):
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}, but it must be 1 or more")
         if self.explorers:
-            from munit_lite.study import bench_explorers
+            from munit_lite.course.explorers import timing as bench_explorers
 
             numbers = bench_explorers.follow(self.steps)
             return bench_explorers.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
-        from munit_lite.study import bench
+        from munit_lite.experiments import benchmark as bench
 
         rows = bench.cases(self.presets, self.precisions, self.compiled, self.batch_sizes)
         for row in rows:
@@ -258,8 +258,9 @@ class Sweep(Job):
     def run(self) -> Answer:
         if self.results is not None and self.results.suffix != ".json":
             raise ValueError(f"--results is {self.results}, but its name must end in .json")
-        from munit_lite.study import expectations, plans, sweep
-        from munit_lite.study.results import write_results
+        from munit_lite.experiments import claims as expectations
+        from munit_lite.experiments import plans, sweep
+        from munit_lite.experiments.results import write_results
 
         planned, out = plans.read_plan(self.file), self.out or Path("runs") / self.file.stem
         earlier = self._earlier()
@@ -281,8 +282,8 @@ class Sweep(Job):
 
     def _earlier(self) -> dict[str, Any]:
         """What the results file holds already."""
-        from munit_lite.study.results import read_results
-        from munit_lite.study.sweep import is_gathered
+        from munit_lite.experiments.results import read_results
+        from munit_lite.experiments.sweep import is_gathered
 
         if self.results is None or not self.results.exists():
             return {}
@@ -306,8 +307,8 @@ class Download(Job):
     """Data root to put it into; None: the variable MUNIT_LITE_DATA, else ./data/downloads."""
 
     def run(self) -> Answer:
-        from munit_lite.datasets import data_root
-        from munit_lite.downloads import ARCHIVES, download
+        from munit_lite.data.datasets import data_root
+        from munit_lite.data.downloads import ARCHIVES, download
 
         folder = download(self.name, self.root or data_root(preset("folder64")))
         inside = [place for place in sorted(folder.iterdir()) if place.is_dir()]
@@ -326,7 +327,7 @@ class Doctor(Job):
     """Examine the machine: versions, device, memory, disk, data, checkpoints, browser, minutes of each notebook."""
 
     def run(self) -> Answer:
-        from munit_lite.study.doctor import examine
+        from munit_lite.doctor import examine
 
         report = examine()
         return Answer(report.text(), report.as_dict(), report.healthy)

@@ -25,9 +25,10 @@ from torch.optim.swa_utils import AveragedModel
 from torch.profiler import record_function
 
 from munit_lite import losses
-from munit_lite.checkpoints import RunFolder, TrainingState
+from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import Config, OptimiserConfig
-from munit_lite.datasets import ImageData, open_data
+from munit_lite.data.datasets import ImageData, open_data
+from munit_lite.data.image_files import DataError
 from munit_lite.domains import at_once
 from munit_lite.engine import (
     adam,
@@ -40,11 +41,10 @@ from munit_lite.engine import (
     out_of_memory,
     share,
 )
-from munit_lite.images import DataError
 from munit_lite.model import MUNIT, build
 from munit_lite.networks import VGGFeatures
 from munit_lite.objective import Made, Terms, discriminator_terms, forward, generator_terms, gradient_penalty
-from munit_lite.reporting import Callback, default_callbacks
+from munit_lite.storage.checkpoints import RunFolder, TrainingState
 
 
 class TrainingError(RuntimeError):

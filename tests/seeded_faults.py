@@ -22,9 +22,9 @@ from typing import Any
 
 import nbformat
 import tyro
-from course import ROOT, WRITTEN, code
+from notebook_files import ROOT, WRITTEN, code
 
-from munit_lite.study.results import RESULTS, provenance, write_results
+from munit_lite.experiments.results import RESULTS, provenance, write_results
 
 NOTICED = 9  # of ten faults, at least
 NBVAL = ["-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]  # as the Makefile
@@ -130,7 +130,7 @@ FAULTS = (
         "p-value of zero",
         "a permutation test does not count the sample's own order, so that its p-value can be 0",
         ("11",),
-        "study/permutation.py",
+        "theory/permutation.py",
         "return (1 + len(reached)) / (permutations + 1), drawn",
         "return len(reached) / permutations, drawn",
     ),
@@ -138,7 +138,7 @@ FAULTS = (
         "held-out rows fitted",
         "a read-out is fitted on the rows that score it, too: leaks and codes look better read than they are",
         ("03",),
-        "study/estimates.py",
+        "evaluation/statistics.py",
         "_ridge_predictions(kernel[:, :half], targets[:half], ridge)[half:]",
         "_ridge_predictions(kernel, targets, ridge)[half:]",
     ),

@@ -15,7 +15,7 @@ from tiny import tiny
 from torch import nn
 
 import munit_lite as ml
-from munit_lite.datasets import open_data
+from munit_lite.data.datasets import open_data
 from munit_lite.engine import (
     FusedUpsampling,
     MatrixConvolution,
@@ -331,7 +331,7 @@ def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_
     broken = with_processes(2, folder, "SIGKILL", 7)
     assert broken.returncode != 0
     assert "Signal 9 (SIGKILL)" in broken.stderr
-    assert ml.checkpoints.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # kept after half of the steps
+    assert ml.storage.files.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # kept after half of the steps
     finished(2, folder)
     wanted, got = state(two_processes), state(folder)
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
@@ -340,7 +340,7 @@ def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_
 def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes, tmp_path):
     folder = tmp_path / "run"
     assert with_processes(2, folder, "SIGTERM", 4).returncode != 0
-    assert ml.checkpoints.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # the record after the signal
+    assert ml.storage.files.read_tensors(folder / "state.safetensors")[1]["step"] == 6  # the record after the signal
     finished(2, folder)
     wanted, got = state(two_processes), state(folder)
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)

@@ -5,9 +5,10 @@ import torch
 from tiny import tiny
 
 import munit_lite as ml
-from munit_lite.datasets import open_data
+from munit_lite.callbacks import Callback
+from munit_lite.data.datasets import open_data
 from munit_lite.engine import open_fabric
-from munit_lite.study.bench import Case, measure
+from munit_lite.experiments.benchmark import Case, measure
 from munit_lite.training import Trainer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")]
@@ -51,7 +52,7 @@ def test_two_thousand_steps_stay_finite(overrides, tmp_path):
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path):
-    class Stop(ml.reporting.Callback):
+    class Stop(Callback):
         def on_log(self, record):
             if record["step"] == 6:
                 raise KeyboardInterrupt

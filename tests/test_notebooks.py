@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from course import COURSE, NOTEBOOKS, TEACHING, WRITTEN, attempts, calls_of, code, markdown, read
+from notebook_files import COURSE, NOTEBOOKS, TEACHING, WRITTEN, attempts, calls_of, code, markdown, read
 
 TAG_IGNORED = "nbval-ignore-output"
 

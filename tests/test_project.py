@@ -3,66 +3,82 @@
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
-from munit_lite.study.readme import filled
+from tools.readme import filled
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "munit_lite"
 
-# A module may import only those that stand before it; modules of one line know nothing of each other.
-ORDER = [
-    ["networks", "losses", "world", "storage", "images", "domains"],
-    ["config"],
-    ["model", "folders", "downloads"],
-    ["datasets", "engine", "objective", "runs", "original"],
-    ["checkpoints", "reporting"],
-    ["training"],
-    ["study"],
-    ["jobs"],
-    ["cli"],
-]
+# The reading order of the package: a module may import only modules that stand before it.
+_READING_ORDER = """
+networks losses world domains config model objective engine storage.files data.image_files data.folders
+data.downloads data.datasets storage.run_folder storage.nvlabs storage.checkpoints callbacks training
+inference study.baselines study.reference_step evaluation.statistics experiments.results experiments.shipping
+evaluation.attribute_predictors evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage
+evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation
+theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
+experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
+experiments.benchmark course.figures course.diagrams course.equations course.notebook
+course.exercises.framework course.exercises.inputs course.exercises.cycle course.exercises.optimality
+course.exercises.content course.exercises.two_samples course.exercises.normalisation course.exercises.total
+course.exercises.assumption course.exercises.real_images course.exercises.adversarial
+course.exercises.experiments course.exercises.style course.exercises.decoder course.exercises.joint
+course.exercises.reconstruction course.exercises.latent course.exercises course.explorers.widget
+course.explorers.exhibit course.explorers.world course.explorers.surgery course.explorers.style
+course.explorers.loss course.explorers.example course.explorers.proposition course.explorers.joint
+course.explorers course.explorers.timing doctor jobs cli
+"""
+ORDER = _READING_ORDER.split()
+# A package whose file only says what it holds; those that export names have their place in the order.
+DESCRIPTIONS = ["data", "storage", "evaluation", "theory", "experiments", "course", "study"]
+
+
+def _name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def _modules() -> dict[str, Path]:
+    """Every module of the package by its name below munit_lite; the package's own file is left out."""
+    return {_name(file): file for file in PACKAGE.rglob("*.py") if _name(file)}
 
 
 def _imports(file: Path) -> set[str]:
-    """Modules of the package that a file imports, at any depth of the file, by their first name below munit_lite."""
+    """Modules of the package that a file imports, at any depth of the file, by their names below munit_lite."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("munit_lite."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.ImportFrom) and node.module == "munit_lite":
-            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "munit_lite":
+            package = node.module.removeprefix("munit_lite").strip(".")
+            for alias in node.names:
+                module = f"{package}.{alias.name}".strip(".")
+                found.add(module if module in _modules() else package)
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("munit_lite.")}
-    return found
+            found |= {alias.name.removeprefix("munit_lite.") for alias in node.names if "munit_lite." in alias.name}
+    return found - {""}
 
 
 def test_every_module_has_its_place_in_the_order():
-    modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"} | {"study"}
-    assert modules == {name for layer in ORDER for name in layer}
+    assert sorted(_modules()) == sorted(ORDER + DESCRIPTIONS)
 
 
-@pytest.mark.parametrize("layer", range(len(ORDER)))
-def test_imports_run_one_way(layer):
-    allowed = {name for before in ORDER[:layer] for name in before}
-    for name in ORDER[layer]:
-        files = PACKAGE.glob("study/**/*.py") if name == "study" else [PACKAGE / f"{name}.py"]
-        for file in files:
-            wrong = _imports(file) - allowed - ({"study"} if name == "study" else set())
-            assert not wrong, f"{file.name} imports {sorted(wrong)}, which must not stand below it"
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_modules_that_stand_before_it(name):
+    later = _imports(_modules()[name]) - set(ORDER[: ORDER.index(name)])
+    assert not later, f"{name} imports {sorted(later)}, which must not stand after it"
 
 
-def test_the_readme_lists_every_module_below_those_that_it_imports():
-    text = (ROOT / "README.md").read_text()
-    listed = re.findall(r"^\| \[`(\w+)(?:\.py|/)`\]", text, re.MULTILINE)
-    assert sorted(listed) == sorted(name for layer in ORDER for name in layer)
-    for k, name in enumerate(listed):
-        if name != "study":
-            later = _imports(PACKAGE / f"{name}.py") - set(listed[:k])
-            assert not later, f"{name} stands above {sorted(later)}, which it imports"
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_the_file_of_a_package_says_in_two_sentences_what_it_holds(name):
+    tree = ast.parse(_modules()[name].read_text())
+    assert not _imports(_modules()[name])
+    text = ast.get_docstring(tree) or ""
+    assert name == "study" or len(re.findall(r"[a-z0-9]\.(?:\s|$)", text)) == 2
 
 
 def test_the_conda_environment_holds_exactly_the_locked_packages():
@@ -92,7 +108,7 @@ def test_every_notebook_was_run_from_top_to_bottom_without_errors():
 
 def test_no_file_names_a_path_of_a_machine():
     for path in [
-        *ROOT.glob("*.*"),
+        *ROOT.glob("[!.]*.*"),
         *PACKAGE.rglob("*.py"),
         *ROOT.glob("notebooks/*.ipynb"),
         *ROOT.glob("data/**/*.json"),

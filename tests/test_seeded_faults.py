@@ -4,10 +4,10 @@ import json
 
 import pytest
 import seeded_faults
-from course import ROOT, WRITTEN
+from notebook_files import ROOT, WRITTEN
 from seeded_faults import FAULTS, NBVAL, NOTICED, noticed, table
 
-from munit_lite.study.results import read_results
+from munit_lite.experiments.results import read_results
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -34,7 +34,7 @@ def test_nbval_runs_as_in_make_test():
 
 def test_a_copy_holds_the_package_the_notebooks_and_what_they_read(tmp_path):
     seeded_faults.copy_of_the_tree(tmp_path)
-    for name in ("munit_lite/study/permutation.py", "notebooks/02_content_encoder.ipynb", "data/results/judges.json"):
+    for name in ("munit_lite/theory/permutation.py", "notebooks/02_content_encoder.ipynb", "data/results/judges.json"):
         assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes()
     assert not (tmp_path / ".venv").exists()
 
@@ -53,7 +53,7 @@ def pretended(tmp_path, monkeypatch):
         return {"cell": "c", "nbval": "Cell outputs differ"} if notebook[:2] in reds.get(name, ()) else None
 
     monkeypatch.setattr(seeded_faults, "first_red", first_red)
-    monkeypatch.setattr("munit_lite.study.results.RESULTS", tmp_path)
+    monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
     monkeypatch.setattr(seeded_faults, "RESULTS", tmp_path)
     return reds, ran
 

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from course import COURSE, ROOT, TEACHING, WRITTEN, code, read
+from notebook_files import COURSE, ROOT, TEACHING, WRITTEN, code, read
 
-from munit_lite.study import explorers
+from munit_lite.course import explorers
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

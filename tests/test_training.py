@@ -16,10 +16,10 @@ from torch import nn
 
 import munit_lite as ml
 from munit_lite import losses
+from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
 from munit_lite.config import OptimiserConfig
-from munit_lite.datasets import open_data
+from munit_lite.data.datasets import open_data
 from munit_lite.objective import discriminator_terms, forward, generator_terms, gradient_penalty
-from munit_lite.reporting import Callback, default_callbacks, sample_rows, sample_sheet
 from munit_lite.training import Trainer, draw_styles, learning_rate
 
 
@@ -213,7 +213,7 @@ import os, signal, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from tiny import tiny
 import munit_lite as ml
-from munit_lite.reporting import Callback, default_callbacks
+from munit_lite.callbacks import Callback, default_callbacks
 
 class Stop(Callback):
     def on_log(self, record):
@@ -251,7 +251,7 @@ def undisturbed(tmp_path_factory):
 def test_a_stopped_run_goes_on_to_bit_identical_weights(name, step, code, undisturbed, tmp_path):
     assert run_until(tmp_path, step, name) == code
     if name != "SIGKILL":  # a signal that comes while a step is reported is obeyed after the next
-        assert ml.checkpoints.read_tensors(tmp_path / "state.safetensors")[1]["step"] == step + 1
+        assert ml.storage.files.read_tensors(tmp_path / "state.safetensors")[1]["step"] == step + 1
     assert run_until(tmp_path, -1, "SIGKILL") == 0
     wanted, got = (load_file(folder / "state.safetensors") for folder in (undisturbed, tmp_path))
     assert wanted.keys() == got.keys()
@@ -279,7 +279,7 @@ def test_a_loss_that_is_not_finite_is_named_and_the_last_good_state_kept(tmp_pat
     config = tiny()
     with pytest.raises(ml.TrainingError, match=r"the loss image_1 is nan at step 7; the last good state is in"):
         ml.train(config, tmp_path, callbacks=[], data=Poison(open_data(config), 6))
-    tensors, header = ml.checkpoints.read_tensors(tmp_path / "state.safetensors")
+    tensors, header = ml.storage.files.read_tensors(tmp_path / "state.safetensors")
     assert header["step"] == 6
     assert all(t.isfinite().all() for t in tensors.values())
     assert len(ml.train(config, tmp_path, callbacks=[]).history) == 12  # and it can go on from there
@@ -312,7 +312,7 @@ def test_a_loss_that_breaks_down_is_named_and_the_run_goes_on_with_a_lower_rate(
         run = ml.train(gentler, tmp_path, callbacks=[])
     assert [record["step"] for record in run.history] == list(range(1, 13))
     assert all(parameter.isfinite().all() for parameter in run.model.parameters())
-    assert ml.runs.RunFolder(tmp_path).config() == gentler
+    assert ml.storage.run_folder.RunFolder(tmp_path).config() == gentler
 
 
 def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path):
@@ -329,7 +329,7 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
         broken.setattr(Trainer, "step", overflowing)
         with pytest.raises(ml.TrainingError, match=r"remembers .* not finite at step 6; the last good state .* lower"):
             ml.train(tiny(save_every=2), tmp_path, callbacks=[])
-    tensors, header = ml.checkpoints.read_tensors(tmp_path / "state.safetensors")
+    tensors, header = ml.storage.files.read_tensors(tmp_path / "state.safetensors")
     assert header["step"] == 4 and all(tensor.isfinite().all() for tensor in tensors.values())
     assert not list((tmp_path / "weights").glob("*"))  # nor are weights kept, which `load` would take for the newest
     assert len(ml.train(tiny(save_every=2), tmp_path, callbacks=[]).history) == 12
@@ -390,7 +390,7 @@ def test_a_full_memory_says_what_to_lower_and_keeps_the_last_state(monkeypatch, 
 
     with pytest.raises(ml.TrainingError, match=r"memory is full: a step on 2 images of 32 px .* raise accumulate"):
         ml.train(tiny(), tmp_path, callbacks=[Full()])
-    assert ml.checkpoints.read_tensors(tmp_path / "state.safetensors")[1]["step"] == 4
+    assert ml.storage.files.read_tensors(tmp_path / "state.safetensors")[1]["step"] == 4
 
 
 def test_another_error_is_not_taken_for_a_full_memory(monkeypatch, tmp_path):

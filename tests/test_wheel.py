@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 OPEN = """
 from pathlib import Path
 import munit_lite
-from munit_lite.study.explorers import LossExplorer, PropositionExplorer
+from munit_lite.course.explorers import LossExplorer, PropositionExplorer
 
 explorer = PropositionExplorer()
 assert explorer.picture.startswith(b"\\x89PNG") and not explorer.problem, explorer.problem
@@ -82,7 +82,7 @@ def test_an_explorer_opens_from_the_wheel_with_its_script_and_its_style(environm
     package = Path(run(environment / "python", "-c", OPEN, cwd=tmp_path).strip())
     assert package.is_relative_to(environment.parent.resolve())
     for name, suffix in (("_esm", "js"), ("_css", "css")):
-        (source,) = (ROOT / "munit_lite").rglob(f"explore.{suffix}")
+        (source,) = (ROOT / "munit_lite").rglob(f"widget.{suffix}")
         assert (tmp_path / name).read_text() == source.read_text() != ""
 
 

@@ -12,16 +12,16 @@ import urllib.request
 
 import nbformat
 import pytest
-from course import NOTEBOOKS
+from notebook_files import NOTEBOOKS
 from playwright.sync_api import sync_playwright
 from tiny import tiny
 
 import munit_lite as ml
-from munit_lite.checkpoints import save_model
-from munit_lite.study.doctor import BROWSERS
+from munit_lite.doctor import BROWSERS
+from munit_lite.storage.checkpoints import save_model
 
 CELLS = (
-    "from munit_lite.study.explorers import *",
+    "from munit_lite.course.explorers import *",
     "StyleExplorer('model.safetensors')",
     "ExampleExplorer('model.safetensors')",
     "SurgeryExplorer('model.safetensors')",

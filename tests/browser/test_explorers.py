@@ -9,12 +9,12 @@ import numpy as np
 import PIL.Image
 import psutil
 import pytest
-from course import read
+from notebook_files import read
 from playwright.sync_api import expect
 
-from munit_lite.study.explore import png
-from munit_lite.study.explorers import example, joint, loss, proposition, style, surgery, world
-from munit_lite.study.explorers.exhibit import open_exhibit
+from munit_lite.course.explorers import example, joint, loss, proposition, style, surgery, world
+from munit_lite.course.explorers.exhibit import open_exhibit
+from munit_lite.course.explorers.widget import png
 
 pytestmark = pytest.mark.browser
 TITLES = (

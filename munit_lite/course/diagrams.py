@@ -1,0 +1,122 @@
+"""The map of the model and its losses, with today's part highlighted: the third cell of every notebook."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from IPython.display import Image
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
+
+from munit_lite.course import figures
+
+# Blue, vermilion and green of the shared palette; the last two darker, so that white letters stand out.
+CONTENT, STYLE_CODE, LOSS, OTHER = figures.COLOURS[0], "#B84E00", "#00694D", "#555555"
+FADED = "#D5D5D5"
+
+
+class Box(NamedTuple):
+    """One part of the map: its name for `highlight`, its text, centre, width and colour."""
+
+    part: str
+    text: str
+    x: float
+    y: float
+    width: float
+    colour: str
+
+
+_BOXES = {
+    "x1": Box("images", "$x_1$\nsketch", 0.6, 2.0, 1.0, OTHER),
+    "E1c": Box("content encoder", "$E_1^c$\ncontent encoder", 2.35, 3.0, 1.75, CONTENT),
+    "E1s": Box("style encoder", "$E_1^s$\nstyle encoder", 2.35, 1.0, 1.75, STYLE_CODE),
+    "c1": Box("content", "$c_1$", 4.0, 3.0, 0.7, CONTENT),
+    "s1": Box("style", "$s_1$", 4.0, 1.0, 0.7, STYLE_CODE),
+    "s2": Box("prior", r"$s_2 \sim q(s_2)$", 4.0, 4.1, 1.4, STYLE_CODE),
+    "G2": Box("decoder", "$G_2$\ndecoder", 5.75, 3.5, 1.2, OTHER),
+    "G1": Box("decoder", "$G_1$\ndecoder", 5.75, 1.0, 1.2, OTHER),
+    "x12": Box("translation", "$x_{1 \\to 2}$\npainting", 7.5, 3.5, 1.2, OTHER),
+    "x1r": Box("images", "$\\hat x_1$\nsketch again", 7.5, 1.0, 1.4, OTHER),
+    "E2s": Box("style encoder", "$E_2^s$", 9.15, 4.1, 0.8, STYLE_CODE),
+    "E2c": Box("content encoder", "$E_2^c$", 9.15, 3.0, 0.8, CONTENT),
+    "D2": Box("discriminator", "$D_2$", 9.15, 2.0, 0.8, OTHER),
+    "Ls": Box("style loss", "$|\\hat s_2 - s_2|$  style loss", 11.1, 4.1, 2.3, LOSS),
+    "Lc": Box("content loss", "$|\\hat c_1 - c_1|$  content loss", 11.1, 3.0, 2.3, LOSS),
+    "La": Box("adversarial loss", "real or made?  GAN loss", 11.1, 2.0, 2.3, LOSS),
+    "Lx": Box("image loss", "$|\\hat x_1 - x_1|$  image loss", 11.1, 1.0, 2.3, LOSS),
+}
+_ARROWS = (
+    *(
+        ("x1", "E1c"),
+        ("x1", "E1s"),
+        ("E1c", "c1"),
+        ("E1s", "s1"),
+        ("c1", "G2"),
+        ("s2", "G2"),
+        ("c1", "G1"),
+        ("s1", "G1"),
+    ),
+    *(("G2", "x12"), ("G1", "x1r"), ("x12", "E2s"), ("x12", "E2c"), ("x12", "D2")),
+    *(("E2s", "Ls"), ("E2c", "Lc"), ("D2", "La"), ("x1r", "Lx")),
+)
+PARTS = sorted({box.part for box in _BOXES.values()})
+
+
+def model_map(*highlight: str) -> Image:
+    """How MUNIT takes a sketch apart and paints it, and where each loss stands; the mirror image is left out.
+
+    Args:
+        *highlight: names in `PARTS`, or single boxes such as "G1" or "E2s", to show in colour with the arrows
+            between them; everything else is faded. None: all in colour.
+
+    Raises:
+        ValueError: a part that the map does not have.
+    """
+    unknown = sorted(set(highlight) - set(PARTS) - set(_BOXES))
+    if unknown:
+        raise ValueError(f"the map has no part {unknown[0]!r}; known: {', '.join(PARTS)}")
+    figure, (axis,) = figures.subplots(1, size=(10.5, 3.7))
+    axis.set(xlim=(-0.1, 12.4), ylim=(0.45, 4.6))
+    axis.set_axis_off()
+    lit = {name for name, box in _BOXES.items() if not highlight or name in highlight or box.part in highlight}
+    for start, end in _ARROWS:
+        _arrow(axis, _BOXES[start], _BOXES[end], lit={start, end} <= lit)
+    for name, box in _BOXES.items():
+        _draw(axis, box, lit=name in lit)
+    today = f"Highlighted: {', '.join(highlight)}." if highlight else "All of it is shown in colour."
+    return figures.picture(
+        figure,
+        "Map of the model. The sketch x1 goes through a content encoder and a style encoder. Its content and its own "
+        "style are decoded back into a sketch (image loss); its content and a drawn style s2 into a painting, which a "
+        "discriminator judges (GAN loss) and which is encoded again: content and style must come back (content loss, "
+        f"style loss). {today}",
+    )
+
+
+def _draw(axis: Axes, box: Box, lit: bool) -> None:
+    height = 0.62
+    axis.add_patch(
+        FancyBboxPatch(
+            (box.x - box.width / 2, box.y - height / 2),
+            box.width,
+            height,
+            boxstyle="round,pad=0.02,rounding_size=0.12",
+            facecolor=box.colour if lit else "white",
+            edgecolor=box.colour if lit else FADED,
+            linewidth=1.2,
+        )
+    )
+    axis.text(
+        box.x, box.y, box.text, ha="center", va="center", fontsize=9, linespacing=1.15,
+        color="white" if lit else "#8A8A8A",
+    )  # fmt: skip
+
+
+def _arrow(axis: Axes, start: Box, end: Box, lit: bool) -> None:
+    axis.annotate(
+        "",
+        xy=(end.x - end.width / 2 - 0.03, end.y),
+        xytext=(start.x + start.width / 2 + 0.03, start.y),
+        arrowprops={"arrowstyle": "-|>", "color": OTHER if lit else FADED, "lw": 1.0, "shrinkA": 0, "shrinkB": 0},
+        zorder=0,
+    )

@@ -1,0 +1,217 @@
+"""Every kind of image has a stated rule, and every broken one an error that names it."""
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, features
+
+from munit_lite.data.image_files import DataError, check_image, is_image, read_image, read_pixels
+
+COLOURS = np.zeros((32, 48, 3), np.uint8)
+COLOURS[:16], COLOURS[:, 24:, 1] = (200, 0, 100), 80  # four flat quarters
+RAMP = np.linspace(0, 65535, 32 * 48).reshape(32, 48).astype(np.uint16)
+OPACITY = np.tile(np.linspace(0, 255, 48).round().astype(np.uint8), (32, 1))
+
+
+def on_white(colours, opacity):
+    share = opacity[:, :, None] / 255
+    return colours * share + 255 * (1 - share)
+
+
+def png(width, height, depth, colour_type, rows):
+    """A PNG file from its raw rows, for what PIL itself cannot write."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def grey_of(colours):
+    return np.repeat((colours @ [0.299, 0.587, 0.114])[:, :, None], 3, axis=2)
+
+
+def _alpha():
+    return Image.fromarray(np.dstack([COLOURS, OPACITY]))
+
+
+def _palette_with_transparency():
+    image = Image.new("P", (48, 32))
+    image.putpalette([200, 0, 100, 0, 0, 0])
+    image.paste(1, (24, 0, 48, 32))
+    return image
+
+
+def _turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # upright after a quarter turn clockwise
+    return exif
+
+
+def _stripes():
+    truth = np.zeros((32, 48, 3), np.uint8)
+    truth[:, :24] = 200, 0, 100
+    truth[:, 24:] = 255
+    return truth
+
+
+KINDS = {  # file name: (how it is written, what must be read, mean difference allowed)
+    "rgb.png": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
+    "rgb.jpg": (lambda f: Image.fromarray(COLOURS).save(f, quality=95, subsampling=0), COLOURS, 2),
+    "rgb.webp": (lambda f: Image.fromarray(COLOURS).save(f, lossless=True), COLOURS, 0),
+    "rgb.bmp": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
+    "rgb.tif": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
+    "rgb.ppm": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
+    "grey.png": (lambda f: Image.fromarray(COLOURS).convert("L").save(f), grey_of(COLOURS), 0.5),
+    "one bit.png": (lambda f: Image.fromarray(COLOURS[:, :, 1] > 0).save(f), np.repeat(
+        255 * (COLOURS[:, :, 1:2] > 0), 3, axis=2), 0),
+    "palette.png": (lambda f: Image.fromarray(COLOURS).convert("P", palette=Image.Palette.ADAPTIVE).save(f),
+        COLOURS, 0),
+    "clear colour.gif": (lambda f: _palette_with_transparency().save(f, transparency=1), _stripes(), 0),
+    "clear colour.png": (lambda f: Image.fromarray(_stripes() * np.uint8([1, 1, 1])).save(
+        f, transparency=(200, 0, 100)), np.full((32, 48, 3), 255), 0),
+    "alpha.png": (lambda f: _alpha().save(f), on_white(COLOURS, OPACITY), 0.6),
+    "alpha.webp": (lambda f: _alpha().save(f, lossless=True, exact=True), on_white(COLOURS, OPACITY), 0.6),
+    "grey alpha.png": (lambda f: _alpha().convert("LA").save(f), on_white(grey_of(COLOURS), OPACITY), 1),
+    "cmyk.tif": (lambda f: Image.fromarray(COLOURS).convert("CMYK").save(f), COLOURS, 1),
+    "lab.tif": (lambda f: ImageCms.applyTransform(Image.fromarray(COLOURS), ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")).save(f), COLOURS, 3),
+    "cmyk.jpg": (lambda f: Image.fromarray(COLOURS).convert("CMYK").save(f, quality=95, subsampling=0), COLOURS, 3),
+    "16 bit grey.png": (lambda f: Image.fromarray(RAMP).save(f), np.repeat(RAMP[:, :, None] / 257, 3, 2), 0.5),
+    "16 bit grey.tif": (lambda f: Image.fromarray(RAMP).save(f), np.repeat(RAMP[:, :, None] / 257, 3, 2), 0.5),
+    "16 bit colour.png": (lambda f: f.write_bytes(png(48, 32, 16, 2, [
+        np.repeat(row[:, None], 3, 1).astype(">u2").tobytes() for row in RAMP])),
+        np.repeat(RAMP[:, :, None] / 257, 3, 2), 1),
+    "turned.jpg": (lambda f: Image.fromarray(COLOURS).save(f, quality=95, subsampling=0, exif=_turned()),
+                   np.rot90(COLOURS, k=-1), 2),
+    "animated.gif": (lambda f: Image.fromarray(COLOURS).save(
+        f, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLOURS, 0),
+    "pages.tif": (lambda f: Image.fromarray(COLOURS).save(
+        f, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLOURS, 0),
+    "animated.webp": (lambda f: Image.fromarray(COLOURS).save(
+        f, lossless=True, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLOURS, 0),
+    "no suffix": (lambda f: Image.fromarray(COLOURS).save(f, format="PNG"), COLOURS, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_image_is_read_upright_in_rgb_by_its_rule(tmp_path, name):
+    write, truth, tolerance = KINDS[name]
+    if "webp" in name and not features.check("webp"):
+        pytest.skip("this PIL has no WebP")
+    write(tmp_path / name)
+    assert is_image(tmp_path / name)
+    check_image(tmp_path / name)
+    found = read_image(tmp_path / name, 32).permute(1, 2, 0).numpy()
+    assert found.dtype == np.uint8 and found.shape == truth.shape
+    assert np.abs(found - truth.astype(float)).mean() <= tolerance
+
+
+def encoded(kind):
+    file = BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def whole_png():
+    return encoded("png")
+
+
+def whole_jpeg():
+    return encoded("jpeg")
+
+
+def saved(image, **options):
+    return lambda file: image.save(file, **options)
+
+
+BAD = {  # file name: (how it is written, message)
+    "empty.png": (lambda f: f.touch(), "it is empty, 0 bytes"),
+    "text.jpg": (lambda f: f.write_text("hello"), "it is of no image format that PIL knows"),
+    "cut off.png": (lambda f: f.write_bytes(whole_png()[:-300]), "truncated"),
+    "cut off.jpg": (lambda f: f.write_bytes(whole_jpeg()[:-300]), "truncated"),
+    "header only.png": (lambda f: f.write_bytes(whole_png()[:40]), "cannot be read as an image"),
+    "changed bytes.png": (lambda f: f.write_bytes(whole_png()[:200] + b"\xff" * 50 + whole_png()[250:]),
+        "broken|unrecognized data stream"),
+    "exif.png": (saved(Image.new("RGB", (9, 9)), exif=b"Exif\x00\x00no tiff header"), "cannot be read as an image"),
+    "bomb.png": (lambda f: f.write_bytes(png(20_000, 20_000, 1, 0, [])), "decompression bomb"),
+    "float.tif": (saved(Image.fromarray(np.ones((9, 9), np.float32))), "floating-point pixels, whose range is unknown"),
+    "32 bit.tif": (saved(Image.fromarray(np.full((9, 9), 70_000, np.int32))),
+        "tones from 70000 to 70000; save"),
+    "strip.png": (saved(Image.new("RGB", (1000, 10))),
+        "1000 x 10 pixels, longer than 16 times its short side; crop it"),
+    "gone.png": (lambda f: None, "there is no file .*gone.png; it was moved or removed: put it back"),
+    "a folder.png": (lambda f: f.mkdir(), "cannot be read as an image"),
+    "broken link.png": (lambda f: f.symlink_to("nowhere.png"), "there is no file"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", BAD)
+def test_every_image_that_cannot_be_used_is_named_with_the_reason(tmp_path, name):
+    write, message = BAD[name]
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=message) as caught:
+        read_image(tmp_path / name, 32)
+    assert str(tmp_path / name) in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["empty.png", "text.jpg", "bomb.png", "strip.png", "gone.png", "broken link.png"])
+def test_these_are_told_from_the_header_alone(tmp_path, name):
+    write, message = BAD[name]
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        check_image(tmp_path / name)
+
+
+def test_a_picture_of_a_pair_that_its_exif_turns_is_refused(tmp_path):
+    picture = np.concatenate([COLOURS[:, :32], COLOURS[:, :32]], axis=1)
+    Image.fromarray(picture).save(tmp_path / "pair.jpg")
+    assert read_pixels(tmp_path / "pair.jpg", 32, "right").shape == (32, 32, 3)
+    Image.fromarray(picture).save(tmp_path / "pair.jpg", exif=_turned())
+    with pytest.raises(DataError, match=r"pair\.jpg is 32 x 64 pixels, but a picture of a pair"):
+        read_pixels(tmp_path / "pair.jpg", 32, "right")
+
+
+@pytest.mark.parametrize(("name", "content", "counts"), [
+    ("a.JPG", b"", True),  # must be readable: an error names it if it is not
+    ("README.txt", b"words", False),
+    ("Thumbs.db", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504), False),
+    ("list.csv", b"a,b\n1,2\n", False),
+    (".hidden.png", whole_png(), False),
+    ("._resource.jpg", b"\0\5\x16\7", False),
+    ("picture", whole_png(), True),
+    ("picture.backup", whole_jpeg(), True),
+    ("bomb", png(20_000, 20_000, 1, 0, []), True),  # it says that it is an image, so it must be told
+    ("nothing", b"", False),
+])  # fmt: skip
+def test_what_counts_as_an_image_of_a_folder(tmp_path, name, content, counts):
+    (tmp_path / name).write_bytes(content)
+    assert is_image(tmp_path / name) == counts
+
+
+@pytest.mark.parametrize(("height", "width", "shape"), [
+    (20, 40, (3, 36, 72)), (80, 40, (3, 72, 36)), (1, 1, (3, 36, 36)), (1, 16, (3, 36, 576)), (36, 36, (3, 36, 36)),
+    (37, 50, (3, 36, 49)), (3000, 4000, (3, 36, 48)),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_the_shorter_side_is_resized_up_or_down_and_the_shape_kept(tmp_path, height, width, shape, kind):
+    Image.new("RGB", (width, height), (10, 200, 60)).save(tmp_path / f"a.{kind}", quality=95)
+    found = read_image(tmp_path / f"a.{kind}", 36)
+    assert found.shape == shape
+    assert np.abs(found.flatten(1).float().mean(1).numpy() - [10, 200, 60]).max() < 3
+
+
+def test_a_large_photo_is_reduced_to_what_averaging_its_pixels_gives(tmp_path):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    large = Image.fromarray(coarse).resize((1024, 1024), Image.Resampling.NEAREST)
+    large.save(tmp_path / "large.jpg", quality=98, subsampling=0)
+    truth = np.asarray(large.resize((32, 32), Image.Resampling.BILINEAR)).astype(float)
+    found = read_image(tmp_path / "large.jpg", 32).permute(1, 2, 0).numpy()
+    assert np.abs(found - truth).mean() < 4 < np.abs(coarse.astype(float) - 128).mean() / 10

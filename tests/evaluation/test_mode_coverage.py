@@ -1,0 +1,250 @@
+"""Varieties: names, counts known by hand, a fake translator of known colours, and the real photos."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.color import rgb2lab
+
+from munit_lite.config import preset
+from munit_lite.data.datasets import FolderData, open_data
+from munit_lite.evaluation import metrics
+from munit_lite.evaluation.mode_coverage import (
+    OneStyle,
+    colour_features,
+    domain_varieties,
+    measure_classifiers,
+    reached,
+    reached_metrics,
+    taught,
+    variety_metrics,
+    variety_of,
+)
+from munit_lite.experiments.results import RESULTS
+from munit_lite.model import build
+
+COLOURS = {"Blue": (20, 40, 200), "Lime": (90, 190, 40), "Red-Grapefruit": (220, 60, 50)}
+TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4, "blocks": 1}
+
+
+def write_photos(root: Path, domain: str, train: int = 6, test: int = 4, colours=COLOURS, pattern="{}_{:03}.png"):
+    """Photos of one noisy colour for each variety, no two alike."""
+    rng = np.random.default_rng(ord(domain))
+    for split, count in (("train", train), ("test", test)):
+        for name, colour in colours.items():
+            for number in range(count):
+                pixels = np.clip(np.array(colour) + rng.normal(0, 6, (20, 16, 3)), 0, 255).astype(np.uint8)
+                path = root / f"{split}{domain}" / pattern.format(name, number)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for domain in "AB":
+        write_photos(tmp_path, domain)
+    return tmp_path
+
+
+def opened(folder: Path, **overrides) -> FolderData:
+    data = open_data(preset("folder64", **TINY | {"folder": str(folder), "size": 64} | overrides))
+    assert isinstance(data, FolderData)
+    return data
+
+
+def one_hot(modes, count):
+    return torch.nn.functional.one_hot(torch.tensor(modes), count).double()
+
+
+# ----------------------------------------------------------------------------------------------------------- names
+
+
+def test_a_variety_is_the_name_up_to_the_number_or_the_folder_where_there_are_several():
+    flat = ["Red-Grapefruit_012.jpg", "Lemon_1.jpg", "Lime 07.png", "Lime (3).png", "Pear.png"]
+    assert variety_of([Path("trainB") / name for name in flat]) == ["Red-Grapefruit", "Lemon", "Lime", "Lime", "Pear"]
+    nested = [Path("trainB/Lemon/a_1.jpg"), Path("trainB/Lemon/b_1.jpg"), Path("trainB/Lime/a_1.jpg")]
+    assert variety_of(nested) == ["Lemon", "Lemon", "Lime"]
+
+
+def test_folders_and_names_give_the_same_varieties(folder, tmp_path):
+    nested = tmp_path / "nested"
+    for domain in "AB":
+        write_photos(nested, domain, pattern="{}/photo{:03}.png")
+    for domain in (1, 2):
+        assert domain_varieties(opened(nested), domain) == domain_varieties(opened(folder), domain)
+        assert domain_varieties(opened(folder), domain).names == list(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (
+            {"IMG_1": "trainB", "IMG_2": "trainB", "IMG_3": "testB"},
+            "all training photos of domain 2 would be of one, 'IMG'",
+        ),
+        ({"a": "trainB", "b": "trainB", "c": "testB"}, "'a' would have a single training photo of domain 2"),
+        (
+            {"a_1": "trainB", "a_2": "trainB", "b_1": "trainB", "b_2": "trainB", "Lemn_1": "testB"},
+            "'Lemn' would have test photos of domain 2 but none to train on",
+        ),
+    ],
+)
+def test_photos_without_varieties_have_no_truth_and_the_reason_is_told(tmp_path, files, reason):
+    write_photos(tmp_path, "A")
+    for tone, (name, where) in enumerate(files.items()):
+        (tmp_path / where).mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (tone, 0, 0)).save(tmp_path / where / f"{name}.png")
+    model = build(preset("folder64", **TINY, folder=str(tmp_path)))
+    with pytest.raises(ValueError, match="two folders has no truth to be measured against unless") as told:
+        metrics.evaluate(model, count=2)
+    assert reason in str(told.value)
+
+
+# -------------------------------------------------------------------------------------------------- the classifier
+
+
+def test_features_are_the_square_roots_of_shares_of_lab_bins():
+    half = torch.ones(1, 3, 4, 4)
+    half[:, :, :, :1] = -1  # a quarter of it black, the rest white
+    found = colour_features(half)[0]
+    assert sorted(found[found > 0]) == pytest.approx([0.5, math.sqrt(0.75)])
+    images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    pixels = rgb2lab(((images + 1) / 2).double().permute(0, 2, 3, 1).numpy()).reshape(3, 64, 3)
+    limits = [(0, 100), (-60, 80), (-40, 90)]
+    for row, lab in zip(colour_features(images), pixels, strict=True):
+        inside = np.stack([np.clip(lab[:, k], low, high) for k, (low, high) in enumerate(limits)], axis=1)
+        wanted, _ = np.histogramdd(inside, bins=[4, 8, 8], range=limits)
+        np.testing.assert_allclose(row**2 * 64, wanted.ravel(), atol=1e-9)
+
+
+def test_colours_apart_are_all_recognised_and_shuffled_labels_are_near_chance(folder):
+    known = taught(opened(folder), 2, seed=0)
+    assert known.confusion.tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
+    assert known.numbers["classifier_accuracy"] == 1
+    assert known.numbers["most_frequent_variety"] == pytest.approx(1 / 3)
+    assert known.numbers["classifier_accuracy_shuffled_labels"] == pytest.approx(1 / 3, abs=0.2)
+    assert known.probabilities(torch.zeros(2, 3, 8, 8)).sum(1).tolist() == pytest.approx([1, 1])
+
+
+def test_the_confusion_has_the_truth_in_rows(folder):
+    for number in range(4):  # what is called Lime in the test photos is of Blue's colour
+        colour = (20 + number, 40, 200)
+        Image.new("RGB", (16, 16), colour).save(folder / "testB" / f"Lime_{number:03}.png")
+    known = taught(opened(folder), 2, seed=0)
+    assert known.confusion.tolist() == [[4, 0, 0], [4, 0, 0], [0, 0, 4]]
+    assert known.numbers["classifier_accuracy"] == pytest.approx(2 / 3)
+
+
+# ---------------------------------------------------------------------------------------------------- translations
+
+
+def test_a_variety_is_reached_by_one_in_ten_and_not_by_less():
+    counts = torch.tensor([[100, 0, 0], [90, 10, 0], [91, 9, 0], [40, 30, 30], [0, 0, 7]])
+    assert reached(counts).tolist() == [1, 2, 1, 3, 1]
+
+
+def test_shares_and_varieties_of_two_inputs_by_hand():
+    found = reached_metrics(one_hot([[0, 0, 1, 1], [0, 0, 0, 0]], 3), ["a", "b", "c"])
+    assert found["varieties_reached"] == 1.5 and found["varieties_reached_over_inputs"] == 2
+    assert [found[f"{name}_share"] for name in "abc"] == [0.75, 0.25, 0]
+    assert found["cis"] == pytest.approx(math.log(2) / 2) and found["modes"] == 3
+
+
+class Painter:
+    """Paints whole images in the colour of a variety that the style picks, or else a function of the images."""
+
+    def __init__(self, chosen=None):
+        self.colours, self.chosen = torch.tensor(list(COLOURS.values())) / 127.5 - 1, chosen
+
+    def sample_style(self, count, generator=None):
+        return torch.rand(count, 1, generator=generator)
+
+    def translate(self, images, source, target, style=None):
+        varieties_drawn = (style[:, 0] * 3).long() if self.chosen is None else self.chosen(images)
+        return self.colours[varieties_drawn][:, :, None, None].expand(-1, -1, *images.shape[2:])
+
+
+def test_a_translator_of_all_varieties_reaches_all_and_a_deterministic_one_reaches_one(folder):
+    data = opened(folder)
+    found = variety_metrics(Painter(), data, count=8, seed=0)
+    assert list(found) == ["domain 1 to domain 2", "domain 2 to domain 1"]
+    for numbers in found.values():
+        assert numbers["varieties_reached"] == 3 and numbers["inputs"] == 8 and numbers["samples_each"] == 100
+        assert sum(numbers[f"{name}_share"] for name in COLOURS) == pytest.approx(1)
+        assert all(numbers[f"{name}_share"] == pytest.approx(1 / 3, abs=0.06) for name in COLOURS)
+        assert numbers["cis"] == pytest.approx(math.log(3), abs=0.2) and numbers["is"] >= numbers["cis"]
+        assert numbers["varieties_reached_one_style"] == 1 and numbers["cis_one_style"] == pytest.approx(0)
+        assert numbers["varieties_reached_over_inputs_one_style"] == 1
+        assert numbers["varieties_reached_by_photos_of_one"] == 1 and numbers["Lime_recognised"] == 1
+
+    def by_input(images):  # the variety that the input is of: each input one, all of them over inputs
+        middle = images.mean((2, 3))
+        return torch.cdist(middle, Painter().colours).argmin(1)
+
+    for numbers in variety_metrics(Painter(by_input), data, count=12, seed=0).values():
+        assert numbers["varieties_reached"] == 1 and numbers["varieties_reached_over_inputs"] == 3
+        assert numbers["cis"] == pytest.approx(0, abs=1e-9)
+        assert numbers["is"] == pytest.approx(math.log(3), abs=0.2)
+        assert numbers["varieties_reached_over_inputs_one_style"] == 3
+
+
+def test_photos_of_one_variety_taken_for_two_are_the_classifiers_own_reach(folder):
+    for number in range(2):  # half of the test photos of Lime look like Blue
+        Image.new("RGB", (16, 16), (20 + number, 40, 200)).save(folder / "testB" / f"Lime_{number:03}.png")
+    numbers = variety_metrics(Painter(), opened(folder), count=2, seed=0)["domain 1 to domain 2"]
+    assert numbers["varieties_reached_by_photos_of_one"] == pytest.approx(4 / 3)
+    assert numbers["Lime_recognised"] == 0.5 and numbers["Blue_recognised"] == 1
+
+
+def test_one_style_is_the_priors_mean():
+    style = OneStyle(Painter()).sample_style(3)
+    assert style.shape == (3, 1) and not style.any()
+
+
+def test_inputs_are_test_photos_of_the_source_and_swapped_folders_swap_the_varieties(folder):
+    write_photos(folder / "other", "A", colours={"Dark": (10, 10, 10), "Light": (240, 240, 240)})
+    write_photos(folder / "other", "B")
+    plain = variety_metrics(Painter(), opened(folder / "other"), count=50, seed=0, samples=4)
+    assert "Lime_share" in plain["domain 1 to domain 2"] and "Dark_share" in plain["domain 2 to domain 1"]
+    assert plain["domain 1 to domain 2"]["inputs"] == 8 and plain["domain 2 to domain 1"]["inputs"] == 12
+    swapped = variety_metrics(Painter(), opened(folder / "other", swap=True), count=50, seed=0, samples=4)
+    assert "Dark_share" in swapped["domain 1 to domain 2"]
+
+
+# ------------------------------------------------------------------------------------------------------ everything
+
+
+def test_evaluate_measures_and_prints_a_model_of_folders(folder):
+    numbers = metrics.evaluate(build(preset("folder64", **TINY, folder=str(folder))), count=2)
+    assert list(numbers) == ["domain 1 to domain 2", "domain 2 to domain 1"]
+    for found in numbers.values():
+        assert found["inputs"] == 2 and found["varieties_reached_one_style"] == 1
+        assert all(math.isfinite(value) for value in found.values())
+    text = metrics.table(numbers)
+    assert "varieties_reached " in text and "Red-Grapefruit_share" in text
+    json.dumps(numbers, allow_nan=False)
+
+
+def real_folder() -> Path:
+    root = os.environ.get("MUNIT_LITE_DATA")
+    if not root or not (Path(root) / "apples2citrus").is_dir():
+        pytest.skip("MUNIT_LITE_DATA names no folder with apples2citrus")
+    return Path(root) / "apples2citrus"
+
+
+def test_the_real_photos_have_five_varieties_and_the_results_are_what_they_give(tmp_path, monkeypatch):
+    folder = real_folder()
+    committed = json.loads((RESULTS / "varieties.json").read_text())["numbers"]
+    monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
+    measured = json.loads(measure_classifiers(str(folder)).read_text())["numbers"]
+    for domain, found in measured.items():
+        assert len(found["varieties"]) == 5 and found["varieties"] == committed[domain]["varieties"]
+        assert found["classifier_accuracy"] == pytest.approx(committed[domain]["classifier_accuracy"], abs=0.02)
+        low = found["classifier_accuracy"] - 2 * found["classifier_accuracy_interval"]
+        assert low > found["most_frequent_variety"] > 0.2
+        assert found["classifier_accuracy_shuffled_labels"] == pytest.approx(1 / 5, abs=0.1)

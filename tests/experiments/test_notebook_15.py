@@ -1,0 +1,46 @@
+"""What 15_experiments shows is what `data/results/` holds: its tables and its ledger are built again from the JSON."""
+
+import re
+
+import pytest
+from notebook_files import NOTEBOOKS, code, markdown, read
+
+from munit_lite.experiments import tables as paper_tables
+from munit_lite.experiments.claims import compared
+from munit_lite.experiments.plans import read_plan
+from munit_lite.experiments.results import RESULTS, read_results
+
+NAME = "15_experiments"
+FOUND, PLANNED = read_results("paper_tables"), read_plan(paper_tables.PLAN)
+METHODS = [run.method for run in PLANNED.runs if run.data == "fashion32"]
+STATED = {"1.96", "0.975"}  # of the normal distribution and of an interval, not measured
+
+
+def shown() -> list[str]:
+    return [output.get("data", {}).get("text/markdown", "") for cell in code(read(NAME)) for output in cell.outputs]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        paper_tables.table_1(FOUND),
+        paper_tables.table_2(FOUND),
+        paper_tables.photo_table(FOUND, METHODS),
+        paper_tables.ledger_table(compared(PLANNED.expectations, FOUND)),
+    ],
+    ids=["table 1", "table 2", "photos", "ledger"],
+)
+def test_the_stored_tables_are_those_of_the_results(table):
+    assert table in shown(), f"make execute NB=notebooks/{NAME}.ipynb"
+
+
+def test_the_prose_holds_no_measured_number():
+    prose = re.sub(r"```.*?```", "", markdown(read(NAME)), flags=re.DOTALL)
+    assert set(re.findall(r"\d+\.\d\d+", prose)) <= STATED
+
+
+def test_every_file_that_the_notebook_reads_is_there():
+    read_files = set(
+        re.findall(r'read_results\("(\w+)"\)', (NOTEBOOKS / f"{NAME}.ipynb").read_text().replace("\\", ""))
+    )
+    assert read_files and all((RESULTS / f"{name}.json").exists() for name in read_files - {"hidden_writing"})

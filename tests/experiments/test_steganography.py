@@ -1,0 +1,59 @@
+"""Hidden writing is found where it is made on purpose, and the numbers of a model are those that the notebook reads."""
+
+import pytest
+import torch
+from tiny import tiny
+
+from munit_lite.experiments.steganography import NOISES, hidden_writing, there_and_back
+from munit_lite.model import build
+from munit_lite.theory.verdicts import relative_error
+from munit_lite.world import World
+
+STEP = 0.04
+
+
+class Hider:
+    """Paints something else, and writes the sketch into its last digits."""
+
+    def __init__(self, paintings):
+        self.paintings = paintings
+
+    def sample_style(self, count, generator=None):
+        return torch.randn(count, 3, generator=generator)
+
+    def translate(self, images, source, target, style=None):
+        if source == 1:
+            return (self.paintings / STEP).round() * STEP + 0.4 * STEP * images
+        return (images - (images / STEP).round() * STEP) / (0.4 * STEP)
+
+
+def test_faint_noise_destroys_what_is_hidden_and_nothing_else():
+    pairs = World().pairs(torch.arange(80), 0, 32)
+    model = Hider(pairs.image_2.roll(1, 0))
+    errors = [
+        relative_error(there_and_back(model, pairs.image_1, 1, noise, 0), pairs.image_1).median for noise in NOISES
+    ]
+    assert errors[0] < 1e-3 and all(error > 1 for error in errors[1:])
+    model.translate = lambda images, source, target, style=None: -images
+    errors = [
+        relative_error(there_and_back(model, pairs.image_1, 1, noise, 0), pairs.image_1).median for noise in NOISES
+    ]
+    assert errors[0] == 0 and max(errors) < 0.3
+
+
+def test_a_model_that_changes_nothing_hides_nothing_closes_its_cycle_and_is_not_diverse():
+    model = build(tiny()).eval()
+    model.translate = lambda images, source, target, style=None: images
+    for numbers in hidden_writing(model, count=80, styles_each=2).values():
+        errors = [numbers[f"cycle_error_noise_{noise:g}"] for noise in NOISES]
+        assert errors[0] == 0 and errors == sorted(errors) and 0.01 < errors[-1] < 0.5
+        assert numbers["diversity_of_true"] == pytest.approx(0, abs=1e-6)
+        assert numbers["diversity_of_true_on_translations"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_numbers_of_a_model():
+    found = hidden_writing(build(tiny(method="cyclegan_noise")).eval(), count=72, styles_each=2)
+    assert set(found) == {"sketch to painting", "painting to sketch"}
+    for numbers in found.values():
+        assert {f"cycle_error_noise_{noise:g}" for noise in NOISES} < set(numbers)
+        assert {"diversity_of_true", "diversity_of_true_on_translations_interval"} < set(numbers)

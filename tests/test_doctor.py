@@ -1,0 +1,292 @@
+"""The doctor: what it says of a healthy machine, and that it finds each thing that is broken."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny
+
+import munit_lite as ml
+from munit_lite import doctor
+from munit_lite.doctor import Fact, Problem, examine
+from munit_lite.experiments import machine_speed as minutes
+from munit_lite.experiments import results
+from munit_lite.experiments.results import read_results
+from munit_lite.storage.checkpoints import SHIPPED, save_model
+
+
+def look(topic) -> tuple[dict[str, Fact], list[Problem]]:
+    found = list(doctor.TOPICS[topic]())
+    facts = {fact.name: fact for fact in found if isinstance(fact, Fact)}
+    return facts, [problem for problem in found if isinstance(problem, Problem)]
+
+
+def command(*arguments, broken: Path | None = None) -> subprocess.CompletedProcess:
+    """`munit-lite` in a process of its own, in which the packages of the folder `broken` hide the real ones."""
+    script = f"import sys; sys.path[:0] = {[str(broken)] if broken else []}; from munit_lite.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def breaking(folder: Path, package: str, error: str) -> Path:
+    (folder / package).mkdir(parents=True)
+    (folder / package / "__init__.py").write_text(f"raise {error}\n")
+    return folder
+
+
+def test_a_healthy_machine_exits_with_0_and_prints_one_json_object():
+    done = command("doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["healthy"] is True and not [p for p in told["problems"] if p["essential"]]
+    assert told["torch"]["build"] == torch.__version__
+    assert told["software"]["numpy"] == np.__version__
+    assert set(told) == {"healthy", *doctor.TOPICS, "problems"}
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    assert told["machine"]["memory, GiB"] == pytest.approx(installed, abs=0.1)
+    assert told["machine"]["cores"] == len(os.sched_getaffinity(0))
+
+
+def test_words_name_every_fact_and_every_problem():
+    facts = [Fact("root", "here"), Fact("size", 3, "3 GiB")]
+    report = doctor.Report({"data": facts}, [Problem("x is broken: mend it")])
+    assert report.healthy and report.text().splitlines() == [
+        "data",
+        "  root                   here",
+        "  size                   3 GiB",
+        "problems",
+        "  optional   x is broken: mend it",
+    ]
+    report.problems.append(Problem("y is missing", essential=True))
+    assert not report.healthy and "essential  y is missing" in report.text()
+
+
+# A torchvision built for another torch fails in exactly this way when it is imported.
+MISMATCH = 'RuntimeError("operator torchvision::nms does not exist")'
+
+
+@pytest.mark.parametrize(
+    ("package", "error", "sentence"),
+    [
+        ("torchvision", MISMATCH, "torchvision does not work with this torch"),
+        ("torch", 'OSError("libtorch.so: cannot open shared object file")', "libtorch.so: cannot open"),
+        ("skimage", 'ImportError("no skimage")', "munit_lite cannot be imported (ImportError: no skimage)"),
+    ],
+)
+def test_a_broken_package_is_essential_and_the_rest_is_still_told(package, error, sentence, tmp_path):
+    done = command("doctor", "--json", broken=breaking(tmp_path, package, error))
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    essential = [p["problem"] for p in told["problems"] if p["essential"]]
+    assert any(sentence in problem for problem in essential), essential
+    assert told["healthy"] is False
+    assert told["machine"]["memory, GiB"] > 0 and told["software"]["torch"] and "Chromium" in told["browser"]
+    assert "09_training" in told["notebooks"]
+
+
+def test_what_the_doctor_itself_looks_with_may_be_missing(tmp_path):
+    done = command("doctor", "--json", broken=breaking(tmp_path, "psutil", 'ImportError("no psutil")'))
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["healthy"] and told["torch"]["build"] == torch.__version__
+    assert "machine cannot be examined: ImportError: no psutil" in [p["problem"] for p in told["problems"]]
+
+
+def test_other_commands_on_a_broken_machine_send_to_the_doctor(tmp_path):
+    for package, error in (("torchvision", MISMATCH), ("torch", 'ImportError("no torch")')):
+        done = command("evaluate", "world32", broken=breaking(tmp_path / package, package, error))
+        assert done.returncode == 1 and "munit-lite doctor" in done.stderr
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr(doctor, "COURSE_PACKAGES", ("papermill", "no-such-course"))
+    facts, (essential, optional) = look("software")
+    assert facts["no-such-package"].value is None and facts["for the notebooks"].value is False
+    assert essential.essential and "no-such-package is missing" in essential.sentence
+    assert not optional.essential and "pip install no-such-course" in optional.sentence
+
+
+def test_an_unsupported_python_is_essential(monkeypatch):
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 0))
+    _, problems = look("software")
+    assert [p.essential for p in problems] == [True] and "is not 3.11, 3.12 or 3.13" in problems[0].sentence
+
+
+def test_little_memory_and_a_full_disk_are_problems_but_not_essential(monkeypatch):
+    assert look("machine")[1] == []
+    memory = psutil.virtual_memory()._replace(available=2**20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    _, problems = look("machine")
+    assert [p.essential for p in problems] == [False, False]
+    assert f"{read_results('bench_cpu')['world32']['peak_memory_gib']:.1f} GiB of memory" in problems[0].sentence
+    assert "are free in" in problems[1].sentence
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUNIT_LITE_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+FASHION = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+
+
+def test_data_sets_are_found_each_with_its_path(root):
+    assert look("data")[0]["Fashion-MNIST"].value == "not there"
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for k, name in enumerate(FASHION):
+        (raw / (name + ".gz" * (k % 2))).touch()  # packed and unpacked files serve alike
+    for name, count in (("trainA", 3), ("trainB", 2), ("testA", 1), ("testB", 1)):
+        (root / "apples" / name).mkdir(parents=True)
+        (root / "apples" / name / "notes.txt").touch()
+        for k in range(count):
+            Image.new("RGB", (4, 4)).save(root / "apples" / name / f"{k}.png")
+    (root / "something else").mkdir()
+    facts, problems = look("data")
+    assert not problems and set(facts) == {"data root", "Fashion-MNIST", "apples"}
+    assert facts["Fashion-MNIST"].value == "found" and str(raw) in facts["Fashion-MNIST"].shown
+    assert facts["apples"].value == {"path": str(root / "apples"), "trainA": 3, "trainB": 2, "testA": 1, "testB": 1}
+
+
+def test_an_incomplete_data_set_is_a_problem_that_names_what_is_missing(root):
+    (root / "FashionMNIST" / "raw").mkdir(parents=True)
+    (root / "FashionMNIST" / "raw" / f"{FASHION[0]}.gz").touch()
+    (root / "apples" / "trainA").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(root / "apples" / "trainA" / "a.png")
+    (root / "leaves" / "trainA").mkdir(parents=True)
+    (root / "leaves" / "testB").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(root / "leaves" / "testB" / "a.png")
+    _, problems = look("data")
+    said = [problem.sentence for problem in problems]
+    assert all(f"{name}.gz" in said[0] for name in FASHION[1:]) and f"{FASHION[0]}.gz" not in said[0]
+    empty = ["apples/trainB", "leaves/trainA", "leaves/trainB", "leaves/testA"]  # test folders both, or neither
+    assert [s.split()[0] for s in said[1:]] == [str(root / name) for name in empty]
+
+
+def test_a_missing_data_root_is_a_problem_only_where_somebody_has_named_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUNIT_LITE_DATA", raising=False)
+    facts, problems = look("data")
+    assert "not there yet" in facts["data root"].shown and not problems
+    assert "downloaded when it is needed" in facts["Fashion-MNIST"].shown
+    monkeypatch.setenv("MUNIT_LITE_DATA", str(tmp_path / "nowhere"))
+    _, problems = look("data")
+    assert [p.essential for p in problems] == [False]
+    assert problems[0].sentence.startswith(f"MUNIT_LITE_DATA names {tmp_path / 'nowhere'}, where no folder is")
+
+
+def test_every_shipped_checkpoint_is_loaded():
+    facts, problems = look("checkpoints")
+    assert set(facts) == {file.stem for file in SHIPPED.glob("*.safetensors")} and not problems
+    assert all(fact.value == "loads" for fact in facts.values())
+
+
+def test_damaged_and_missing_checkpoints_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
+    monkeypatch.setattr("munit_lite.evaluation.attribute_predictors.SHIPPED", tmp_path)
+    save_model(tmp_path / "good.safetensors", ml.build(tiny()), step=1)
+    (tmp_path / "bad.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes()[:-7])
+    shutil.copy(SHIPPED / "judge_sketch.safetensors", tmp_path)
+    facts, problems = look("checkpoints")
+    assert {name: fact.value for name, fact in facts.items()} == {
+        "bad": "damaged", "good": "loads", "judge_painting": "missing", "judge_sketch": "loads",
+    }  # fmt: skip
+    assert [p.essential for p in problems] == [True, True]
+    assert "bad.safetensors" in problems[0].sentence and "judge_painting.safetensors" in problems[1].sentence
+    assert all("git checkout" in p.sentence for p in problems)
+
+
+def test_a_browser_is_looked_for_on_the_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    facts, problems = look("browser")
+    assert facts["Chromium"].value is None and [p.essential for p in problems] == [False]
+    (tmp_path / "chromium").write_text("#!/bin/sh\n")
+    (tmp_path / "chromium").chmod(0o755)
+    facts, problems = look("browser")
+    assert facts["Chromium"].value == str(tmp_path / "chromium") and not problems
+
+
+# ---------------------------------------------------------------------------------------------------------- minutes
+
+
+def notebook(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": text.splitlines(keepends=True)}]}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("# 09\n\n**Time** about 7 minutes on two CPU cores, most of it training. **You need** 3 minutes", 7),
+        ("**Time** 1.5 minutes", 1.5),
+        ("**Time** about 30 seconds", 0.5),
+        ("**Time** about 2 hours", 120),
+        ("# A page\n\n12 minutes of something else", None),
+        ("**Time** not long. It was 5 minutes once", None),
+    ],
+)
+def test_the_minutes_are_those_of_the_first_cell(text, stated, tmp_path):
+    assert minutes.nominal(notebook(tmp_path / "a.ipynb", text)) == stated
+
+
+def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch):
+    notebook(tmp_path / "notebooks" / "01_a.ipynb", "**Time** about 4 minutes")
+    notebook(tmp_path / "notebooks" / "02_b.ipynb", "# nothing said")
+    (tmp_path / "calibration.json").write_text(json.dumps({"numbers": {"seconds_per_step": 0.2}}))
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
+    facts, problems = look("notebooks")
+    assert facts["01_a"].value == 10 and facts["01_a"].shown == "about 10 min (4 min on two cores)"
+    assert facts["02_b"].value is None and not problems
+    assert facts["estimated by"].value == {"seconds_here": 0.5, "seconds_there": 0.2}
+
+
+def test_minutes_that_cannot_be_scaled_are_said_to_be_those_of_two_cores(tmp_path, monkeypatch):
+    notebook(tmp_path / "notebooks" / "01_a.ipynb", "**Time** about 4 minutes")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
+    facts, problems = look("notebooks")
+    assert facts["01_a"].value == 4 and "minutes are as on two cores" in problems[0].sentence
+
+
+def test_every_notebook_of_the_course_says_its_time():
+    files = sorted(doctor.minutes.NOTEBOOKS.glob("*.ipynb"))
+    assert files and all(minutes.nominal(file) for file in files)
+
+
+def test_the_yardstick_is_the_time_of_real_steps(monkeypatch):
+    """Steps made to sleep are as slow as they are made; the first one does not count, the best of the others does."""
+    sleeps = iter([0.05, 0.3, 0.2, 0.4])
+    monkeypatch.setattr("munit_lite.training.Trainer.step", lambda self, *_: time.sleep(next(sleeps)))
+    assert minutes.yardstick_seconds(3) == pytest.approx(0.2, abs=0.05)
+
+
+def test_a_topic_that_fails_leaves_the_others(monkeypatch):
+    def broken():
+        yield Fact("before", 1)
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(doctor, "TOPICS", {"machine": broken, "browser": doctor.browser})
+    report = examine()
+    assert [f.name for f in report.topics["machine"]] == ["before"] and report.topics["browser"]
+    assert "machine cannot be examined: OSError: the disk is on fire" in report.problems[0].sentence
