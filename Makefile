@@ -29,8 +29,8 @@ test: $(READY)  ## everything that must hold
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
-	MUNIT_LITE_FAST=1 $(BIN)/pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 \
-	    -n 2 --dist loadscope notebooks
+	MUNIT_LITE_FAST=1 PYTHONPATH=tests $(BIN)/pytest -p no:cacheprovider -p nbval_numbers --nbval --nbval-current-env \
+	    --nbval-cell-timeout 300 -n 2 --dist loadscope notebooks
 
 soak: export MUNIT_LITE_KILLS = 20
 soak: $(READY)  ## kill a run at twenty random moments; each must go on to the very same weights

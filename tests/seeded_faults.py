@@ -1,5 +1,7 @@
 """Do the notebooks notice a bug in the package? Ten are put in, one at a time, and nbval compares the stored outputs.
 
+Numbers are compared within the tolerance of nbval_numbers.py, as in `make test`.
+
 `python tests/seeded_faults.py`, once per release. The notebooks that teach what a fault breaks run first; if all of
 them stay green, all others run, too. Each stops at its first red cell. Cells that show an equation are left out: they
 print the source of its function, so any change of it would turn them red. data/results/seeded_faults.json is written
@@ -27,7 +29,8 @@ from notebook_files import ROOT, WRITTEN, code
 from munit_lite.experiments.results import RESULTS, provenance, write_results
 
 NOTICED = 9  # of ten faults, at least
-NBVAL = ["-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]  # as the Makefile
+PLUGINS = ["-p", "no:cacheprovider", "-p", "nbval_numbers"]
+NBVAL = [*PLUGINS, "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]  # as the Makefile
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,8 @@ def first_red(tree: Path, notebook: str) -> dict[str, str] | None:
     path = f"notebooks/{notebook}.ipynb"
     cells = code(nbformat.read(tree / path, as_version=4))
     left_out = [f"--deselect={path}::Cell {k}" for k, cell in enumerate(cells) if "equation(" in cell.source]
-    settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "MUNIT_LITE_FAST": "1", "OMP_NUM_THREADS": "1"}
+    settings = {"PYTHONPATH": f"{tree}{os.pathsep}tests", "PYTHONDONTWRITEBYTECODE": "1"}
+    settings |= {"MUNIT_LITE_FAST": "1", "OMP_NUM_THREADS": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "MUNIT_LITE_DATA"} | settings
     command = [sys.executable, "-m", "pytest", *NBVAL, *left_out, "-x", "--color=no", path]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
