@@ -15,6 +15,8 @@ from course import COURSE, ROOT, TEACHING, WRITTEN, code, read
 
 from munit_lite.study import explorers
 
+pytestmark = pytest.mark.slow
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 

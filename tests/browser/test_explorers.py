@@ -16,7 +16,7 @@ from munit_lite.study.explore import png
 from munit_lite.study.explorers import example, joint, loss, proposition, style, surgery, world
 from munit_lite.study.explorers.exhibit import open_exhibit
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TITLES = (
     "Style explorer", "Example-guided explorer", "AdaIN surgery", "World explorer", "Loss surgery",
     "Proposition explorer", "Symmetry explorer",

@@ -9,6 +9,8 @@ from munit_lite.study.hidden_writing import NOISES, hidden_writing, there_and_ba
 from munit_lite.study.verdicts import relative_error
 from munit_lite.world import World
 
+pytestmark = pytest.mark.numerical
+
 STEP = 0.04
 
 

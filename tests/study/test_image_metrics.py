@@ -18,6 +18,8 @@ from munit_lite.study.image_metrics import (
 )
 from munit_lite.study.judges import Judge
 
+pytestmark = pytest.mark.numerical
+
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
