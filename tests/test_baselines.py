@@ -22,6 +22,8 @@ from munit_lite.study.baselines import kl_to_prior, latent_noise
 from munit_lite.training import Trainer, draw_styles
 from munit_lite.world import World
 
+pytestmark = pytest.mark.numerical
+
 METHODS = ("unit", "cyclegan", "cyclegan_noise", "bicyclegan")
 SMALL = {name: value for name, value in vars(tiny()).items() if name in ("batch_size", "steps", "threads", "device")}
 each_method = pytest.mark.parametrize("method", METHODS)
@@ -284,6 +286,7 @@ def test_latent_noise_is_normal_and_a_function_of_the_drawn_styles():
 # ---------------------------------------------------------------------------------------------------- each learns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "kind"), [("unit", "image"), ("cyclegan", "cycle"), ("cyclegan_noise", "cycle"), ("bicyclegan", "image")]
 )

@@ -86,6 +86,7 @@ def test_train_takes_every_field_as_an_option(tmp_path, command):
     assert ml.load(tmp_path / "run").config.network.width == 4
 
 
+@pytest.mark.slow
 def test_train_tells_run_and_losses_as_json(tmp_path):
     done = process("train", "world32", "--steps", 2, *SMALL, "--out", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
@@ -148,6 +149,7 @@ def test_the_help_states_the_limits_of_the_sheet(command):
     assert f"at most {translations.SHEET_INPUTS} inputs by {translations.SHEET_STYLES} styles" in text
 
 
+@pytest.mark.slow
 def test_translate_tells_every_file_as_json_and_nothing_else_on_stdout(finished, sketches, tmp_path):
     done = process("translate", finished, sketches, tmp_path / "out", "--styles", 2, "--json")
     assert done.returncode == 0, done.stderr
@@ -180,6 +182,7 @@ def test_evaluate_says_of_every_proposition_what_it_found(finished, tmp_path, co
     assert "p(c1) = p(c2), channel means" in [part["name"] for part in numbers["latents"]["parts"]]
 
 
+@pytest.mark.slow
 def test_evaluate_tells_the_same_numbers_on_stdout_as_in_its_file(finished, tmp_path):
     done = process("evaluate", finished, "--count", 20, "--json", "--json-file", tmp_path / "numbers.json")
     assert done.returncode == 0, done.stderr
@@ -205,6 +208,7 @@ def test_what_a_job_prints_goes_to_stderr_when_json_is_asked_for(finished, comma
     assert one_object(out)["numbers"] == {} and "a note" in err
 
 
+@pytest.mark.slow
 def test_bench_measures_a_step_and_where_its_time_goes_beside_the_reference_step(command, tmp_path):
     file = tmp_path / "bench.json"
     code, out, _ = command("bench", "--presets", "world32", "--steps", 1, "--reference", "--json-file", file)
@@ -269,6 +273,7 @@ def test_bench_times_every_explorer_from_a_moved_slider_to_its_picture(command, 
         assert len(seen[name]) == row["moves"] + 2, "each move draws; so do the beginning and the one not counted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "RUN", "--count", "2"]])
 def test_a_reader_that_has_gone_is_no_error(arguments, finished):
     arguments = [str(finished) if word == "RUN" else word for word in arguments]
@@ -389,6 +394,7 @@ def test_a_misspelt_option_is_shown_the_near_one(command):
     assert code == 2 and "Perhaps you meant" in err and "--steps" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_saves_and_exits_with_the_signals_code(sent, code, tmp_path):
     line = [sys.executable, "-c", "from munit_lite.cli import main; main()", "train", "world32", *SMALL]

@@ -48,6 +48,7 @@ def breaking(folder: Path, package: str, error: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_healthy_machine_exits_with_0_and_prints_one_json_object():
     done = command("doctor", "--json")
     assert done.returncode == 0, done.stderr
@@ -79,6 +80,7 @@ def test_words_name_every_fact_and_every_problem():
 MISMATCH = 'RuntimeError("operator torchvision::nms does not exist")'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "error", "sentence"),
     [
@@ -98,6 +100,7 @@ def test_a_broken_package_is_essential_and_the_rest_is_still_told(package, error
     assert "09_training" in told["notebooks"]
 
 
+@pytest.mark.slow
 def test_what_the_doctor_itself_looks_with_may_be_missing(tmp_path):
     done = command("doctor", "--json", broken=breaking(tmp_path, "psutil", 'ImportError("no psutil")'))
     told = json.loads(done.stdout)
@@ -105,6 +108,7 @@ def test_what_the_doctor_itself_looks_with_may_be_missing(tmp_path):
     assert "machine cannot be examined: ImportError: no psutil" in [p["problem"] for p in told["problems"]]
 
 
+@pytest.mark.slow
 def test_other_commands_on_a_broken_machine_send_to_the_doctor(tmp_path):
     for package, error in (("torchvision", MISMATCH), ("torch", 'ImportError("no torch")')):
         done = command("evaluate", "world32", broken=breaking(tmp_path / package, package, error))

@@ -7,6 +7,8 @@ import torch
 
 from munit_lite.domains import at_once, both, two_workers
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def workers():

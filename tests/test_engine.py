@@ -28,6 +28,8 @@ from munit_lite.networks import ConvBlock
 from munit_lite.study.reference_step import ReferenceTrainer
 from munit_lite.training import Trainer
 
+pytestmark = pytest.mark.numerical
+
 CPU = torch.device("cpu")
 
 
@@ -148,6 +150,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [{}, {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "recompute": True, "accumulate": 2}],
@@ -306,6 +309,7 @@ def losses_of(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_the_whole_batch(one_process, two_processes):
     one, two = state(one_process), state(two_processes)
     assert one.keys() == two.keys()
@@ -326,6 +330,7 @@ def test_processes_see_different_rows_of_the_same_batch():
         assert torch.equal(torch.cat(shares), whole)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_path):
     folder = tmp_path / "run"
     broken = with_processes(2, folder, "SIGKILL", 7)
@@ -337,6 +342,7 @@ def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
 
 
+@pytest.mark.slow
 def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes, tmp_path):
     folder = tmp_path / "run"
     assert with_processes(2, folder, "SIGTERM", 4).returncode != 0
@@ -346,6 +352,7 @@ def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes,
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
 
 
+@pytest.mark.slow
 def test_the_command_under_torchrun_answers_once(tmp_path):
     program = str(Path(sys.executable).with_name("munit-lite"))
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", program]

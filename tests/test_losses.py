@@ -12,6 +12,8 @@ import torch
 
 from munit_lite import losses
 
+pytestmark = pytest.mark.numerical
+
 RECONSTRUCTIONS = {
     "image": losses.image_reconstruction,
     "content": losses.content_reconstruction,

@@ -12,6 +12,8 @@ from torch import Tensor
 from munit_lite.config import preset
 from munit_lite.model import MUNIT, build
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def model() -> MUNIT:

@@ -26,6 +26,8 @@ from munit_lite.networks import (
 )
 from munit_lite.objective import discriminator_terms, forward, generator_terms
 
+pytestmark = pytest.mark.numerical
+
 # The paper's shape in small: two downsamplings, four blocks, the original's initialisation.
 SMALL = preset("world32", downsamples=2, blocks=4, discriminator_init="gaussian")
 
@@ -350,6 +352,7 @@ def vgg() -> VGGFeatures:
     return VGGFeatures(weights=None)
 
 
+@pytest.mark.slow
 def test_vgg_features_are_frozen_and_sixteen_times_smaller_and_pass_gradients_to_the_image(vgg):
     image = torch.rand(2, 3, 48, 32, requires_grad=True)
     features = vgg(image)
@@ -359,6 +362,7 @@ def test_vgg_features_are_frozen_and_sixteen_times_smaller_and_pass_gradients_to
     assert sum(isinstance(m, nn.Conv2d) for m in vgg.modules()) == 13
 
 
+@pytest.mark.slow
 def test_vgg_sees_images_normalised_as_it_was_trained(vgg):
     seen: list[Tensor] = []
     hook = vgg.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

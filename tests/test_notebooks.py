@@ -28,6 +28,7 @@ def execute(name: str, tmp_path: Path, **parameters) -> nbformat.NotebookNode:
     )
 
 
+@pytest.mark.slow
 def test_training_runs_with_another_seed_and_writes_results_with_their_provenance(tmp_path):
     results = tmp_path / "results.json"
     out = tmp_path / "run"
@@ -38,6 +39,7 @@ def test_training_runs_with_another_seed_and_writes_results_with_their_provenanc
     assert list((out / "samples").glob("*.png")) and list((out / "weights").glob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_training_runs_on_real_images(tmp_path):
     if not os.environ.get("MUNIT_LITE_DATA"):
         pytest.skip("MUNIT_LITE_DATA names no folder with FashionMNIST")
@@ -47,6 +49,7 @@ def test_training_runs_on_real_images(tmp_path):
     assert "edge_agreement" in json.loads(results.read_text())["numbers"]["drawing to photo"]
 
 
+@pytest.mark.slow
 def test_an_unknown_parameter_is_an_error_that_lists_the_known_ones(tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'stepps'; known: .*steps"):
         execute("09_training.ipynb", tmp_path, fast=True, stepps=3)
@@ -144,6 +147,7 @@ def test_no_output_prints_an_address(name):
             assert TAG_IGNORED in tags(cell) or not re.search(r" at 0x[0-9a-f]+>", told), cell.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_stored_form_is_normal(name):
     keys = "metadata.widgets metadata.papermill metadata.language_info cell.metadata.execution"
@@ -204,6 +208,7 @@ def test_unsolved_exercises_are_stored_unsolved(name):
             assert told.strip().endswith("not attempted yet"), cell.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEACHING)
 def test_a_teaching_notebook_runs_fast_with_another_seed(name, tmp_path):
     executed = execute(f"{name}.ipynb", tmp_path, fast=True, seed=1)

@@ -113,7 +113,7 @@ def test_no_file_names_a_path_of_a_machine():
         *ROOT.glob("notebooks/*.ipynb"),
         *ROOT.glob("data/**/*.json"),
     ]:
-        if path.is_file():
+        if path.is_file() and path.name != ".git":  # which a worktree has as a file, with the path of its repository
             assert not re.search(r"/(home|root|work|tmp)/\w", path.read_text()), path
 
 

@@ -15,6 +15,8 @@ from notebook_files import COURSE, ROOT, TEACHING, WRITTEN, code, read
 
 from munit_lite.course import explorers
 
+pytestmark = pytest.mark.slow
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 

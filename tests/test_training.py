@@ -190,6 +190,7 @@ def test_drawn_styles_depend_on_seed_and_step_alone():
     assert not torch.equal(once[0], draw_styles(tiny(seed=1), 3, 4, torch.device("cpu"))[0])
 
 
+@pytest.mark.slow
 def test_reconstruction_is_learnt(tmp_path):
     run = ml.train(tiny(steps=80, width=8, batch_size=4), tmp_path, callbacks=[])
     first, last = run.history[0], run.history[-1]
@@ -244,6 +245,7 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "step", "code"),
     [*(("SIGKILL", step, -9) for step in _KILLS), ("SIGTERM", 6, 143), ("SIGINT", 5, 130)],

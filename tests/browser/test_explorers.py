@@ -16,7 +16,7 @@ from munit_lite.course.explorers import example, joint, loss, proposition, style
 from munit_lite.course.explorers.exhibit import open_exhibit
 from munit_lite.course.explorers.widget import png
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TITLES = (
     "Style explorer", "Example-guided explorer", "AdaIN surgery", "World explorer", "Loss surgery",
     "Proposition explorer", "Symmetry explorer",

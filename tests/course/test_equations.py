@@ -17,6 +17,8 @@ from notebook_files import WRITTEN, code, read
 from munit_lite import losses, networks
 from munit_lite.course.equations import EQUATIONS, equation
 
+pytestmark = pytest.mark.numerical
+
 # What the summary and the propositions state: REFERENCE sections 1 and 4, and the two names of section 5.1.
 STATED = {
     *(f"L_recon^{letter}{i}" for letter in "xcs" for i in (1, 2)),
@@ -178,6 +180,7 @@ def test_an_unknown_equation_is_an_error_that_lists_the_known_ones():
         equation("L_recon^z")
 
 
+@pytest.mark.slow
 def test_reading_the_registry_does_not_import_ipython():
     program = (
         "import sys, munit_lite.course.equations as e; e.equation('AdaIN').markdown(); print('IPython' in sys.modules)"

@@ -17,6 +17,8 @@ from munit_lite.course import exercises as checks
 from munit_lite.course.exercises import framework
 from tools.errata import PAGE, filled
 
+pytestmark = pytest.mark.numerical
+
 SEEDS = (0, 1)
 BUGS = [(exercise.name, bug.name) for exercise in checks.EXERCISES.values() for bug in exercise.bugs]
 POSED = [attempt for name in WRITTEN for attempt in attempts(name)]

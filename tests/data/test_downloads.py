@@ -107,7 +107,7 @@ def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(downloads, "PAUSE", 0.01)
     with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url, 0))
         yield server
         server.shutdown()

@@ -370,6 +370,7 @@ class Vanish(Callback):
                 file.rename(file.with_suffix(".gone"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vanishes", ["an image", "the folder"])
 def test_a_file_that_vanishes_while_training_is_named_and_the_run_goes_on_exactly_once_it_is_back(
     four, tmp_path, vanishes

@@ -10,6 +10,8 @@ from munit_lite.experiments import results
 from munit_lite.storage.checkpoints import CheckpointError
 from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
 
+pytestmark = pytest.mark.numerical
+
 each_domain = pytest.mark.parametrize("domain", [1, 2])
 TURN_OUTPUT = len(SHAPE_NAMES) + 3
 ROUND = [SHAPE_NAMES.index("disc"), SHAPE_NAMES.index("ring")]
@@ -107,6 +109,7 @@ def held_out_loss(judge):
         return judge.loss(*examples(judge.domain, 500)).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sketch", "painting"])
 def test_a_short_training_lowers_the_loss_and_finds_the_shape(briefly_trained, name):
     judge = briefly_trained[name]
@@ -117,6 +120,7 @@ def test_a_short_training_lowers_the_loss_and_finds_the_shape(briefly_trained, n
     assert not judge.training
 
 
+@pytest.mark.slow
 def test_shuffled_labels_teach_nothing_but_the_averages(briefly_trained):
     errors = judge_errors(briefly_trained["control"], count=500)
     assert errors["position_error"] > 0.1
@@ -130,6 +134,7 @@ def test_training_depends_on_its_seed_alone():
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.slow
 @each_domain
 def test_judge_errors_are_the_mean_errors_over_all_chunks(domain):
     judge, count = random_judge(domain), 620  # one chunk of 500 and one of 120
@@ -157,6 +162,7 @@ def test_a_judge_exists_for_two_domains_only():
 # ---------------------------------------------------------------------------------------------------- shipped files
 
 
+@pytest.mark.slow
 def test_judges_are_shipped_and_loaded_with_their_measured_errors(tmp_path, monkeypatch):
     monkeypatch.setattr(judges, "SHIPPED", tmp_path / "checkpoints")
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
@@ -180,6 +186,7 @@ def shipped(domain):
     return load_judge(domain), results.read_results("judges")[DOMAIN_NAMES[domain]]
 
 
+@pytest.mark.slow
 @each_domain
 def test_a_shipped_judge_reads_fresh_renders_as_well_as_its_file_says(domain):
     judge, stated = shipped(domain)

@@ -18,6 +18,8 @@ from munit_lite.evaluation.image_metrics import (
     real_diversity,
 )
 
+pytestmark = pytest.mark.numerical
+
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import ImageTable
 from scipy import stats
 
 from munit_lite.config import preset
@@ -23,30 +24,26 @@ from munit_lite.evaluation.metrics import (
 from munit_lite.model import build
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, Content, World, render, style_from_code
 
+pytestmark = pytest.mark.numerical
+
 # ----------------------------------------------------------------------------------------- the world and its oracle
 
 
-class Facts(dict):
-    """What every image shows, by its bytes: class, x, y, size, turn, three style factors."""
-
-    def note(self, images, content, style, domain):
-        factors = [getattr(style, f.name) for f in STYLE_FACTORS[domain]]
-        rows = torch.stack([content.shape_class, *content.position.T, content.size, content.turn, *factors], dim=1)
-        self.update({image.numpy().tobytes(): row for image, row in zip(images, rows.double(), strict=True)})
-
-    def of(self, images):
-        return torch.stack([self[image.numpy().tobytes()] for image in images])
+def facts_of(content, style, domain):
+    """What every image shows: class, x, y, size, turn, three style factors."""
+    factors = [getattr(style, f.name) for f in STYLE_FACTORS[domain]]
+    return torch.stack([content.shape_class, *content.position.T, content.size, content.turn, *factors], dim=1).double()
 
 
 class Oracle:
     """The true translation; `change` corrupts the content, `restyle` the style code."""
 
     def __init__(self, source, count, seed, change=lambda content: content, restyle=lambda code, content: code):
-        self.facts, self.change, self.restyle = Facts(), change, restyle
+        self.facts, self.change, self.restyle = ImageTable(), change, restyle
         self.judge = TruthfulJudge(self.facts, 3 - source)
         pairs = World().pairs(torch.arange(count), seed, 32)
         images, code = (pairs.image_1, pairs.code_1) if source == 1 else (pairs.image_2, pairs.code_2)
-        self.facts.note(images, pairs.content, style_from_code(code, source), source)
+        self.facts.note(images, facts_of(pairs.content, style_from_code(code, source), source))
 
     def sample_style(self, count, generator=None):
         return torch.randn(count, 3, generator=generator)
@@ -57,7 +54,7 @@ class Oracle:
         content = with_turn(Content(shape_class, facts[:, 1:3], facts[:, 3], facts[:, 4]), facts[:, 4])
         content, factors = self.change(content), style_from_code(self.restyle(style, content), target)
         made = render(content, factors, target, 32)
-        self.facts.note(made, content, factors, target)
+        self.facts.note(made, facts_of(content, factors, target))
         return made
 
 
@@ -239,24 +236,21 @@ class Coder(Oracle):
 
     def __init__(self, source, count, seed, style_code=lambda f: f[:, 5:], content_code=lambda f: f[:, :5], **changes):
         super().__init__(source, count, seed, **changes)
-        self.style_code, self.content_code, self.shown = style_code, content_code, {}
+        self.style_code, self.content_code = style_code, content_code
+        self.shown = {1: ImageTable(), 2: ImageTable()}
         for stream in ("test", "codes", "examples"):
             pairs = World().pairs(torch.arange(count), seed, 32, stream)
             for domain, images, code in ((1, pairs.image_1, pairs.code_1), (2, pairs.image_2, pairs.code_2)):
                 content = pairs.content
                 quantiles = torch.special.ndtr(code)
                 known = [content.shape_class, *content.position.T, content.size, content.turn, *quantiles.T]
-                rows = torch.stack(known, dim=1)
-                self.shown |= {(domain, i.numpy().tobytes()): r for i, r in zip(images, rows, strict=True)}
-
-    def facts_of(self, images, domain):
-        return torch.stack([self.shown[domain, image.numpy().tobytes()] for image in images])
+                self.shown[domain].note(images, torch.stack(known, dim=1))
 
     def encode_style(self, images, domain):
-        return torch.special.ndtri(self.style_code(self.facts_of(images, domain)).double()).float()
+        return torch.special.ndtri(self.style_code(self.shown[domain].of(images)).double()).float()
 
     def encode_content(self, images, domain):
-        code = self.content_code(self.facts_of(images, domain))
+        code = self.content_code(self.shown[domain].of(images))
         return code[:, :, None, None] * torch.ones(4, 4)
 
 
@@ -264,6 +258,7 @@ def codes_of(coder, source, count=800):
     return code_metrics(coder, coder.judge, World(), source, count, 4, 32)
 
 
+@pytest.mark.slow
 @each_source
 def test_the_true_codes_tell_all_of_their_own_and_nothing_of_each_other(source):
     found = codes_of(Coder(source, 800, 4), source)
@@ -276,12 +271,14 @@ def test_the_true_codes_tell_all_of_their_own_and_nothing_of_each_other(source):
     assert {f"style_in_content_{factor.name}_r2" for factor in STYLE_FACTORS[source]} <= found.keys()
 
 
+@pytest.mark.slow
 def test_a_decoder_that_ignores_its_style_has_no_drawn_code_but_may_have_an_encoded_one():
     ignored = lambda code, content: (content.position[:, :1] - 0.5).expand(-1, 3) * 10  # noqa: E731
     found = codes_of(Coder(1, 800, 4, restyle=ignored), 1)
     assert abs(found["drawn_code_r2"]) < 0.05 and found["encoded_code_r2"] > 0.97
 
 
+@pytest.mark.slow
 def test_style_that_hides_in_the_content_code_is_found():
     def leak(facts):
         return torch.cat([facts[:, :5], 0.05 * facts[:, 5:6]], dim=1)
@@ -292,6 +289,7 @@ def test_style_that_hides_in_the_content_code_is_found():
     assert abs(found["content_in_style_r2"]) < 0.05
 
 
+@pytest.mark.slow
 def test_content_that_hides_in_the_style_code_is_found():
     def leak(facts):
         noise = (facts[:, 0:1] + 0.5) / len(SHAPE_NAMES)

@@ -28,6 +28,8 @@ from munit_lite.evaluation.mode_coverage import (
 from munit_lite.experiments.results import RESULTS
 from munit_lite.model import build
 
+pytestmark = pytest.mark.numerical
+
 COLOURS = {"Blue": (20, 40, 200), "Lime": (90, 190, 40), "Red-Grapefruit": (220, 60, 50)}
 TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4, "blocks": 1}
 
@@ -169,6 +171,7 @@ class Painter:
         return self.colours[varieties_drawn][:, :, None, None].expand(-1, -1, *images.shape[2:])
 
 
+@pytest.mark.slow
 def test_a_translator_of_all_varieties_reaches_all_and_a_deterministic_one_reaches_one(folder):
     data = opened(folder)
     found = variety_metrics(Painter(), data, count=8, seed=0)
@@ -237,6 +240,7 @@ def real_folder() -> Path:
     return Path(root) / "apples2citrus"
 
 
+@pytest.mark.slow
 def test_the_real_photos_have_five_varieties_and_the_results_are_what_they_give(tmp_path, monkeypatch):
     folder = real_folder()
     committed = json.loads((RESULTS / "varieties.json").read_text())["numbers"]

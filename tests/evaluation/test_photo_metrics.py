@@ -10,6 +10,8 @@ from munit_lite.evaluation import metrics
 from munit_lite.evaluation.photo_metrics import edge_agreement, photo_metrics
 from munit_lite.model import build
 
+pytestmark = pytest.mark.numerical
+
 
 def boxes(count, seed=0, first=2, last=9):
     """Photos of one dark box each, (count, 3, 32, 32) uint8."""

@@ -14,6 +14,8 @@ from munit_lite.evaluation.statistics import (
     wasserstein_to_uniform,
 )
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.mark.parametrize("count", [1, 5, 200])
 def test_ks_distance_is_scipys_statistic(count):

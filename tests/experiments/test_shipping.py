@@ -231,6 +231,7 @@ def test_a_model_of_a_preset_that_is_gone_says_so():
         train_command(override(preset("world32"), seed=3).__class__(name="old"))
 
 
+@pytest.mark.slow
 def test_one_command_ships(run, tmp_path):
     program = (
         "import sys, runpy, pathlib, munit_lite.storage.checkpoints as c; c.SHIPPED = pathlib.Path(sys.argv.pop(1)); "

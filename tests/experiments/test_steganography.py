@@ -9,6 +9,8 @@ from munit_lite.model import build
 from munit_lite.theory.verdicts import relative_error
 from munit_lite.world import World
 
+pytestmark = pytest.mark.numerical
+
 STEP = 0.04
 
 

@@ -293,6 +293,7 @@ def undisturbed(tmp_path_factory):
     return ml.train(tiny(), tmp_path_factory.mktemp("undisturbed"), callbacks=[])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's own thread
 @pytest.mark.parametrize(("after", "report", "settings", "file"), [
     (20_000, None, {"save_every": 5}, r"state\.safetensors"),
@@ -328,6 +329,7 @@ def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
         ml.train(tiny(), folder, callbacks=[])
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_a_fault_in_one_sentence(tmp_path):
     """A limit on the size of files stands for the full disk, also in a process of its own."""
     settings = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "steps": 12}

@@ -8,6 +8,8 @@ import torch
 
 from munit_lite.theory.linear_gaussian import LinearMUNIT, best_discriminator, optimum
 
+pytestmark = pytest.mark.numerical
+
 MIXING = torch.tensor([[[1.0, 0.3], [0.0, 0.6]], [[1.0, -0.6], [0.4, 0.8]]], dtype=torch.float64)
 ANGLES = [(0.0, 0.0), (0.4, -1.1), (math.pi / 2, 0.3)]
 

@@ -19,6 +19,8 @@ from munit_lite.theory.oracle import (
 from munit_lite.theory.variants import BROKEN, VARIANTS
 from munit_lite.world import CONTENT_FACTORS, SHAPE_NAMES, STYLE_DIM, World, code_from_style, style_from_code
 
+pytestmark = pytest.mark.numerical
+
 each_domain = pytest.mark.parametrize("domain", [1, 2])
 CLASSES = len(SHAPE_NAMES)
 
@@ -158,6 +160,7 @@ def pixels():
     return PixelWorld()
 
 
+@pytest.mark.slow
 @each_domain
 def test_from_pixels_alone_content_and_style_come_back(pixels, domain):
     """For 100 pictures: no class is missed, and 95 % of the largest errors of any normal score are below 1e-9."""
@@ -171,6 +174,7 @@ def test_from_pixels_alone_content_and_style_come_back(pixels, domain):
     assert again.quantile(0.95) < 1e-9
 
 
+@pytest.mark.slow
 @each_domain
 def test_pictures_of_eight_bits_are_read_as_well_as_they_show(pixels, domain):
     content, style = pixels.codes(index(30), 5, domain)
@@ -183,6 +187,7 @@ def test_pictures_of_eight_bits_are_read_as_well_as_they_show(pixels, domain):
     assert (fit.residual > 1e-6).all() and fit.residual.median() < 2 / 255 / 12**0.5  # what rounding leaves
 
 
+@pytest.mark.slow
 def test_a_judge_that_is_wrong_about_the_class_is_corrected(pixels):
     class Lying(torch.nn.Module):
         def forward(self, images):

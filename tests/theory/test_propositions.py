@@ -20,6 +20,8 @@ from munit_lite.theory.propositions import (
 from munit_lite.theory.variants import BROKEN, ORACLE, UNSEEN, VARIANTS
 from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, Part, Verdict, relative_error, summarised, verdict
 
+pytestmark = pytest.mark.numerical
+
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 each_variant = pytest.mark.parametrize("name", BY_NAME)
 UNITS, SEEDS = 500, (0, 1, 2)
@@ -43,6 +45,7 @@ def found():
 # ------------------------------------------------------------------------------------------------------- the table
 
 
+@pytest.mark.slow
 @each_variant
 def test_every_cell_of_the_table_comes_out_as_theory_says(found, name):
     variant = BY_NAME[name]
@@ -51,6 +54,7 @@ def test_every_cell_of_the_table_comes_out_as_theory_says(found, name):
         assert {check: result.reasons for check, result in checked.items()} == expected, f"seed {seed}"
 
 
+@pytest.mark.slow
 @each_variant
 def test_what_fails_fails_by_far_and_what_holds_is_bounded(found, name):
     for checked in found(name).values():
@@ -63,6 +67,7 @@ def test_what_fails_fails_by_far_and_what_holds_is_bounded(found, name):
                     assert part.high <= part.threshold and (part.p_value is None or part.threshold == EFFECT)
 
 
+@pytest.mark.slow
 def test_where_the_minimum_holds_all_hold(found):
     for name in BY_NAME:
         for checked in found(name).values():
@@ -82,6 +87,7 @@ def test_the_rows_of_the_theory_are_all_there():
     assert [v.expected.minimum for v in BROKEN] == reasons.split()
 
 
+@pytest.mark.slow
 def test_of_the_cycle_of_a_unit_like_model_only_the_style_slot_breaks(found):
     for checked in found("UNIT-like").values():
         statuses = {part.name: part.status for part in checked["cycle"].parts}
@@ -91,6 +97,7 @@ def test_of_the_cycle_of_a_unit_like_model_only_the_style_slot_breaks(found):
 # ------------------------------------------------------------------------------------------- how often they are wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["joint"])
 def test_of_a_hundred_nulls_at_most_eleven_are_rejected(check):
     world, rejected = CodeWorld(), 0
@@ -144,12 +151,14 @@ def pixels():
     return PixelWorld()
 
 
+@pytest.mark.slow
 def test_in_pixels_the_oracle_closes_its_cycles(pixels):
     result = check_cycle_consistency(Oracle(pixels), pixels, 100, 0)
     assert result.status == HOLDS and result.reads == "images and codes"
     assert all(part.effect < 1e-6 for part in result.parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["oracle", "content into style", "deterministic translator"])
 def test_judged_factors_show_in_pixels_what_exact_ones_show_in_codes(pixels, name):
     """With encoders that know the code, for time's sake; what is tested are pictures and judges."""
@@ -252,6 +261,7 @@ def test_a_check_wants_enough_units():
         check_joint_matching(Oracle(CodeWorld()), CodeWorld(), 99, 0)
 
 
+@pytest.mark.slow
 def test_verdicts_can_be_read_and_kept(found):
     result = found("oracle")[0]["latents"]
     kept = result.as_dict()
@@ -260,6 +270,7 @@ def test_verdicts_can_be_read_and_kept(found):
     assert result.text().count("\n") == 5
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_verdict(found):
     variant = BY_NAME["styles scaled"]
     world = CodeWorld(variant.world)
@@ -267,6 +278,7 @@ def test_the_same_seed_gives_the_same_verdict(found):
     assert dataclasses.asdict(again) == dataclasses.asdict(found("styles scaled")[0]["joint"])
 
 
+@pytest.mark.slow
 def test_the_verdict_on_the_minimum_says_what_each_kind_of_part_was_read_from(found):
     result = found("oracle")[0]["minimum"]
     assert result.reads == "the exact factors for translations, images and codes for reconstructions"

@@ -20,6 +20,8 @@ from munit_lite.theory.two_sample import (
     quadratic_classifier,
 )
 
+pytestmark = pytest.mark.numerical
+
 TESTS = {"mmd": mmd_test, "energy": energy_test, "classifier": classifier_test}
 each_test = pytest.mark.parametrize("name", TESTS)
 
