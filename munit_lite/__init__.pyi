@@ -1,6 +1,7 @@
 from .config import Config, preset
 from .data.datasets import DataError
-from .model import MUNIT, build
+from .methods import build
+from .model import MUNIT
 from .storage.checkpoints import CheckpointError, load
 from .storage.nvlabs import load_original, save_original
 from .training import Run, TrainingError, train

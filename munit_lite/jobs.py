@@ -44,7 +44,6 @@ class TrainJob(Job):
     """Folder of the run; an unfinished run of the same configuration in it goes on exactly where it stopped."""
 
     def run(self) -> Answer:
-        from munit_lite.study import baselines  # noqa: F401  (they enter themselves among the methods)
         from munit_lite.training import train
 
         run = train(self.config, self.out)
@@ -106,13 +105,12 @@ class Translate(Job):
     """Replace files that are already there; otherwise a single one stops the command before it starts."""
 
     def run(self) -> Answer:
-        from munit_lite.engine import found_device
+        from munit_lite.acceleration import find_device
         from munit_lite.inference import translate_files
         from munit_lite.storage.checkpoints import load
-        from munit_lite.study import baselines  # noqa: F401  (they enter themselves among the methods)
 
         done = translate_files(
-            load(self.model).to(found_device(self.device)),
+            load(self.model).to(find_device(self.device)),
             self.images,
             self.out,
             source=self.source,
@@ -178,11 +176,11 @@ class Evaluate(Measurement):
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if self.count < 2:
             raise ValueError(f"--count is {self.count}, but an interval needs 2 or more")
-        from munit_lite.engine import found_device
+        from munit_lite.acceleration import find_device
         from munit_lite.evaluation import metrics
         from munit_lite.storage.checkpoints import load
 
-        model = load(self.model).to(found_device(self.device))
+        model = load(self.model).to(find_device(self.device))
         if self.propositions:
             from munit_lite.theory.propositions import check_trained
 
@@ -216,8 +214,8 @@ class Bench(Measurement):
     """Batch sizes to measure each with; by default the preset's own."""
     compiled: bool = False
     """Measure each also compiled."""
-    reference: bool = False
-    """Also take, in alternation, the step as the original takes it: everything recomputed, nothing fused."""
+    straight_line: bool = False
+    """Also time, in alternation, the straight-line step: objective.py on a plain model, nothing accelerated."""
     explorers: bool = False
     """Instead time each explorer from a moved slider to the new picture, in the kernel."""
 
@@ -234,9 +232,9 @@ class Bench(Measurement):
         rows = bench.cases(self.presets, self.precisions, self.compiled, self.batch_sizes)
         for row in rows:
             row.config()  # what does not exist is told before minutes are spent on the others
-        numbers = {str(row): bench.measure(row, self.steps, self.reference) for row in bench.shown(rows)}
+        numbers = {str(row): bench.measure(row, self.steps, self.straight_line) for row in bench.shown(rows)}
         text = f"{bench.table(numbers)}\n\n{bench.split_table(numbers)}"
-        return text, numbers, {"steps": self.steps, "reference": self.reference}
+        return text, numbers, {"steps": self.steps, "straight_line": self.straight_line}
 
 
 @dataclass(kw_only=True)

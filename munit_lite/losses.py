@@ -1,121 +1,259 @@
-"""One pure function for each loss of the paper (section 3.2), and the adversarial families.
+r"""The losses of the paper (section 3.2), one function for each equation, and the adversarial families.
 
-Every function takes tensors and returns a scalar tensor. Names of arguments follow the paper's letters;
-the correspondence is in each docstring. Nothing here knows a network.
+Each function takes tensors and returns a scalar tensor, computed in fp32 where the arguments are bf16. The paper's
+equation stands between $$ in the docstring; exchange 1 and 2 for the mirrored one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from munit_lite.networks import instance_norm, upcast_to_fp32
+
 # ------------------------------------------------------------------------------ bidirectional reconstruction
 
 
 def image_reconstruction(x_recon: Tensor, x: Tensor) -> Tensor:
-    """L_recon^x1 = E || G1(E1c(x1), E1s(x1)) - x1 ||_1 (equation 1), as a mean over elements.
+    r"""Compute the image reconstruction loss (equation 1): the mean absolute error of an image decoded from its codes.
+
+    $$
+    \mathcal L_{recon}^{x_1} = \mathbb E_{x_1 \sim p(x_1)}
+    \left[\lVert G_1(E_1^c(x_1), E_1^s(x_1)) - x_1 \rVert_1\right]
+    $$
 
     Args:
-        x_recon: (B, 3, H, W), the image decoded from its own content and style.
-        x: (B, 3, H, W), the image.
+        x_recon: the image decoded from its own content and style, (B, 3, H, W).
+        x: the image, (B, 3, H, W).
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> x = torch.zeros(2, 3, 4, 4)
+        >>> image_reconstruction(x + 0.5, x)
+        tensor(0.5000)
     """
-    return _mean_absolute(x_recon, x, "image")
+    return _mean_absolute_error(x_recon, x, "image")
 
 
 def content_reconstruction(c_recon: Tensor, c: Tensor) -> Tensor:
-    """L_recon^c1 = E || E2c(G2(c1, s2)) - c1 ||_1 (equation 2).
+    r"""Compute the content reconstruction loss (equation 2): the content code must come back from the translation.
 
-    The target is not detached: like the original, the gradient flows into both arguments.
+    The target is not detached: as in the original, the gradient flows into both arguments.
+
+    $$
+    \mathcal L_{recon}^{c_1} = \mathbb E_{c_1 \sim p(c_1),\, s_2 \sim q(s_2)}
+    \left[\lVert E_2^c(G_2(c_1, s_2)) - c_1 \rVert_1\right]
+    $$
 
     Args:
-        c_recon: (B, C, h, w), the content encoded from the translation.
-        c: (B, C, h, w), the content the translation was decoded from.
+        c_recon: the content encoded from the translation, (B, C, h, w).
+        c: the content that the translation was decoded from, (B, C, h, w).
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> c = torch.zeros(2, 8, 4, 4)
+        >>> content_reconstruction(c - 2, c)
+        tensor(2.)
     """
-    return _mean_absolute(c_recon, c, "content")
+    return _mean_absolute_error(c_recon, c, "content")
 
 
 def style_reconstruction(s_recon: Tensor, s: Tensor) -> Tensor:
-    """L_recon^s2 = E || E2s(G2(c1, s2)) - s2 ||_1 (equation 3).
+    r"""Compute the style reconstruction loss (equation 3): the sampled style must come back from the translation.
+
+    $$
+    \mathcal L_{recon}^{s_2} = \mathbb E_{c_1 \sim p(c_1),\, s_2 \sim q(s_2)}
+    \left[\lVert E_2^s(G_2(c_1, s_2)) - s_2 \rVert_1\right]
+    $$
 
     Args:
-        s_recon: (B, style_dim), the style encoded from the translation.
-        s: (B, style_dim), the style the decoder was fed: s2 for x1->2, never s1.
+        s_recon: the style encoded from the translation, (B, style_dim).
+        s: the style that the decoder was given, (B, style_dim): s_2 for x_1→2, never s_1.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> style_reconstruction(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.5]]))
+        tensor(0.7500)
     """
-    return _mean_absolute(s_recon, s, "style")
+    return _mean_absolute_error(s_recon, s, "style")
 
 
 def cycle_reconstruction(x_cycle: Tensor, x: Tensor) -> Tensor:
-    """L_cc^x1 = E || G1(E2c(G2(E1c(x1), s2)), E1s(x1)) - x1 ||_1 (style-augmented cycle consistency, section 5.1).
+    r"""Compute the style-augmented cycle consistency loss (section 5.1): translated there and back, an image is itself.
+
+    $$
+    \mathcal L_{cc}^{x_1} = \mathbb E_{x_1 \sim p(x_1),\, s_2 \sim q(s_2)}
+    \left[\lVert G_1(E_2^c(G_2(E_1^c(x_1), s_2)), E_1^s(x_1)) - x_1 \rVert_1\right]
+    $$
 
     Args:
-        x_cycle: (B, 3, H, W), x1 translated with a drawn style and back with its own style.
-        x: (B, 3, H, W), x1.
+        x_cycle: x_1 translated with a sampled style and back with its own style, (B, 3, H, W).
+        x: x_1, (B, 3, H, W).
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> x = torch.zeros(2, 3, 4, 4)
+        >>> cycle_reconstruction(x + 0.25, x)
+        tensor(0.2500)
     """
-    return _mean_absolute(x_cycle, x, "image")
+    return _mean_absolute_error(x_cycle, x, "image")
 
 
-def _mean_absolute(reconstruction: Tensor, target: Tensor, what: str) -> Tensor:
+def _mean_absolute_error(reconstruction: Tensor, target: Tensor, what: str) -> Tensor:
     if reconstruction.shape != target.shape:
         raise ValueError(
             f"the {what} reconstruction has shape {tuple(reconstruction.shape)}, its target {tuple(target.shape)}: "
             "they must be equal"
         )
-    return (reconstruction - target).abs().mean()
+    return (upcast_to_fp32(reconstruction) - upcast_to_fp32(target)).abs().mean()
 
 
 # ------------------------------------------------------------------------------------------- adversarial losses
-# Each takes one tensor of logits for each scale of the discriminator and sums over scales. No 1/2.
+# Each takes one tensor of logits for each scale of the discriminator and sums over the scales, without a factor 1/2.
 
 
 def lsgan_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Least squares, as the original trains: E[D(fake)^2] + E[(D(real) - 1)^2], summed over scales."""
-    return _sum(((f**2).mean() + ((r - 1) ** 2).mean() for r, f in _scales(real, fake)))
+    r"""Compute the least-squares discriminator loss, which the original trains: targets 1 for real and 0 for fake.
+
+    $$ \min_D \; \mathbb E[D(\hat x)^2] + \mathbb E[(D(x) - 1)^2] $$
+
+    Args:
+        real: logits of real images x, one (B, 1, h, w) for each scale.
+        fake: logits of translations x̂, as many.
+
+    Example:
+        >>> lsgan_discriminator([torch.ones(2, 1, 2, 2)], [torch.full((2, 1, 2, 2), 0.5)])
+        tensor(0.2500)
+    """
+    return _sum((f**2).mean() + ((r - 1) ** 2).mean() for r, f in _scales(real, fake))
 
 
 def lsgan_generator(fake: Sequence[Tensor]) -> Tensor:
-    """Least squares: E[(D(fake) - 1)^2], summed over scales. The target is 1: the generator wants to look real."""
+    r"""Compute the least-squares generator loss: the target is 1, because the generator wants to look real.
+
+    $$ \min_G \; \mathbb E[(D(\hat x) - 1)^2] $$
+
+    Args:
+        fake: logits of translations, one (B, 1, h, w) for each scale.
+
+    Example:
+        >>> lsgan_generator([torch.full((2, 1, 2, 2), 0.5)])
+        tensor(0.2500)
+    """
     return _sum(((f - 1) ** 2).mean() for (f,) in _scales(fake))
 
 
 def log_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """The paper's log form (equation 4), negated for descent: -E[log D(real)] - E[log(1 - D(fake))], D = sigmoid."""
+    r"""Compute the negative of equation 4, which the discriminator descends; D is the sigmoid of a logit.
+
+    $$
+    \mathcal L_{GAN}^{x_2} = \mathbb E_{c_1 \sim p(c_1),\, s_2 \sim q(s_2)}
+    \left[\log(1 - D_2(G_2(c_1, s_2)))\right]
+    + \mathbb E_{x_2 \sim p(x_2)} \left[\log D_2(x_2)\right]
+    $$
+
+    Args:
+        real: logits of real images x_2, one (B, 1, h, w) for each scale.
+        fake: logits of translations x_1→2, as many.
+
+    Example:
+        >>> log_discriminator([torch.zeros(2, 1, 2, 2)], [torch.zeros(2, 1, 2, 2)])  # 2 log 2
+        tensor(1.3863)
+    """
     return _sum(F.softplus(-r).mean() + F.softplus(f).mean() for r, f in _scales(real, fake))
 
 
 def log_generator(fake: Sequence[Tensor]) -> Tensor:
-    """The generator's half of equation 4 as written: E[log(1 - D(fake))]. It saturates where D wins."""
+    r"""Compute the generator's half of equation 4 as written; it saturates where the discriminator wins.
+
+    $$ \min_G \; \mathbb E[\log(1 - D(\hat x))] $$
+
+    Args:
+        fake: logits of translations, one (B, 1, h, w) for each scale.
+
+    Example:
+        >>> log_generator([torch.zeros(2, 1, 2, 2)])
+        tensor(-0.6931)
+    """
     return _sum(-F.softplus(f).mean() for (f,) in _scales(fake))
 
 
 def nonsaturating_generator(fake: Sequence[Tensor]) -> Tensor:
-    """Trained in place of `log_generator`: -E[log D(fake)]: the same optimum, and a gradient where D wins."""
+    r"""Compute the loss trained in place of `log_generator`: the same optimum, and a gradient where D wins.
+
+    $$ \min_G \; -\mathbb E[\log D(\hat x)] $$
+
+    Args:
+        fake: logits of translations, one (B, 1, h, w) for each scale.
+
+    Example:
+        >>> nonsaturating_generator([torch.zeros(2, 1, 2, 2)])
+        tensor(0.6931)
+    """
     return _sum(F.softplus(-f).mean() for (f,) in _scales(fake))
 
 
 def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Hinge: E[max(0, 1 - D(real))] + E[max(0, 1 + D(fake))], summed over scales."""
+    r"""Compute the hinge discriminator loss: a margin of 1 on either side is enough (not in the paper).
+
+    $$ \min_D \; \mathbb E[\max(0, 1 - D(x))] + \mathbb E[\max(0, 1 + D(\hat x))] $$
+
+    Args:
+        real: logits of real images x, one (B, 1, h, w) for each scale.
+        fake: logits of translations x̂, as many.
+
+    Example:
+        >>> hinge_discriminator([torch.full((2, 1, 2, 2), 3.0)], [torch.zeros(2, 1, 2, 2)])
+        tensor(1.)
+    """
     return _sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in _scales(real, fake))
 
 
 def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
-    """Hinge: -E[D(fake)], summed over scales."""
+    r"""Compute the hinge generator loss (not in the paper).
+
+    $$ \min_G \; -\mathbb E[D(\hat x)] $$
+
+    Args:
+        fake: logits of translations, one (B, 1, h, w) for each scale.
+
+    Example:
+        >>> hinge_generator([torch.full((2, 1, 2, 2), 3.0)])
+        tensor(-3.)
+    """
     return _sum(-f.mean() for (f,) in _scales(fake))
 
 
-def gradient_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
-    """R1 (Mescheder et al., 2018; not in the paper): half of E || gradient of D(x) in x ||^2, on real images only.
+def r1_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
+    r"""Compute the R1 gradient penalty (Mescheder et al., 2018; not in the paper) on real images.
 
-    D(x) is an image's mean logit, summed over scales. It keeps a discriminator that wins smooth, so that the
-    generator can still follow it.
+    It keeps a winning discriminator smooth, so that the generator still gets a useful gradient.
+
+    $$ R_1 = \tfrac{1}{2} \, \mathbb E_{x \sim p(x)} \left[\lVert \nabla_x D(x) \rVert_2^2\right] $$
 
     Args:
-        real: logits for each scale, (B, 1, h, w), computed from x.
-        x: (B, 3, H, W), real images that require a gradient.
+        real: logits computed from x, one (B, 1, h, w) for each scale; D(x) is an image's mean logit, summed over the
+            scales.
+        x: real images that require a gradient, (B, 3, H, W).
+
+    Example:
+        >>> x = torch.ones(1, 3, 2, 2, requires_grad=True)
+        >>> r1_penalty([(2 * x).sum(dim=1, keepdim=True)], x)  # each of 12 slopes is 2 / 4
+        tensor(1.5000)
     """
-    (gradient,) = torch.autograd.grad(_sum(r.flatten(1).mean(1).sum() for r in real), x, create_graph=True)
+    logits = _sum(r.flatten(1).mean(1).sum() for (r,) in _scales(real))
+    (gradient,) = torch.autograd.grad(logits, x, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
@@ -124,11 +262,11 @@ GENERATOR_LOSSES = {"lsgan": lsgan_generator, "log": nonsaturating_generator, "h
 
 
 def _scales(*logits: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    """Scale by scale what several images' logits are.
+    """Group the logits of several batches of images by scale.
 
     Raises:
-        TypeError: a bare tensor, whose batch would pass for scales.
-        ValueError: different numbers of scales, or none.
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: the numbers of scales differ, or there is none.
     """
     for scales in logits:
         if isinstance(scales, Tensor):
@@ -137,52 +275,75 @@ def _scales(*logits: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
             )
         if len(scales) != len(logits[0]) or not scales:
             raise ValueError(f"logits have {' and '.join(str(len(s)) for s in logits)} scales: equally many, 1 or more")
-    return list(zip(*logits, strict=True))
+    upcast = [[upcast_to_fp32(scale) for scale in scales] for scales in logits]
+    return list(zip(*upcast, strict=True))
 
 
-def _sum(terms) -> Tensor:
-    return torch.stack(list(terms)).sum()
+def _sum(scalars: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(scalars)).sum()
 
 
 # ------------------------------------------------------------------------------------------------- perceptual
 
 
 def domain_invariant_perceptual(features_1: Tensor, features_2: Tensor, eps: float = 1e-5) -> Tensor:
-    """Squared distance of instance-normalised features (appendix A.3): the norm takes the domain's statistics out.
+    r"""Compute the squared distance of instance-normalized features (appendix A.3).
+
+    The paper trains it on street scenes only. The normalization removes the statistics that distinguish the domains.
+
+    $$
+    \mathcal L_{vgg} = \mathbb E
+    \left[ \left(\mathrm{IN}(\phi(x_1)) - \mathrm{IN}(\phi(x_{1 \to 2}))\right)^2 \right]
+    $$
 
     Args:
-        features_1: (B, C, h, w), VGG16 features of an image.
-        features_2: (B, C, h, w), features of its translation.
-    """
+        features_1: VGG16 features of an image, (B, C, h, w).
+        features_2: VGG16 features of its translation, (B, C, h, w).
+        eps: added to the variance.
 
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> features = torch.arange(8.0).view(1, 2, 2, 2)
+        >>> domain_invariant_perceptual(features, 3 * features + 1) < 1e-9
+        tensor(True)
+    """
     if features_1.shape != features_2.shape:
         raise ValueError(
             f"features have shapes {tuple(features_1.shape)} and {tuple(features_2.shape)}: they must be equal"
         )
-
-    def normalise(features: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True, correction=0)
-        return (features - mean) * torch.rsqrt(variance + eps)
-
-    return (normalise(features_1) - normalise(features_2)).square().mean()
+    features_1, features_2 = upcast_to_fp32(features_1), upcast_to_fp32(features_2)
+    return (instance_norm(features_1, eps) - instance_norm(features_2, eps)).square().mean()
 
 
 # ------------------------------------------------------------------------------------------------------- total
 
 
-def total(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    """The generator's objective (equation 5): the weighted sum of named terms of both domains.
+def total(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    r"""Compute the auto-encoders' objective (equation 5): the weighted sum of the losses of both domains.
+
+    $$
+    \min_{E_1, E_2, G_1, G_2} \; \max_{D_1, D_2} \; \mathcal L_{GAN}^{x_1} + \mathcal L_{GAN}^{x_2}
+    + \lambda_x (\mathcal L_{recon}^{x_1} + \mathcal L_{recon}^{x_2})
+    + \lambda_c (\mathcal L_{recon}^{c_1} + \mathcal L_{recon}^{c_2})
+    + \lambda_s (\mathcal L_{recon}^{s_1} + \mathcal L_{recon}^{s_2})
+    $$
 
     Args:
-        terms: scalars named `<kind>_<domain>`, such as `image_1` or `style_2`.
-        weights: a weight for each kind (lambda_x = `image`, lambda_c = `content`, lambda_s = `style`, …).
+        loss_terms: scalars named `<loss>_<domain>`, such as `image_1` or `style_2`.
+        weights: a weight for each loss (λ_x = `image`, λ_c = `content`, λ_s = `style`, …).
 
     Raises:
-        ValueError: a term whose kind has no weight, or no terms.
+        ValueError: a loss has no weight, or there are no losses.
+
+    Example:
+        >>> total({"image_1": torch.tensor(0.5), "gan_1": torch.tensor(2.0)}, {"image": 10.0, "gan": 1.0})
+        tensor(7.)
     """
-    unknown = sorted({name.rsplit("_", 1)[0] for name in terms} - set(weights))
+    unknown = sorted({name.rsplit("_", 1)[0] for name in loss_terms} - set(weights))
     if unknown:
-        raise ValueError(f"no weight for the term {unknown[0]!r}; weights are given for: {', '.join(sorted(weights))}")
-    if not terms:
-        raise ValueError("there are no terms to weigh: every weight is 0")
-    return _sum(weights[name.rsplit("_", 1)[0]] * value for name, value in terms.items())
+        raise ValueError(f"no weight for the loss {unknown[0]!r}; weights are given for: {', '.join(sorted(weights))}")
+    if not loss_terms:
+        raise ValueError("there are no losses to weigh")
+    return _sum(weights[name.rsplit("_", 1)[0]] * value for name, value in loss_terms.items())

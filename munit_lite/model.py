@@ -1,4 +1,4 @@
-"""MUNIT: two auto-encoders, two discriminators, and what one does with them once trained."""
+r"""MUNIT: two auto-encoders, two discriminators, and what one does with them after training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from munit_lite.world import check_domain
 
 
 class MUNIT(nn.Module):
-    """The model of the paper's figure 2.
+    """The model of the paper's figure 2: an auto-encoder and a discriminator for each domain.
+
+    The global random state decides the initial weights; `munit_lite.build` derives them from `config.seed`.
 
     Args:
-        config: the sizes of its networks are read from `config.network`.
+        config: `config.network` holds the sizes of the networks.
+
+    Example:
+        >>> from munit_lite.config import preset
+        >>> model = MUNIT(preset("world32"))
+        >>> images = torch.zeros(4, 3, 32, 32)
+        >>> content, style = model.encode(images, domain=1)
+        >>> content.shape, style.shape
+        (torch.Size([4, 32, 16, 16]), torch.Size([4, 3]))
+        >>> model.translate(images, source=1, target=2).shape
+        torch.Size([4, 3, 32, 32])
     """
 
     def __init__(self, config: Config) -> None:
@@ -34,30 +46,63 @@ class MUNIT(nn.Module):
         )
 
     def auto_encoder(self, domain: int) -> AutoEncoder:
+        """Return the auto-encoder of domain 1 or 2; raises ValueError for any other."""
         return self.auto_encoders[check_domain(domain) - 1]  # type: ignore[return-value]
 
     def discriminator(self, domain: int) -> MultiScaleDiscriminator:
+        """Return the discriminator of domain 1 or 2; raises ValueError for any other."""
         return self.discriminators[check_domain(domain) - 1]  # type: ignore[return-value]
 
-    def encode_content(self, images: Tensor, domain: int) -> Tensor:
-        """c = E^c(x): (B, 3, H, W) in [-1, 1] -> (B, C, H/4, W/4) with the usual two downsamples.
+    def encode(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Encode images into content and style (section 3.2): (c, s) = (E^c(x), E^s(x)).
+
+        Args:
+            images: x, (B, 3, H, W) in [-1, 1].
+            domain: of the images, 1 or 2.
+
+        Returns:
+            content and style, as `encode_content` and `encode_style` return them.
 
         Raises:
-            ValueError: not such a batch, or a side that the encoder cannot halve, or with nothing left to mirror.
+            ValueError: as of `encode_content` and `encode_style`.
         """
-        height, width = self._checked(images).shape[2:]
+        return self.encode_content(images, domain), self.encode_style(images, domain)
+
+    def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        """Encode the content of images: c = E^c(x).
+
+        Args:
+            images: x, (B, 3, H, W) in [-1, 1].
+            domain: of the images, 1 or 2.
+
+        Returns:
+            (B, C, H/4, W/4) with two downsamples, as in the paper.
+
+        Raises:
+            ValueError: the images have another shape, a side that the encoder cannot halve, or one that is too small
+                for reflect padding; or there is no such domain.
+        """
+        height, width = self._check_images(images).shape[2:]
         if min(height, width) < (least := smallest_side(self.config.network)):
             raise ValueError(f"images are {height} x {width} pixels: both sides must be {least} or more")
         return self.auto_encoder(domain).content_encoder(images)
 
     def encode_style(self, images: Tensor, domain: int) -> Tensor:
-        """s = E^s(x): (B, 3, H, W) in [-1, 1] -> (B, style_dim).
+        """Encode the style of images: s = E^s(x).
+
+        Args:
+            images: x, (B, 3, H, W) in [-1, 1].
+            domain: of the images, 1 or 2.
+
+        Returns:
+            (B, style_dim).
 
         Raises:
-            ValueError: not such a batch, or images too small to be halved as often as the style encoder does.
+            ValueError: the images have another shape, or are too small to be halved as often as the style encoder does;
+                or there is no such domain.
         """
         smallest = 2**self.config.network.style_downsamples
-        if min(self._checked(images).shape[2:]) < smallest:
+        if min(self._check_images(images).shape[2:]) < smallest:
             raise ValueError(
                 f"images are {images.shape[2]} x {images.shape[3]} pixels, but the style encoder halves them "
                 f"{self.config.network.style_downsamples} times: both sides must be {smallest} or more"
@@ -65,10 +110,18 @@ class MUNIT(nn.Module):
         return self.auto_encoder(domain).style_encoder(images)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """x = G(c, s): (B, C, h, w) and (B, style_dim) -> (B, 3, 4h, 4w) in (-1, 1).
+        """Decode images: x = G(c, s).
+
+        Args:
+            content: c, (B, C, h, w), of either domain.
+            style: s, (B, style_dim), of the domain to decode.
+            domain: of the images to decode, 1 or 2.
+
+        Returns:
+            (B, 3, 4h, 4w) in (-1, 1), with two upsamples as in the paper.
 
         Raises:
-            ValueError: content or style of another shape.
+            ValueError: content or style has another shape, or there is no such domain.
         """
         network, style_dim = self.config.network, self.config.network.style_dim
         channels = network.width * 2**network.downsamples
@@ -82,12 +135,33 @@ class MUNIT(nn.Module):
         return self.auto_encoder(domain).decoder(content, style)
 
     def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw styles from the prior q(s) = N(0, I): (count, style_dim), on the model's device."""
+        r"""Sample styles from the prior (section 3.2), the only one in the package.
+
+        $$ s_1 \sim q(s_1) = \mathcal N(0, I), \qquad s_2 \sim q(s_2) = \mathcal N(0, I) $$
+
+        Args:
+            count: how many.
+            generator: on the CPU; makes the styles repeatable, on every device the same.
+
+        Returns:
+            (count, style_dim), of the model's device and type.
+        """
         style = torch.randn(count, self.config.network.style_dim, generator=generator)
-        return style.to(next(self.parameters()).device)
+        return style.to(next(self.parameters()), non_blocking=True)
 
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
-        """G_i(E_i^c(x), E_i^s(x)): the image through its own auto-encoder."""
+        """Reconstruct images from their own codes: G(E^c(x), E^s(x)).
+
+        Args:
+            images: x, (B, 3, H, W) in [-1, 1].
+            domain: of the images, 1 or 2.
+
+        Returns:
+            (B, 3, H, W) in (-1, 1), with a gradient.
+
+        Raises:
+            ValueError: as of `encode_content` and `encode_style`.
+        """
         return self.decode(self.encode_content(images, domain), self.encode_style(images, domain), domain)
 
     @torch.no_grad()
@@ -100,21 +174,24 @@ class MUNIT(nn.Module):
         style_from: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Translate images into the other domain: G_target(E_source^c(x), s).
+        r"""Translate images into the other domain (section 3.2).
+
+        $$ x_{1 \to 2} = G_2(E_1^c(x_1), s_2), \qquad s_2 \sim q(s_2) $$
 
         Args:
             images: (B, 3, H, W) in [-1, 1] of the source domain.
-            source: their domain, 1 or 2.
-            target: the domain to paint in, the other one.
-            style: (B, style_dim) or (1, style_dim) codes; by default drawn from the prior.
-            style_from: (B, 3, H, W) or (1, 3, H, W) images of the target domain to take the style from.
-            generator: makes the drawn styles repeatable.
+            source: domain of the images, 1 or 2.
+            target: domain of the translations, the other one.
+            style: codes, (B, style_dim) or (1, style_dim); by default sampled from the prior.
+            style_from: images of the target domain to take the style from, (B, 3, H, W) or (1, 3, H, W).
+            generator: makes the sampled styles repeatable.
 
         Returns:
-            (B, 3, H, W) in (-1, 1).
+            (B, 3, H, W) in (-1, 1), without a gradient.
 
         Raises:
-            ValueError: a domain that does not exist, source equal to target, both kinds of style, wrong shapes.
+            ValueError: there is no such domain, source and target are equal, both kinds of style are given, or a shape
+                is wrong.
         """
         if check_domain(source) == check_domain(target):
             raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
@@ -130,13 +207,21 @@ class MUNIT(nn.Module):
         return self.decode(content, style, target)
 
     def swap(self, images_1: Tensor, images_2: Tensor) -> tuple[Tensor, Tensor]:
-        """Exchange styles: (content of 1 with style of 2, content of 2 with style of 1)."""
+        """Exchange the styles of images of the two domains.
+
+        Args:
+            images_1: (B, 3, H, W) in [-1, 1] of domain 1.
+            images_2: (B, 3, H, W) in [-1, 1] of domain 2.
+
+        Returns:
+            content of 1 in the style of 2, and content of 2 in the style of 1; both (B, 3, H, W).
+        """
         return (
             self.translate(images_1, 1, 2, style_from=images_2),
             self.translate(images_2, 2, 1, style_from=images_1),
         )
 
-    def _checked(self, images: Tensor) -> Tensor:
+    def _check_images(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}, but (B, 3, H, W) is needed")
         step, least = 2**self.config.network.downsamples, smallest_side(self.config.network)
@@ -145,19 +230,3 @@ class MUNIT(nn.Module):
                 nearest = max(least, round(pixels / step) * step)
                 raise ValueError(f"image {side} {pixels} is not divisible by {step}; resize or crop it to {nearest}")
         return images
-
-
-MODELS: dict[str, type[MUNIT]] = {"munit": MUNIT}  # the baselines enter themselves
-
-
-def build(config: Config) -> MUNIT:
-    """An untrained model of the configuration's method, whose weights depend on `config.seed` alone.
-
-    Raises:
-        ValueError: the method is a baseline, and nobody has imported the baselines.
-    """
-    if config.method not in MODELS:
-        raise ValueError(f"method {config.method!r} is a baseline: import munit_lite.study.baselines first")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every device
-        return MODELS[config.method](config)

@@ -1,8 +1,8 @@
-"""The networks of the paper's figure 3 and appendix B.
+r"""The networks of the paper's figure 3 and appendix B.
 
-Everything in the order an image meets it: blocks, content encoder, style encoder, decoder, the
-auto-encoder that joins them, and the multi-scale discriminator. Style enters a decoder as an argument;
-no module keeps state between calls.
+They stand in the order in which an image meets them: blocks, content encoder, style encoder, decoder, the auto-encoder
+that joins them, and the multi-scale discriminator. Style enters a decoder as an argument; no module keeps state between
+calls.
 """
 
 from __future__ import annotations
@@ -13,33 +13,64 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import vgg16
 
 
 def instance_norm(features: Tensor, eps: float = 1e-5) -> Tensor:
-    """Remove each sample's mean and deviation, channel by channel (no learnt scale or shift).
+    r"""Normalize each channel of each sample to mean 0 and variance 1, without a learned scale or shift (section 5.1).
+
+    $$ \mathrm{IN}(z) = \frac{z - \mu(z)}{\sigma(z)} $$
 
     Args:
-        features: (B, C, H, W).
+        features: z, (B, C, H, W); mean μ(z) and standard deviation σ(z) are taken over height and width.
+        eps: added to the variance.
+
+    Returns:
+        (B, C, H, W).
+
+    Example:
+        >>> instance_norm(torch.tensor([[[[1.0, 3.0]]]]))
+        tensor([[[[-1.0000,  1.0000]]]])
     """
     return F.layer_norm(features, features.shape[2:], eps=eps)
 
 
 def adaptive_instance_norm(features: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:
-    """AdaIN(z, gamma, beta) = gamma (z - mu(z)) / sigma(z) + beta (paper, section 5.1).
+    r"""Give each channel the scale and shift that belong to a style (AdaIN, section 5.1).
+
+    $$ \mathrm{AdaIN}(z, \gamma, \beta) = \gamma \, \frac{z - \mu(z)}{\sigma(z)} + \beta $$
 
     Args:
-        features: (B, C, H, W), z.
-        scale: (B, C), gamma.
-        shift: (B, C), beta.
+        features: z, (B, C, H, W).
+        scale: γ, (B, C).
+        shift: β, (B, C).
+        eps: added to the variance.
+
+    Returns:
+        (B, C, H, W), each channel with mean β and standard deviation |γ|.
+
+    Example:
+        >>> z = torch.tensor([[[[1.0, 3.0]]]])
+        >>> adaptive_instance_norm(z, scale=torch.tensor([[2.0]]), shift=torch.tensor([[5.0]]))
+        tensor([[[[3.0000, 7.0000]]]])
     """
     return torch.addcmul(shift[:, :, None, None], scale[:, :, None, None], instance_norm(features, eps))
 
 
 class LayerNorm(nn.Module):
-    """The decoder's layer norm: statistics over (C, H, W) of each sample, scale and shift per channel.
+    r"""The decoder's layer normalization: one mean and one standard deviation for a whole sample (appendix B).
 
-    Divides by (deviation + eps) with the unbiased deviation; the scale starts at U(0, 1), like the original's.
+    As in the original, the standard deviation d(z) is the unbiased one, ε is added to it, and the scale starts at
+    U(0, 1).
+
+    $$ \mathrm{LN}(z) = a \, \frac{z - m(z)}{d(z) + \varepsilon} + b $$
+
+    Args:
+        channels: C; scale a and shift b are learned for each channel.
+        eps: ε.
+
+    Example:
+        >>> LayerNorm(8)(torch.randn(2, 8, 4, 4)).shape
+        torch.Size([2, 8, 4, 4])
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -49,31 +80,52 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, features: Tensor) -> Tensor:
-        features = at_least_fp32(features)
-        deviation, mean = torch.std_mean(features, dim=(1, 2, 3), keepdim=True)
-        scale = self.scale[:, None, None] / (deviation + self.eps)
+        features = upcast_to_fp32(features)  # (B, C, H, W)
+        std, mean = torch.std_mean(features, dim=(1, 2, 3), keepdim=True)
+        scale = self.scale[:, None, None] / (std + self.eps)
         return torch.addcmul(self.shift[:, None, None], scale, features - mean)
 
 
-def at_least_fp32(values: Tensor) -> Tensor:
-    """bf16 becomes fp32, all else stays: statistics and styles need more than the eight bits of bf16."""
+def upcast_to_fp32(values: Tensor) -> Tensor:
+    """Convert bf16 to fp32 and leave other types as they are: bf16 has too few bits for statistics, styles and losses.
+
+    Example:
+        >>> upcast_to_fp32(torch.zeros(2, dtype=torch.bfloat16)).dtype
+        torch.float32
+        >>> upcast_to_fp32(torch.zeros(2, dtype=torch.float64)).dtype
+        torch.float64
+    """
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def in_fp32(layers: nn.Module, values: Tensor) -> Tensor:
-    """Apply layers without the autocast that may be on."""
+def apply_in_fp32(layers: nn.Module, values: Tensor) -> Tensor:
+    """Apply layers to values of any shape with autocast switched off."""
     if not torch.amp.is_autocast_available(values.device.type):
         return layers(values)
     with torch.autocast(values.device.type, enabled=False):
-        return layers(at_least_fp32(values))
+        return layers(upcast_to_fp32(values))
 
 
 def leaky_relu(features: Tensor) -> Tensor:
+    """Apply LeakyReLU with the discriminators' negative slope, 0.2."""
     return F.leaky_relu(features, 0.2)
 
 
 class ConvBlock(nn.Module):
-    """Reflect-padded convolution with bias -> norm -> activation."""
+    """Reflect padding, convolution with bias, normalization, activation.
+
+    Args:
+        channels_in: channels of the input.
+        channels_out: channels of the output.
+        kernel: side of the kernel; (kernel - 1) // 2 pixels are padded on each side.
+        stride: of the convolution; 2 halves the side.
+        norm: applied to the convolution's output, if given.
+        activation: applied last, unless None.
+
+    Example:
+        >>> ConvBlock(3, 16, kernel=4, stride=2, norm=instance_norm)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 16, 16, 16])
+    """
 
     def __init__(
         self,
@@ -92,19 +144,25 @@ class ConvBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if self.padding:
             features = F.pad(features, [self.padding] * 4, mode="reflect")
-        return self.finish(self.convolve(features))
+        return self.normalize_and_activate(self.convolve(features))
 
     def convolve(self, padded: Tensor) -> Tensor:
+        """Convolve features that are already padded."""
         return self.conv(padded)
 
-    def finish(self, features: Tensor) -> Tensor:
+    def normalize_and_activate(self, features: Tensor) -> Tensor:
+        """Apply what follows the convolution."""
         if self.norm is not None:
             features = self.norm(features)
         return features if self.activation is None else self.activation(features)
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 3x3 with instance norm; no activation after the sum."""
+    """x + conv(relu(conv(x))), both 3×3 with instance normalization; no activation after the sum.
+
+    Args:
+        channels: of input and output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -116,7 +174,11 @@ class ResidualBlock(nn.Module):
 
 
 class AdaINResidualBlock(nn.Module):
-    """The same block with AdaIN: the style's scales and shifts arrive as an argument."""
+    """The same block with AdaIN in place of instance normalization: here the style enters the decoder.
+
+    Args:
+        channels: of input and output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -124,19 +186,29 @@ class AdaINResidualBlock(nn.Module):
         self.second = ConvBlock(channels, channels, 3, activation=None)
 
     def forward(self, features: Tensor, adain: Tensor) -> Tensor:
-        """features (B, C, H, W); adain (B, 4, C): shift, scale of the first and of the second layer."""
+        """Compute the block.
+
+        Args:
+            features: (B, C, H, W).
+            adain: rows of the style MLP's output, (B, 4, C), in the order of the original's weights: shift and scale of
+                the first AdaIN layer, shift and scale of the second.
+        """
         shift_1, scale_1, shift_2, scale_2 = adain.unbind(dim=1)
         hidden = F.relu(adaptive_instance_norm(self.first(features), scale_1, shift_1))
         return features + adaptive_instance_norm(self.second(hidden), scale_2, shift_2)
 
 
 class ContentEncoder(nn.Module):
-    """x -> c: strided convolutions and residual blocks, all with instance norm.
+    """E^c, image → content: strided convolutions and residual blocks, all with instance normalization.
 
     Args:
         width: channels after the first convolution (64 in the paper).
-        downsamples: stride-2 convolutions; each halves the side and doubles the channels.
-        blocks: residual blocks.
+        downsamples: stride-2 convolutions (2 in the paper); each halves the side and doubles the channels.
+        blocks: residual blocks (4 in the paper).
+
+    Example:
+        >>> ContentEncoder(width=8, downsamples=2, blocks=1)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 32, 8, 8])
     """
 
     def __init__(self, width: int, downsamples: int, blocks: int) -> None:
@@ -153,12 +225,18 @@ class ContentEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """x -> s: strided convolutions, global average pool, a linear map. No norm: it would remove the style.
+    """E^s, image → style: strided convolutions, global average pooling, a linear map.
+
+    It has no normalization, which would remove the means and variances that carry the style.
 
     Args:
-        width: channels after the first convolution; they double twice at most.
+        width: channels after the first convolution (64 in the paper); they double twice at most.
         downsamples: stride-2 convolutions (4 in the paper).
-        style_dim: length of the style code.
+        style_dim: length of the style code (8 in the paper).
+
+    Example:
+        >>> StyleEncoder(width=8, downsamples=3, style_dim=3)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 3])
     """
 
     def __init__(self, width: int, downsamples: int, style_dim: int) -> None:
@@ -173,18 +251,25 @@ class StyleEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         features = self.layers[:-2](image)
-        return in_fp32(self.layers[-2:], features).flatten(1)  # (B, 3, H, W) -> (B, style_dim)
+        return apply_in_fp32(self.layers[-2:], features).flatten(1)  # (B, 3, H, W) -> (B, style_dim)
 
 
 class Decoder(nn.Module):
-    """(c, s) -> x: AdaIN residual blocks steered by an MLP of the style, then upsampling.
+    """G, (content, style) → image: AdaIN residual blocks, then upsampling.
+
+    An MLP computes the scale and shift of every AdaIN layer from the style code.
 
     Args:
         width: channels before the last convolution (64 in the paper).
-        upsamples: doublings of the side; the content has width * 2**upsamples channels.
-        blocks: AdaIN residual blocks.
-        style_dim: length of the style code.
-        mlp_width: hidden units of the MLP's two hidden layers.
+        upsamples: doublings of the side (2 in the paper); the content has width · 2^upsamples channels.
+        blocks: AdaIN residual blocks (4 in the paper).
+        style_dim: length of the style code (8 in the paper).
+        mlp_width: units of each of the MLP's two hidden layers (256 in the paper).
+
+    Example:
+        >>> decoder = Decoder(width=8, upsamples=2, blocks=1, style_dim=3, mlp_width=16)
+        >>> decoder(torch.zeros(2, 32, 8, 8), torch.zeros(2, 3)).shape
+        torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, width: int, upsamples: int, blocks: int, style_dim: int, mlp_width: int) -> None:
@@ -206,8 +291,8 @@ class Decoder(nn.Module):
         self.to_image = ConvBlock(width, 3, 7, activation=torch.tanh)
 
     def adain_parameters(self, style: Tensor) -> Tensor:
-        """(B, style_dim) -> (B, blocks, 4, channels): shift and scale of every AdaIN layer."""
-        return in_fp32(self.mlp, style).view(len(style), len(self.blocks), 4, self.channels)
+        """Compute shift and scale of every AdaIN layer: (B, style_dim) -> (B, blocks, 4, channels)."""
+        return apply_in_fp32(self.mlp, style).view(len(style), len(self.blocks), 4, self.channels)
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         features = content  # (B, channels, H/4, W/4)
@@ -217,7 +302,22 @@ class Decoder(nn.Module):
 
 
 class AutoEncoder(nn.Module):
-    """One domain's E^c, E^s and G."""
+    """One domain's content encoder E^c, style encoder E^s and decoder G.
+
+    Args:
+        width: channels after the first convolution of the encoders and before the last of the decoder.
+        downsamples: stride-2 convolutions of the content encoder, and doublings of the decoder.
+        style_downsamples: stride-2 convolutions of the style encoder.
+        blocks: residual blocks of the content encoder, and of the decoder.
+        style_dim: length of the style code.
+        mlp_width: hidden units of the AdaIN MLP.
+
+    Example:
+        >>> auto_encoder = AutoEncoder(8, 2, 3, blocks=1, style_dim=3, mlp_width=16)
+        >>> content, style = auto_encoder.encode(torch.zeros(2, 3, 32, 32))
+        >>> auto_encoder.decoder(content, style).shape
+        torch.Size([2, 3, 32, 32])
+    """
 
     def __init__(
         self, width: int, downsamples: int, style_downsamples: int, blocks: int, style_dim: int, mlp_width: int
@@ -229,12 +329,26 @@ class AutoEncoder(nn.Module):
         kaiming_init(self)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """image (B, 3, H, W) -> content (B, C, h, w), style (B, style_dim)."""
+        r"""Encode images into content and style (section 3.2).
+
+        $$ (c_i, s_i) = (E_i^c(x_i), E_i^s(x_i)) = E_i(x_i) $$
+
+        Args:
+            image: x_i, (B, 3, H, W) in [-1, 1].
+
+        Returns:
+            content c_i, (B, C, h, w), and style s_i, (B, style_dim).
+        """
         return self.content_encoder(image), self.style_encoder(image)
 
 
 class PatchDiscriminator(nn.Module):
-    """A fully convolutional discriminator: one logit for each patch, no norm."""
+    """A fully convolutional discriminator without normalization: one logit for each patch of the image.
+
+    Args:
+        width: channels after the first layer; they double with each layer.
+        layers: stride-2 convolutions.
+    """
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
@@ -245,17 +359,22 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image)
+        return self.layers(image)  # (B, 3, H, W) -> (B, 1, H/16, W/16) with 4 layers
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """Patch discriminators with separate weights on the image and its halved copies.
+    """Patch discriminators with separate weights on the image and on its downsampled copies.
 
     Args:
         width: channels after the first layer (64 in the paper).
         layers: stride-2 layers (4 in the paper).
         scales: copies of the image, each half the side of the one before (3 in the paper).
         init: a name in `DISCRIMINATOR_INITS` (gaussian in the original).
+
+    Example:
+        >>> discriminator = MultiScaleDiscriminator(width=8, layers=2, scales=2)
+        >>> [tuple(logits.shape) for logits in discriminator(torch.zeros(4, 3, 32, 32))]
+        [(4, 1, 8, 8), (4, 1, 4, 4)]
     """
 
     def __init__(self, width: int, layers: int, scales: int, init: str = "gaussian") -> None:
@@ -264,7 +383,14 @@ class MultiScaleDiscriminator(nn.Module):
         DISCRIMINATOR_INITS[init](self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> one (B, 1, h, w) tensor of logits for each scale, finest first."""
+        """Compute the logits of images.
+
+        Args:
+            image: (B, 3, H, W).
+
+        Returns:
+            one (B, 1, h, w) tensor for each scale, the finest first.
+        """
         logits = []
         for discriminator in self.scales:
             logits.append(discriminator(image))
@@ -272,29 +398,8 @@ class MultiScaleDiscriminator(nn.Module):
         return logits
 
 
-class VGGFeatures(nn.Module):
-    """VGG16's features after its last convolution (relu5_3), for the domain-invariant perceptual loss.
-
-    Args:
-        weights: torchvision's name of the weights (downloaded once); None for random ones.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, weights: str | None = "IMAGENET1K_V1") -> None:
-        super().__init__()
-        self.layers = vgg16(weights=weights).features[:30].eval().requires_grad_(False)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1], H of 32 or more -> (B, 512, H/16, W/16)."""
-        return self.layers(((image + 1) / 2 - self.mean) / self.deviation)
-
-
 def kaiming_init(module: nn.Module) -> None:
-    """Kaiming-normal weights, zero biases: the auto-encoders' (the MLP included)."""
+    """Initialize weights with Kaiming's normal distribution and biases with 0: the auto-encoders, MLP included."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
@@ -302,7 +407,7 @@ def kaiming_init(module: nn.Module) -> None:
 
 
 def gaussian_init(module: nn.Module) -> None:
-    """N(0, 0.02) weights, zero biases: the original's discriminators."""
+    """Initialize weights with N(0, 0.02²) and biases with 0: the original's discriminators."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -313,4 +418,10 @@ DISCRIMINATOR_INITS = {"gaussian": gaussian_init, "kaiming": kaiming_init}
 
 
 def parameter_count(module: nn.Module) -> int:
+    """Count a module's weights.
+
+    Example:
+        >>> parameter_count(nn.Linear(3, 2))
+        8
+    """
     return sum(parameter.numel() for parameter in module.parameters())

@@ -1,140 +1,134 @@
-"""The objective of one step: what is made from the images, and every term of the paper's losses on it.
+"""MUNIT's outputs and losses of one training step, in the order of the paper's figure 2.
 
-Read it beside the paper's figure 2 and section 3.2; `training.py` says who learns from which term. What differs between
-methods are `forward` and `generator_terms`: here they are MUNIT's, and each baseline registers its own for its model.
+Read this file beside figure 2 and section 3.2 of the paper. `losses.py` defines each loss, `training.py` decides which
+network learns from it. The subscripts 1 and 2 are the two domains, s_1 and s_2 are styles sampled from the prior.
 """
 
 from __future__ import annotations
 
-from functools import partial, singledispatch
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from munit_lite import losses
 from munit_lite.config import Config
-from munit_lite.domains import both
 from munit_lite.model import MUNIT
 
-Terms = dict[str, Tensor]
+LossTerms = dict[str, Tensor]  # "<loss>_<domain>", such as "style_2" -> scalar
 
 
-class Made(Protocol):
-    """What every method makes in a step: translations, (B, 3, H, W) or a whole multiple of B."""
+class Outputs(NamedTuple):
+    """What the auto-encoders compute from one batch; the generator and the discriminator losses both use it."""
 
-    @property
-    def image_1_to_2(self) -> Tensor: ...
-
-    @property
-    def image_2_to_1(self) -> Tensor: ...
-
-
-class Forward(NamedTuple):
-    """What both players use of one step, each computed once. Letters as in the paper."""
-
-    content_1: Tensor  # E1c(x1), (B, C, h, w)
+    content_1: Tensor  # c_1 = E_1^c(x_1), (B, C, h, w)
     content_2: Tensor
-    style_1: Tensor  # E1s(x1), (B, style_dim)
+    style_1: Tensor  # E_1^s(x_1), (B, style_dim)
     style_2: Tensor
-    recon_1: Tensor  # G1(content_1, style_1), (B, 3, H, W)
+    recon_1: Tensor  # G_1(c_1, style_1), (B, 3, H, W)
     recon_2: Tensor
-    image_1_to_2: Tensor  # G2(content_1, style_prior_2), (B, 3, H, W)
+    image_1_to_2: Tensor  # x_1→2 = G_2(c_1, s_2), (B, 3, H, W)
     image_2_to_1: Tensor
 
 
-def encode(model: MUNIT, domain: int, image: Tensor) -> tuple[Tensor, Tensor]:
-    return model.auto_encoder(domain).encode(image)
+class Objective:
+    """MUNIT's outputs and losses of one step (paper, figure 2 and section 3.2).
 
+    A baseline is a subclass that overrides `generate` and `generator_losses` (see `munit_lite.methods`).
 
-def decode_one(model: MUNIT, domain: int, content: Tensor, style: Tensor) -> tuple[Tensor]:
-    return (model.auto_encoder(domain).decoder(content, style),)
+    Args:
+        model: the four networks.
+        config: its `loss` record gives the adversarial family, and says whether the cycle loss is needed.
 
+    Example:
+        >>> import torch
+        >>> from munit_lite.config import preset
+        >>> model = MUNIT(preset("world32"))
+        >>> objective = Objective(model, model.config)
+        >>> x_1, x_2 = torch.zeros(2, 4, 3, 32, 32)
+        >>> s_1, s_2 = model.sample_style(8).chunk(2)
+        >>> outputs = objective.generate(x_1, x_2, s_1, s_2)
+        >>> outputs.image_1_to_2.shape
+        torch.Size([4, 3, 32, 32])
+        >>> sorted(objective.discriminator_losses(x_1, x_2, outputs))
+        ['discriminator_1', 'discriminator_2']
+    """
 
-def decode_two(
-    model: MUNIT, domain: int, content: Tensor, style: Tensor, other_content: Tensor, style_prior: Tensor
-) -> tuple[Tensor, ...]:
-    """Reconstruction and translation into the domain, in one batch."""
-    decoder = model.auto_encoder(domain).decoder
-    return decoder(torch.cat([content, other_content]), torch.cat([style, style_prior])).chunk(2)
+    LOSSES: ClassVar[tuple[str, ...]] = ("gan", "image", "content", "style", "cycle")
+    """Losses that `generator_losses` computes; any other weight must be 0."""
 
+    def __init__(self, model: MUNIT, config: Config) -> None:
+        self.model, self.loss = model, config.loss
 
-@singledispatch
-def forward(model: MUNIT, x_1: Tensor, x_2: Tensor, style_prior_1: Tensor, style_prior_2: Tensor) -> Made:
-    """Encode both images; decode reconstructions and translations, each decoder's two uses in one batch."""
-    (content_1, style_1), (content_2, style_2) = both(partial(encode, model), [x_1], [x_2])
-    (recon_1, image_2_to_1), (recon_2, image_1_to_2) = both(
-        partial(decode_two, model),
-        [content_1, style_1, content_2, style_prior_1],
-        [content_2, style_2, content_1, style_prior_2],
-    )
-    return Forward(content_1, content_2, style_1, style_2, recon_1, recon_2, image_1_to_2, image_2_to_1)
+    def generate(self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor) -> Outputs:
+        """Encode both images, reconstruct them, and translate them with sampled styles.
 
+        Args:
+            x_1: images of domain 1, (B, 3, H, W) in [-1, 1].
+            x_2: images of domain 2, unpaired with x_1.
+            s_1: styles of domain 1 from the prior N(0, I), (B, style_dim).
+            s_2: styles of domain 2 from the prior.
+        """
+        model = self.model
+        # Encode each image into a content code and a style code.
+        content_1, style_1 = model.encode(x_1, domain=1)
+        content_2, style_2 = model.encode(x_2, domain=2)
+        # Decode within the domain: the content and the style of the same image.
+        recon_1 = model.decode(content_1, style_1, domain=1)
+        recon_2 = model.decode(content_2, style_2, domain=2)
+        # Translate: the content of one domain with a sampled style of the other.
+        image_1_to_2 = model.decode(content_1, s_2, domain=2)
+        image_2_to_1 = model.decode(content_2, s_1, domain=1)
+        return Outputs(content_1, content_2, style_1, style_2, recon_1, recon_2, image_1_to_2, image_2_to_1)
 
-def discriminator_terms(model: MUNIT, x_1: Tensor, x_2: Tensor, made: Made, gan: str) -> Terms:
-    """Equation 4, the discriminators' side; translations are detached."""
+    def discriminator_losses(self, x_1: Tensor, x_2: Tensor, outputs: Outputs) -> LossTerms:
+        """Compute the discriminators' losses (equation 4), which do not reach the auto-encoders."""
+        discriminator_1, discriminator_2 = self.model.discriminator(1), self.model.discriminator(2)
+        adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan]
+        fake_1, fake_2 = outputs.image_2_to_1.detach(), outputs.image_1_to_2.detach()
+        return {
+            "discriminator_1": adversarial_loss(discriminator_1(x_1), discriminator_1(fake_1)),
+            "discriminator_2": adversarial_loss(discriminator_2(x_2), discriminator_2(fake_2)),
+        }
 
-    def judge(domain: int, real: Tensor, fake: Tensor) -> tuple[Tensor]:
-        logits = model.discriminator(domain)(torch.cat([real, fake]))
-        parts = [scale.float().split([len(real), len(fake)]) for scale in logits]
-        return (losses.DISCRIMINATOR_LOSSES[gan]([part[0] for part in parts], [part[1] for part in parts]),)
+    def r1_penalty(self, x_1: Tensor, x_2: Tensor) -> Tensor:
+        """Compute the R1 gradient penalty of both discriminators on real images, summed (not in the paper)."""
+        x_1, x_2 = x_1.detach().requires_grad_(), x_2.detach().requires_grad_()
+        penalty_1 = losses.r1_penalty(self.model.discriminator(1)(x_1), x_1)
+        penalty_2 = losses.r1_penalty(self.model.discriminator(2)(x_2), x_2)
+        return penalty_1 + penalty_2
 
-    (of_1,), (of_2,) = both(judge, [x_1, made.image_2_to_1.detach()], [x_2, made.image_1_to_2.detach()])
-    return {"discriminator_1": of_1, "discriminator_2": of_2}
+    def generator_losses(self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: Outputs) -> LossTerms:
+        """Compute the auto-encoders' losses (equations 1 to 4, and the cycle loss where it has a weight).
 
+        Args:
+            x_1: as for `generate`; so are x_2, s_1 and s_2.
+            x_2: images of domain 2.
+            s_1: sampled styles of domain 1.
+            s_2: sampled styles of domain 2.
+            outputs: what `generate` returned for these arguments, with gradients.
 
-def gradient_penalty(model: MUNIT, x_1: Tensor, x_2: Tensor) -> Tensor:
-    """R1 of both discriminators on real images, which keeps them smooth: not in the paper, see the presets."""
-
-    def penalise(domain: int, x: Tensor) -> tuple[Tensor]:
-        x = x.detach().requires_grad_(True)
-        return (losses.gradient_penalty([scale.float() for scale in model.discriminator(domain)(x)], x),)
-
-    (of_1,), (of_2,) = both(penalise, [x_1], [x_2])
-    return of_1 + of_2
-
-
-@singledispatch
-def generator_terms(
-    model: MUNIT,
-    x_1: Tensor,
-    x_2: Tensor,
-    style_prior_1: Tensor,
-    style_prior_2: Tensor,
-    made: Made,
-    config: Config,
-    perceptual: nn.Module | None = None,
-) -> Terms:
-    """Equations 1 to 4, the auto-encoders' side; content, style, cycle and perceptual terms only if a weight asks."""
-    assert isinstance(made, Forward)  # MUNIT's own
-    loss = config.loss
-    again = loss.content_weight or loss.style_weight or loss.cycle_weight
-
-    def judge_and_encode(domain: int, translation: Tensor) -> tuple[Tensor, ...]:
-        logits = [scale.float() for scale in model.discriminator(domain)(translation)]
-        return losses.GENERATOR_LOSSES[loss.gan](logits), *(encode(model, domain, translation) if again else ())
-
-    (gan_1, *again_1), (gan_2, *again_2) = both(judge_and_encode, [made.image_2_to_1], [made.image_1_to_2])
-    terms = {
-        "image_1": losses.image_reconstruction(made.recon_1.float(), x_1),
-        "image_2": losses.image_reconstruction(made.recon_2.float(), x_2),
-        "gan_1": gan_1,
-        "gan_2": gan_2,
-    }
-    if again:
-        (content_2_again, style_1_again), (content_1_again, style_2_again) = again_1, again_2
-        terms["content_1"] = losses.content_reconstruction(content_1_again.float(), made.content_1.float())
-        terms["content_2"] = losses.content_reconstruction(content_2_again.float(), made.content_2.float())
-        terms["style_1"] = losses.style_reconstruction(style_1_again.float(), style_prior_1)
-        terms["style_2"] = losses.style_reconstruction(style_2_again.float(), style_prior_2)
-    if loss.cycle_weight:
-        decode = partial(decode_one, model)
-        (cycle_1,), (cycle_2,) = both(decode, [content_1_again, made.style_1], [content_2_again, made.style_2])
-        terms["cycle_1"] = losses.cycle_reconstruction(cycle_1.float(), x_1)
-        terms["cycle_2"] = losses.cycle_reconstruction(cycle_2.float(), x_2)
-    if perceptual is not None:
-        for name, image, translation in (("1", x_1, made.image_1_to_2), ("2", x_2, made.image_2_to_1)):
-            terms[f"perceptual_{name}"] = losses.domain_invariant_perceptual(
-                perceptual(image).float(), perceptual(translation).float()
-            )
-    return terms
+        Returns:
+            the losses of both domains, unweighted.
+        """
+        model, image_1_to_2, image_2_to_1 = self.model, outputs.image_1_to_2, outputs.image_2_to_1
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        # Encode the translations again: c_1 and s_2 must come back from x_1→2, c_2 and s_1 from x_2→1.
+        recon_content_1, recon_style_2 = model.encode(image_1_to_2, domain=2)
+        recon_content_2, recon_style_1 = model.encode(image_2_to_1, domain=1)
+        loss_terms = {
+            "image_1": losses.image_reconstruction(outputs.recon_1, x_1),  # equation 1
+            "image_2": losses.image_reconstruction(outputs.recon_2, x_2),
+            "gan_1": adversarial_loss(model.discriminator(1)(image_2_to_1)),  # equation 4
+            "gan_2": adversarial_loss(model.discriminator(2)(image_1_to_2)),
+            "content_1": losses.content_reconstruction(recon_content_1, outputs.content_1),  # equation 2
+            "content_2": losses.content_reconstruction(recon_content_2, outputs.content_2),
+            "style_1": losses.style_reconstruction(recon_style_1, s_1),  # equation 3
+            "style_2": losses.style_reconstruction(recon_style_2, s_2),
+        }
+        if self.loss.cycle_weight:
+            # Translate back with each image's own style.
+            cycle_1 = model.decode(recon_content_1, outputs.style_1, domain=1)
+            cycle_2 = model.decode(recon_content_2, outputs.style_2, domain=2)
+            loss_terms["cycle_1"] = losses.cycle_reconstruction(cycle_1, x_1)  # section 5.1
+            loss_terms["cycle_2"] = losses.cycle_reconstruction(cycle_2, x_2)
+        return loss_terms

@@ -1,19 +1,16 @@
 """The training step and the loop, in the order of the paper's algorithm (section 3.2 and appendix B).
 
-One step: encode both images once, decode reconstructions and translations once, let the discriminators
-learn from the translations, let the auto-encoders learn from the discriminators and the reconstructions.
-Batches and drawn styles are pure functions of (seed, step), so a run resumes exactly from weights,
-optimiser states and the step number alone, also with another number of processes.
+One step encodes both images, decodes reconstructions and translations, updates the discriminators on the translations,
+and then updates the auto-encoders on what the discriminators say and on the reconstructions. Batches and sampled styles
+are pure functions of (seed, step), so a run resumes exactly from weights, optimizer states and the step number alone,
+also with another number of processes.
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,161 +22,184 @@ from torch.optim.swa_utils import AveragedModel
 from torch.profiler import record_function
 
 from munit_lite import losses
+from munit_lite.acceleration import Accelerated, accelerate, adam, all_reduce_max, average_gradients, open_fabric, shard
 from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import Config, OptimiserConfig
 from munit_lite.data.datasets import ImageData, open_data
-from munit_lite.data.image_files import DataError
-from munit_lite.domains import at_once
-from munit_lite.engine import (
-    adam,
-    agreed,
-    average_gradients,
-    domain_workers,
-    fast_model,
-    mean,
-    open_fabric,
-    out_of_memory,
-    share,
+from munit_lite.interruptions import (
+    TrainingError,
+    explain_failed_step,
+    finite_record,
+    finite_state,
+    raise_stop,
+    save_on_data_error,
+    stop_signals,
 )
-from munit_lite.model import MUNIT, build
-from munit_lite.networks import VGGFeatures
-from munit_lite.objective import Made, Terms, discriminator_terms, forward, generator_terms, gradient_penalty
+from munit_lite.methods import build, build_objective
+from munit_lite.model import MUNIT
+from munit_lite.objective import LossTerms, Objective, Outputs
 from munit_lite.storage.checkpoints import RunFolder, TrainingState
 
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to do."""
+__all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", "train"]
 
 
-class Part(NamedTuple):
-    """What both players see at a time: the batch, or one of `accumulate` parts of it."""
+class MicroBatch(NamedTuple):
+    """Images and styles of one forward and backward pass: the batch, or one of `accumulate` pieces of it."""
 
     x_1: Tensor  # (B, 3, H, W)
     x_2: Tensor
-    style_prior_1: Tensor  # (B, style_dim), drawn
-    style_prior_2: Tensor
+    s_1: Tensor  # (B, style_dim), sampled from the prior
+    s_2: Tensor
 
 
 @dataclass
 class Trainer:
-    """Everything that changes while training, and the step that changes it."""
+    """Everything that changes during training, and the step that changes it."""
 
     config: Config
     fabric: Fabric
     model: MUNIT
-    average: AveragedModel
-    generator_optimiser: torch.optim.Optimizer
-    discriminator_optimiser: torch.optim.Optimizer
-    perceptual: nn.Module | None = None
-    workers: ThreadPoolExecutor | None = None
+    objective: Objective
+    step_context: Callable[[], AbstractContextManager[None]]
+    ema: AveragedModel
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
 
     @classmethod
-    def new(cls, config: Config, fabric: Fabric) -> Trainer:
-        model = fast_model(config, fabric.device)
-        perceptual = None
-        if config.loss.perceptual_weight:
-            perceptual = VGGFeatures().to(fabric.device)
-        return cls(
-            config,
-            fabric,
-            model,
-            AveragedModel(model.auto_encoders),
-            adam(config, model.auto_encoders.parameters(), fabric.device),
-            adam(config, model.discriminators.parameters(), fabric.device),
-            perceptual,
-            domain_workers(config, fabric),
-        )
-
-    def step(self, number: int, x_1: Tensor, x_2: Tensor) -> Terms:
-        """One update of both players. Returns every term, detached, and the generator's `total`.
+    def new(cls, config: Config, fabric: Fabric, straight_line: bool = False) -> Trainer:
+        """Build model, objective and optimizers for the first step.
 
         Args:
-            number: the step, counted from 0; it sets the learning rate and the drawn styles.
-            x_1: (B, 3, H, W) in [-1, 1], images of domain 1, this process's share of the batch.
-            x_2: (B, 3, H, W) in [-1, 1], images of domain 2, unpaired.
+            config: what to train.
+            fabric: device and processes.
+            straight_line: take the objective of `munit_lite.methods` on a plain model, without `acceleration`.
+
+        Raises:
+            ValueError: a loss has a weight, but the method never computes it.
         """
-        if self.config.compiled:
-            torch.compiler.cudagraph_mark_step_begin()  # until the next one, no graph's output may be overwritten
-        optimiser = self.config.optimiser
-        styles = draw_styles(self.config, number, len(x_1) * self.fabric.world_size, x_1.device)
-        batch = (x_1, x_2, *(share(self.fabric, style) for style in styles))
-        parts = [Part(*part) for part in zip(*(tensor.chunk(self.config.accumulate) for tensor in batch), strict=True)]
-        rate = learning_rate(optimiser, number, self.config.steps)
-        with at_once(self.workers):
-            # Made once for both players, unless there are several parts, whose graphs memory could not hold.
-            with record_function("generator"), self.fabric.autocast():
-                made = forward(self.model, *parts[0]) if len(parts) == 1 else None
+        if straight_line:
+            model = build(config).to(fabric.device)
+            model, objective, step_context = Accelerated(model, build_objective(model), nullcontext)
+        else:
+            model, objective, step_context = accelerate(config, fabric)
+        generator_optimizer = adam(config, model.auto_encoders.parameters(), fabric.device)
+        discriminator_optimizer = adam(config, model.discriminators.parameters(), fabric.device)
+        ema = AveragedModel(model.auto_encoders)
+        return cls(config, fabric, model, objective, step_context, ema, generator_optimizer, discriminator_optimizer)
+
+    def step(self, number: int, x_1: Tensor, x_2: Tensor) -> LossTerms:
+        """Update the discriminators and the auto-encoders once.
+
+        Args:
+            number: the step, counted from 0; it decides the learning rate and the sampled styles.
+            x_1: images of domain 1, this process's rows of the batch, (B, 3, H, W) in [-1, 1].
+            x_2: images of domain 2, unpaired with x_1.
+
+        Returns:
+            every loss, detached, and the auto-encoders' `total`.
+        """
+        config, optimiser, fabric = self.config, self.config.optimiser, self.fabric
+        lr = learning_rate(optimiser, number, config.steps)
+        set_learning_rate(self.generator_optimizer, lr)
+        set_learning_rate(self.discriminator_optimizer, lr * optimiser.discriminator_rate)
+
+        # Sample one style for each image of all processes, and keep those of this process's images.
+        s_1, s_2 = (shard(fabric, s) for s in sample_styles(self.model, number, len(x_1) * fabric.world_size))
+        pieces = zip(*(tensor.chunk(config.accumulate) for tensor in (x_1, x_2, s_1, s_2)), strict=True)
+        micro_batches = [MicroBatch(*piece) for piece in pieces]
+
+        with self.step_context():
+            # Encode, reconstruct and translate once for both updates, unless there are several micro-batches: memory
+            # could not hold all their graphs, so each update computes its own outputs.
+            with record_function("generator"):
+                outputs = self._generate(micro_batches[0]) if len(micro_batches) == 1 else None
+
+            # Update the discriminators, several times if the configuration says so, on the same translations.
             for update in range(optimiser.discriminator_updates):
-                penalised = update == 0 and number % self.config.loss.penalty_every == 0
-                critic = self._update(
-                    self.discriminator_optimiser,
-                    rate * optimiser.discriminator_rate,
-                    (self._critic_terms(part, made, penalised) for part in parts),
-                )
-            # The updated discriminators judge the same translations; their weights get no gradient here.
+                with_r1 = update == 0 and number % config.loss.penalty_every == 0
+                self.discriminator_optimizer.zero_grad()
+                discriminator_losses = []
+                with record_function("discriminator"):
+                    for micro_batch in micro_batches:
+                        loss_terms = self._discriminator_losses(micro_batch, outputs, with_r1)
+                        fabric.backward(loss_terms["total"] / len(micro_batches))
+                        discriminator_losses.append(loss_terms)
+                with record_function("optimiser"):
+                    average_gradients(fabric, self.model.discriminators.parameters())
+                    self.discriminator_optimizer.step()
+
+            # Update the auto-encoders. The updated discriminators see the same translations; they get no gradients.
             self.model.discriminators.requires_grad_(False)
-            terms = self._update(self.generator_optimiser, rate, (self._terms(part, made) for part in parts))
+            self.generator_optimizer.zero_grad()
+            generator_losses = []
+            with record_function("generator"):
+                for micro_batch in micro_batches:
+                    loss_terms = self._generator_losses(micro_batch, outputs)
+                    fabric.backward(loss_terms["total"] / len(micro_batches))
+                    generator_losses.append(loss_terms)
+            with record_function("optimiser"):
+                average_gradients(fabric, self.model.auto_encoders.parameters())
+                self.generator_optimizer.step()
             self.model.discriminators.requires_grad_(True)
+
         with record_function("optimiser"):
-            follow(self.average, self.model.auto_encoders, optimiser.ema_decay)
-        total = terms.pop("objective")
-        del critic["objective"]
-        return terms | critic | {"total": total}
+            update_ema(self.ema, self.model.auto_encoders, optimiser.ema_decay)
+        means = mean_losses(generator_losses)
+        total = means.pop("total")
+        return means | mean_losses(discriminator_losses) | {"total": total}
 
-    def _critic_terms(self, part: Part, made: Made | None, penalised: bool) -> Terms:
-        loss = self.config.loss
-        with self.fabric.autocast():  # not around the update: weights that it has cast already it would not cast again
-            if made is None:
-                with torch.no_grad():
-                    made = forward(self.model, *part)
-            terms = discriminator_terms(self.model, part.x_1, part.x_2, made, loss.gan)
-            objective = torch.stack(list(terms.values())).sum()
-            if loss.penalty and penalised:
-                strength = loss.penalty * loss.penalty_every
-                objective = objective + strength * gradient_penalty(self.model, part.x_1, part.x_2)
-        return terms | {"objective": objective}
+    # Autocast is entered for each forward pass: it caches the weights that it has cast, and an update changes them.
 
-    def _terms(self, part: Part, made: Made | None) -> Terms:
+    def _generate(self, micro_batch: MicroBatch) -> Outputs:
         with self.fabric.autocast():
-            if made is None:
-                made = forward(self.model, *part)
-            terms = generator_terms(self.model, *part, made, self.config, self.perceptual)
-        return terms | {"objective": losses.total(terms, self.config.loss.weights())}
+            return self.objective.generate(*micro_batch)
 
-    def _update(self, optimiser: torch.optim.Optimizer, rate: float, parts: Iterable[Terms]) -> Terms:
-        """Descend the mean `objective` of the parts; returns the mean of every term, detached."""
-        (group,) = optimiser.param_groups
-        group["lr"] = rate
-        optimiser.zero_grad(set_to_none=True)
-        means: Terms = {}
-        with record_function("generator" if optimiser is self.generator_optimiser else "discriminator"):
-            for terms in parts:
-                self.fabric.backward(terms["objective"] / self.config.accumulate)
-                for name, value in terms.items():
-                    means[name] = means.get(name, 0) + value.detach() / self.config.accumulate
-        with record_function("optimiser"):
-            average_gradients(self.fabric, group["params"])
-            optimiser.step()
-        return means
+    def _discriminator_losses(self, micro_batch: MicroBatch, outputs: Outputs | None, with_r1: bool) -> LossTerms:
+        x_1, x_2, _, _ = micro_batch
+        if outputs is None:
+            with torch.no_grad():
+                outputs = self._generate(micro_batch)
+        with self.fabric.autocast():
+            loss_terms = self.objective.discriminator_losses(x_1, x_2, outputs)
+            total = loss_terms["discriminator_1"] + loss_terms["discriminator_2"]
+            if self.config.loss.penalty and with_r1:
+                weight = self.config.loss.penalty * self.config.loss.penalty_every
+                total = total + weight * self.objective.r1_penalty(x_1, x_2)
+        return loss_terms | {"total": total}
+
+    def _generator_losses(self, micro_batch: MicroBatch, outputs: Outputs | None) -> LossTerms:
+        if outputs is None:
+            outputs = self._generate(micro_batch)
+        with self.fabric.autocast():
+            loss_terms = self.objective.generator_losses(*micro_batch, outputs)
+        return loss_terms | {"total": losses.total(loss_terms, self.config.loss.weights())}
 
     def state(self, step: int) -> TrainingState:
+        """Collect what a run resumes from after this many steps."""
         return TrainingState(
             step,
-            {"model": self.model, "average": self.average},
-            {"generator": self.generator_optimiser, "discriminator": self.discriminator_optimiser},
+            {"model": self.model, "average": self.ema},
+            {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer},
         )
 
-    def averaged_model(self) -> MUNIT:
-        """A copy of the model that holds the averaged auto-encoders."""
-        copy = build(self.config).to(self.fabric.device)
-        copy.auto_encoders.load_state_dict(self.average.module.state_dict())
-        copy.discriminators.load_state_dict(self.model.discriminators.state_dict())
-        return copy.eval()
+    def ema_model(self) -> MUNIT:
+        """Copy the model with the averaged auto-encoders, which sampling and evaluation use."""
+        model = build(self.config).to(self.fabric.device)
+        model.auto_encoders.load_state_dict(self.ema.module.state_dict())
+        model.discriminators.load_state_dict(self.model.discriminators.state_dict())
+        return model.eval()
 
 
 @dataclass
 class Run:
-    """A finished training run."""
+    """A finished training run.
+
+    Args:
+        folder: where its files are.
+        config: what was trained.
+        model: with the averaged weights.
+        history: a record of losses for every `log_every` steps, with its `step`.
+    """
 
     folder: Path
     config: Config
@@ -193,190 +213,148 @@ def train(
     callbacks: Iterable[Callback] | None = None,
     data: ImageData | None = None,
 ) -> Run:
-    """Train, or go on training: if the folder holds an unfinished run of the same configuration, it resumes exactly.
+    """Train a model, or go on training: an unfinished run of the same configuration in the folder resumes exactly.
 
-    Started by torchrun, or a scheduler in its way, the processes share each batch; the folder must be one that all see.
+    Started by torchrun or a scheduler, several processes share each batch; the folder must be one that all of them see.
 
     Args:
         config: what to train.
-        out: the run's folder, made if missing.
-        callbacks: who is told of losses and samples; by default a progress bar, JSON lines, TensorBoard, sheets.
-        data: the images; by default opened from `config.data`.
+        out: the run's folder, created if it does not exist.
+        callbacks: receive losses and samples; by default a progress bar, JSON lines, TensorBoard and sample sheets.
+        data: the images; by default those that `config.data` names.
 
     Returns:
-        The run, with the averaged model.
+        the run, with the averaged model.
 
     Raises:
         CheckpointError: the folder holds a run of another configuration, or cannot be written.
-        DataError: an image has become unreadable; a single process saves its state first.
-        TrainingError: a loss is not finite, or memory is full; the message says what to do. The last good state
-            stays in the folder.
+        DataError: an image can no longer be read; a single process saves its state first.
+        TrainingError: a loss is not finite, memory is full, or torch.compile failed; the message says what to do. The
+            last good state stays in the folder.
+        ValueError: the device does not exist, the batch cannot be divided, or a loss has a weight that the method never
+            computes.
         KeyboardInterrupt: Ctrl-C; SystemExit on SIGTERM. The state is saved first.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from munit_lite.config import preset
+        >>> config = preset("world32", steps=1, width=4, discriminator_width=4, batch_size=1, keep=0)
+        >>> with TemporaryDirectory() as folder:
+        ...     run = train(config, folder, callbacks=[])
+        >>> run.history[0]["step"]
+        1
     """
     fabric = open_fabric(config)
-    folder, lead = RunFolder(out), fabric.is_global_zero  # one process alone writes and reports
-    data = data or open_data(config)  # what cannot be read must not claim a folder
-    with folder.claimed(config) if lead else nullcontext(), stop_signals() as caught:
+    folder, is_main = RunFolder(out), fabric.is_global_zero  # one process alone writes and reports
+    data = data or open_data(config)
+    trainer = Trainer.new(config, fabric)  # before the folder is claimed: it may refuse the configuration
+    with folder.claimed(config) if is_main else nullcontext(), stop_signals() as received:
         fabric.barrier()
-        trainer = Trainer.new(config, fabric)
         first = folder.restore(trainer.state(0)) if folder.has_state() else 0
-        reports = list(default_callbacks(folder.path) if callbacks is None else callbacks) if lead else []
-        history = folder.history(until=first) if lead else []
+        own_callbacks = list(default_callbacks(folder.path) if callbacks is None else callbacks) if is_main else []
+        history = folder.history(until=first) if is_main else []
         kept_steps = {round(config.steps * (k + 1) / config.keep) for k in range(config.keep)}
-        for report in reports:
-            report.on_start(config, first)
+        for callback in own_callbacks:
+            callback.on_start(config, first)
         try:
             for number in range(first, config.steps):
-                with kept_on_error(folder, trainer, number, lead and number > first):
-                    # A batch of all processes is the same whatever their number; each makes its rows of it.
-                    turn = number * fabric.world_size + fabric.global_rank
-                    batch = data.batch(turn, config.batch_size // fabric.world_size)
+                unsaved = trainer.state(number) if is_main and number > first else None
+                with save_on_data_error(folder, unsaved, config):
+                    # A batch of all processes is the same whatever their number; each loads its rows of it.
+                    batch_number = number * fabric.world_size + fabric.global_rank
+                    batch = data.batch(batch_number, config.batch_size // fabric.world_size)
                     x_1, x_2 = (x.to(fabric.device, non_blocking=True) for x in batch)
-                with memory_named(config, folder):
-                    terms = trainer.step(number, x_1, x_2)
+                with explain_failed_step(config, folder):
+                    loss_terms = trainer.step(number, x_1, x_2)
 
                 done = number + 1
                 last = done == config.steps
                 logging, sampling = done % config.log_every == 0 or last, done % config.sample_every == 0 or last
-                stop = agreed(fabric, caught()) if logging or fabric.world_size == 1 else 0
+                stop = all_reduce_max(fabric, received()) if logging or fabric.world_size == 1 else 0
                 saving = done % config.save_every == 0 or done in kept_steps or last or stop
                 if logging or saving:  # the only places that wait for the device
-                    record = finite_record(done, terms, folder, fabric)
+                    record = finite_record(done, loss_terms, folder, fabric)
                 if logging:
                     history.append(record)
-                    if lead:
+                    if is_main:
                         folder.append(record)
-                    for report in reports:
-                        report.on_log(record)
-                if saving and lead:
-                    state = finite_state(trainer, done, folder)
-                if lead and (done in kept_steps or sampling):
-                    averaged = trainer.averaged_model()
+                    for callback in own_callbacks:
+                        callback.on_log(record)
+                if saving and is_main:
+                    state = finite_state(trainer.state(done), folder)
+                if is_main and (done in kept_steps or sampling):
+                    ema_model = trainer.ema_model()
                     if done in kept_steps:
-                        folder.save_weights(averaged, done)
-                    for report in reports if sampling else ():
-                        report.on_sample(done, averaged, data)
-                if saving and lead:  # last: what comes before is made again if a run goes on from an earlier state
+                        folder.save_weights(ema_model, done)
+                    for callback in own_callbacks if sampling else ():
+                        callback.on_sample(done, ema_model, data)
+                if saving and is_main:  # last: a run that resumes from an earlier state repeats what comes before
                     folder.save(state, config)
                 if stop:
-                    leave(stop, done)
+                    raise_stop(stop, done)
         finally:
-            for report in reports:
-                report.on_end()
-        return Run(folder.path, config, trainer.averaged_model(), history)
+            for callback in own_callbacks:
+                callback.on_end()
+        return Run(folder.path, config, trainer.ema_model(), history)
 
 
-@contextmanager
-def kept_on_error(folder: RunFolder, trainer: Trainer, step: int, worthwhile: bool) -> Iterator[None]:
-    """While inside, images that cannot be read stop the run, but lose none of its steps."""
-    try:
-        yield
-    except DataError:
-        if worthwhile:
-            folder.save(trainer.state(step), trainer.config)
-        raise
+def sample_styles(model: MUNIT, step: int, count: int) -> tuple[Tensor, Tensor]:
+    """Sample the styles of a step from the model's prior, as a function of (seed, step) alone.
 
+    Args:
+        model: its configuration holds the seed.
+        step: counted from 0.
+        count: styles of each domain.
 
-@contextmanager
-def memory_named(config: Config, folder: RunFolder) -> Iterator[None]:
-    """While inside, a full memory is told with what to lower.
-
-    Raises:
-        TrainingError: the step does not fit into memory.
+    Returns:
+        s_1 and s_2, both (count, style_dim).
     """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"memory is full: a step on {config.batch_size} images of {config.data.size} px does not fit. "
-            f"Set recompute, raise accumulate (now {config.accumulate}), or lower batch_size, size or width; "
-            f"{_kept(folder)}"
-        ) from error
+    generator = torch.Generator().manual_seed(model.config.seed * 1_000_003 + step)
+    s_1, s_2 = model.sample_style(2 * count, generator).chunk(2)
+    return s_1, s_2
 
 
-def _kept(folder: RunFolder) -> str:
-    return f"the last good state is in {folder.state_file}" if folder.has_state() else "no state was saved yet"
-
-
-def finite_record(step: int, terms: Terms, folder: RunFolder, fabric: Fabric) -> dict[str, float]:
-    """The terms as numbers, each the mean over the processes.
-
-    Raises:
-        TrainingError: one is not finite; names it and the last good state.
-    """
-    values = mean(fabric, torch.stack([value.float() for value in terms.values()])).tolist()
-    record = dict(zip(terms, values, strict=True))
-    bad = [name for name, value in record.items() if not math.isfinite(value)]
-    if bad:
-        raise TrainingError(
-            f"the loss {bad[0]} is {record[bad[0]]} at step {step}; {_kept(folder)}. "
-            "Go on with a lower learning_rate, or with precision 32-true: the run accepts both."
-        )
-    return {"step": step, **record}
-
-
-def finite_state(trainer: Trainer, step: int, folder: RunFolder) -> TrainingState:
-    """What a run resumes from.
-
-    Raises:
-        TrainingError: a weight, or what Adam remembers of it, is not finite: no run could go on from it.
-    """
-    state = trainer.state(step)
-    if all(bool(value.isfinite().all()) for value in state.tensors().values() if value.is_floating_point()):
-        return state
-    raise TrainingError(
-        f"weights, or what Adam remembers of their gradients, are not finite at step {step}; {_kept(folder)}. "
-        "Go on with a lower learning_rate: the run accepts it."
-    )
-
-
-def draw_styles(config: Config, step: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Styles of both domains from the prior N(0, I), a pure function of (seed, step): two (count, style_dim)."""
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    styles = torch.randn(2, count, config.network.style_dim, generator=generator).to(device, non_blocking=True)
-    return styles[0], styles[1]
+def mean_losses(micro_batch_losses: list[LossTerms]) -> LossTerms:
+    """Compute the mean of each loss over the micro-batches, detached."""
+    means: LossTerms = {}
+    for loss_terms in micro_batch_losses:
+        for name, value in loss_terms.items():
+            means[name] = means.get(name, 0) + value.detach() / len(micro_batch_losses)
+    return means
 
 
 def learning_rate(optimiser: OptimiserConfig, step: int, steps: int) -> float:
-    """The rate of a step, counted from 0."""
+    """Compute the auto-encoders' learning rate in a step.
+
+    Args:
+        optimiser: the schedule.
+        step: counted from 0.
+        steps: of the whole run.
+
+    Example:
+        >>> [learning_rate(OptimiserConfig(learning_rate=1.0, decay_every=10), step, 100) for step in (0, 10, 20)]
+        [1.0, 0.5, 0.25]
+    """
     if optimiser.schedule == "step":
         return optimiser.learning_rate * 0.5 ** (step // optimiser.decay_every)
-    warm = min(1.0, (step + 1) / min(100, steps))
-    return optimiser.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+    warm_up = min(1.0, (step + 1) / min(100, steps))
+    return optimiser.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of an optimizer's parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 @torch.no_grad()
-def follow(average: AveragedModel, module: nn.Module, decay: float) -> None:
-    """Exponential averaging whose memory grows with the run, so that a short one is not the average of its start.
+def update_ema(ema: AveragedModel, module: nn.Module, decay: float) -> None:
+    """Update the exponential moving average of a module's weights.
 
+    The decay grows with the run up to `decay`, so that a short run is not the average of its beginning.
     `AveragedModel.update_parameters` would bring its counter to the device, and wait for it.
     """
-    count = int(average.n_averaged)  # lies on the CPU
-    share = 1 - min(decay, (1 + count) / (10 + count)) if count else 1.0
-    torch._foreach_lerp_(list(average.module.parameters()), list(module.parameters()), share)
-    average.n_averaged += 1
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], int]]:
-    """While inside, SIGTERM and Ctrl-C only ask: the loop saves at the end of its step and then leaves.
-
-    Yields:
-        the first signal that came, 0 before.
-    """
-    received: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {s: signal.signal(s, lambda number, frame: received.append(number)) for s in signals}
-    try:
-        yield lambda: received[0] if received else 0
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-
-def leave(stop: int, step: int) -> None:
-    if stop == signal.SIGINT:
-        raise KeyboardInterrupt(f"stopped by Ctrl-C after step {step}; the state is saved, run again to go on")
-    raise SystemExit(128 + stop)
+    count = int(ema.n_averaged)  # on the CPU
+    weight = 1 - min(decay, (1 + count) / (10 + count)) if count else 1.0
+    torch._foreach_lerp_(list(ema.module.parameters()), list(module.parameters()), weight)
+    ema.n_averaged += 1

@@ -15,7 +15,7 @@ from PIL import Image
 from tiny import tiny
 
 import munit_lite as ml
-from munit_lite import cli, engine
+from munit_lite import acceleration, cli
 from munit_lite import inference as translations
 from munit_lite.config import PRESETS
 from munit_lite.course import explorers
@@ -209,17 +209,17 @@ def test_what_a_job_prints_goes_to_stderr_when_json_is_asked_for(finished, comma
 
 
 @pytest.mark.slow
-def test_bench_measures_a_step_and_where_its_time_goes_beside_the_reference_step(command, tmp_path):
+def test_bench_measures_a_step_and_where_its_time_goes_beside_the_straight_line_step(command, tmp_path):
     file = tmp_path / "bench.json"
-    code, out, _ = command("bench", "--presets", "world32", "--steps", 1, "--reference", "--json-file", file)
+    code, out, _ = command("bench", "--presets", "world32", "--steps", 1, "--straight-line", "--json-file", file)
     (row,) = json.loads(file.read_text())["numbers"].values()
     assert code == 0 and out.count("`world32`") == 2
     shares = [value for name, value in row.items() if name.startswith("share_of_") and name != "share_of_peak"]
     assert len(shares) == 6 and sum(shares) == pytest.approx(1) and min(shares) > 0
     assert 0 < row["share_of_peak"] < 1
     assert row["flop_per_step"] > 2e9  # 14 decodings and encodings of 8 images, each above 30 MFLOP, there and back
-    assert row["times_faster_least"] <= row["times_faster"] <= row["times_faster_most"]
-    assert row["reference_peak_memory_gib"] > 0.2
+    assert row["speedup_min"] <= row["speedup"] <= row["speedup_max"]
+    assert row["straight_line_peak_memory_gib"] > 0.2
 
 
 def test_bench_measures_every_combination_under_its_own_name(command, monkeypatch):
@@ -227,7 +227,7 @@ def test_bench_measures_every_combination_under_its_own_name(command, monkeypatc
     split = [f"share_of_{part}" for part in (*bench.PARTS, "peak")] + ["flop_per_step", "flop_per_second"]
     row = dict.fromkeys((*numbers, *split), 1.0)
     asked = []
-    monkeypatch.setattr(bench, "measure", lambda case, steps, reference: asked.append(case.config()) or row)
+    monkeypatch.setattr(bench, "measure", lambda case, steps, straight_line: asked.append(case.config()) or row)
     options = ["--precisions", "32-true", "bf16-mixed", "--batch-sizes", 1, 2, "--compiled", "--json"]
     _, out, _ = command("bench", "--presets", "world32", *options)
     found = one_object(out)["numbers"]
@@ -349,7 +349,7 @@ def test_a_model_is_measured_on_the_device_that_is_asked_for(finished, command, 
         seen.extend(parameter.device.type for parameter in model.parameters())
         return {"there": {"n": 3}}
 
-    monkeypatch.setattr(engine, "found_device", lambda name: asked.append(name) or "meta")
+    monkeypatch.setattr(acceleration, "find_device", lambda name: asked.append(name) or "meta")
     monkeypatch.setattr(metrics, "evaluate", measured)
     assert command("evaluate", finished, "--device", "cuda")[0] == 0
     assert asked == ["cuda"] and set(seen) == {"meta"}

@@ -21,18 +21,18 @@ import torch
 from tiny import tiny
 
 import munit_lite as ml
-import munit_lite.study.baselines  # so that the baselines' models are known
-from munit_lite.storage.checkpoints import save_model, shipped_models
-from munit_lite.config import PRESETS, Config, from_dict, override, to_dict
-from munit_lite.model import MUNIT, build
 from munit_lite.callbacks import Callback
-from munit_lite.storage.files import read_header
+from munit_lite.config import PRESETS, Config, from_dict, override, to_dict
 from munit_lite.experiments.claims import compared
-from munit_lite.experiments.tables import ledger, photo_table, table_1, table_2
 from munit_lite.experiments.plans import read_plan
-from tools.readme import seeds_table
 from munit_lite.experiments.results import RESULTS, read_results
 from munit_lite.experiments.sweep import gather, is_gathered, run_sweep
+from munit_lite.experiments.tables import ledger, photo_table, table_1, table_2
+from munit_lite.methods import build
+from munit_lite.model import MUNIT
+from munit_lite.storage.checkpoints import save_model, shipped_models
+from munit_lite.storage.files import read_header
+from tools.readme import seeds_table
 
 # Float32 rounding, with the largest differences that were measured between three instruction sets (AVX-512, AVX2,
 # SSE 4.1) and between one and two threads. All are relative, except that of pixels, which lie in [-1, 1].

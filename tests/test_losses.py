@@ -235,7 +235,7 @@ def test_only_the_nonsaturating_generator_learns_where_the_discriminator_wins():
     assert losses.GENERATOR_LOSSES["log"] is losses.nonsaturating_generator
 
 
-def test_gradient_penalty_of_a_quadratic_is_half_its_squared_slope():
+def test_r1_penalty_of_a_quadratic_is_half_its_squared_slope():
     # Scale 1: D(x) = sum a x^2 at one place; scale 2: two places, b x summed and its triple, whose mean is 2 b x.
     rng = np.random.default_rng(0)
     x, a, b = rng.normal(size=(5, 3, 4, 6)), rng.normal(size=(3, 4, 6)), rng.normal(size=(3, 4, 6))
@@ -243,13 +243,13 @@ def test_gradient_penalty_of_a_quadratic_is_half_its_squared_slope():
     linear = (torch.tensor(b) * images).sum(dim=(1, 2, 3))[:, None, None, None]
     scales = [(torch.tensor(a) * images**2).sum(dim=(1, 2, 3))[:, None, None, None], torch.cat([linear, 3 * linear], 3)]
     slope = 2 * a * x + 2 * b
-    assert losses.gradient_penalty(scales, images).item() == pytest.approx((slope**2).sum((1, 2, 3)).mean() / 2)
+    assert losses.r1_penalty(scales, images).item() == pytest.approx((slope**2).sum((1, 2, 3)).mean() / 2)
 
 
-def test_gradient_penalty_teaches_the_discriminator():
+def test_r1_penalty_teaches_the_discriminator():
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 4, 4, dtype=torch.float64, requires_grad=True)
-    losses.gradient_penalty([(weight * x).sum(dim=(1, 2, 3)).view(2, 1, 1, 1)], x).backward()
+    losses.r1_penalty([(weight * x).sum(dim=(1, 2, 3)).view(2, 1, 1, 1)], x).backward()
     torch.testing.assert_close(weight.grad, weight.detach())  # d/dw of |w|^2 / 2
 
 
@@ -299,12 +299,12 @@ def test_total_weighs_each_kind_in_both_domains():
 
 
 def test_total_refuses_a_term_without_a_weight():
-    with pytest.raises(ValueError, match="no weight for the term 'stile'; weights are given for: image, style"):
+    with pytest.raises(ValueError, match="no weight for the loss 'stile'; weights are given for: image, style"):
         losses.total({"image_1": torch.zeros(()), "stile_2": torch.zeros(())}, {"style": 1.0, "image": 1.0})
 
 
 def test_total_refuses_no_terms():
-    with pytest.raises(ValueError, match="there are no terms to weigh"):
+    with pytest.raises(ValueError, match="there are no losses to weigh"):
         losses.total({}, {"image": 1.0})
 
 

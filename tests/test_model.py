@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from munit_lite.config import preset
-from munit_lite.model import MUNIT, build
+from munit_lite.methods import build
+from munit_lite.model import MUNIT
 
 pytestmark = pytest.mark.numerical
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import nbformat
 import nbval_numbers
 import pytest
-from notebook_files import ROOT, WRITTEN, code, read
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from nbval_numbers import METADATA, TOLERANCE, Number, accept_numbers, cell_tolerance, compare_texts, tokens
+from notebook_files import ROOT, WRITTEN, code, read
 
 # --------------------------------------------------------------------------------------------------- two texts
 

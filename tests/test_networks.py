@@ -12,19 +12,18 @@ from torch import Tensor, nn
 
 from munit_lite import losses
 from munit_lite.config import PRESETS, override, preset
-from munit_lite.model import MUNIT, build
+from munit_lite.methods import build, build_objective
+from munit_lite.model import MUNIT
 from munit_lite.networks import (
     AutoEncoder,
     ContentEncoder,
     LayerNorm,
     MultiScaleDiscriminator,
     StyleEncoder,
-    VGGFeatures,
     adaptive_instance_norm,
     instance_norm,
     parameter_count,
 )
-from munit_lite.objective import discriminator_terms, forward, generator_terms
 
 pytestmark = pytest.mark.numerical
 
@@ -302,11 +301,12 @@ def test_style_encoder_has_no_norm():
 def test_gradients_reach_every_parameter_of_all_four_networks():
     model = build(SMALL).double()
     images, priors = randn(2, 2, 3, 32, 32).clamp(-2, 2) / 2, randn(2, 2, 3, seed=9)
-    made = forward(model, *images, *priors)
-    terms = generator_terms(model, *images, *priors, made, SMALL)
-    losses.total(terms, SMALL.loss.weights()).backward()
+    objective = build_objective(model)
+    outputs = objective.generate(*images, *priors)
+    loss_terms = objective.generator_losses(*images, *priors, outputs)
+    losses.total(loss_terms, SMALL.loss.weights()).backward()
     model.discriminators.zero_grad()  # what the generator's objective sent there is not what trains them
-    torch.stack([*discriminator_terms(model, *images, made, "lsgan").values()]).sum().backward()
+    torch.stack([*objective.discriminator_losses(*images, outputs).values()]).sum().backward()
 
     # A bias before an instance norm or AdaIN is taken out again by the norm: it is there, and has no gradient.
     without = {n for n, p in model.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-13}
@@ -342,31 +342,3 @@ def test_initial_biases_are_zero_and_layer_norms_scale_is_uniform():
     torch.manual_seed(0)
     many = LayerNorm(20_000).scale.detach().sort().values
     assert (many - torch.linspace(0, 1, 20_000)).abs().max() < 1.95 / math.sqrt(20_000)  # Kolmogorov, 0.1 %
-
-
-# ------------------------------------------------------------------------------------------------ VGG16's features
-
-
-@pytest.fixture(scope="module")
-def vgg() -> VGGFeatures:
-    return VGGFeatures(weights=None)
-
-
-@pytest.mark.slow
-def test_vgg_features_are_frozen_and_sixteen_times_smaller_and_pass_gradients_to_the_image(vgg):
-    image = torch.rand(2, 3, 48, 32, requires_grad=True)
-    features = vgg(image)
-    assert features.shape == (2, 512, 3, 2) and features.min() == 0  # after a ReLU
-    assert not any(parameter.requires_grad for parameter in vgg.parameters()) and not vgg.layers.training
-    assert torch.autograd.grad(features.sum(), image)[0].abs().max() > 0
-    assert sum(isinstance(m, nn.Conv2d) for m in vgg.modules()) == 13
-
-
-@pytest.mark.slow
-def test_vgg_sees_images_normalised_as_it_was_trained(vgg):
-    seen: list[Tensor] = []
-    hook = vgg.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    vgg(torch.tensor([-1.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(1, 3, 32, 32))
-    hook.remove()
-    expected = torch.tensor([-0.485 / 0.229, (0.5 - 0.456) / 0.224, (1 - 0.406) / 0.225])
-    torch.testing.assert_close(seen[0][0, :, 0, 0], expected)

@@ -15,12 +15,11 @@ from tiny import tiny
 from torch import nn
 
 import munit_lite as ml
-from munit_lite import losses
+from munit_lite.acceleration.objective import AcceleratedObjective
 from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
 from munit_lite.config import OptimiserConfig
 from munit_lite.data.datasets import open_data
-from munit_lite.objective import discriminator_terms, forward, generator_terms, gradient_penalty
-from munit_lite.training import Trainer, draw_styles, learning_rate
+from munit_lite.training import Trainer, learning_rate, sample_styles
 
 
 def new_trainer(**overrides) -> tuple[Trainer, torch.Tensor, torch.Tensor]:
@@ -37,7 +36,7 @@ def grads(module: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("updates", [1, 3])
-def test_each_encoding_and_decoding_is_made_once(updates):
+def test_each_encoding_and_decoding_is_computed_once(updates):
     trainer, x_1, x_2 = new_trainer(discriminator_updates=updates)
     calls: dict[str, int] = {}
 
@@ -56,7 +55,7 @@ def test_each_encoding_and_decoding_is_made_once(updates):
     assert calls == {"content_encoder": 4, "style_encoder": 4, "decoder": 2, "discriminator": seen}
 
 
-def test_the_gradient_penalty_counts_every_fourth_step_four_times():
+def test_the_r1_penalty_counts_every_fourth_step_four_times():
     def gradients(trainer):
         return [torch.zeros_like(p) if p.grad is None else p.grad for p in trainer.model.discriminators.parameters()]
 
@@ -66,7 +65,7 @@ def test_the_gradient_penalty_counts_every_fourth_step_four_times():
         return gradients(trainer)
 
     trainer, x_1, x_2 = new_trainer()
-    gradient_penalty(trainer.model, x_1, x_2).backward()
+    trainer.objective.r1_penalty(x_1, x_2).backward()
     assert max(g.abs().max() for g in gradients(trainer)) > 0
     for with_penalty, without, alone in zip(after_step(4, 2.0), after_step(4, 0.0), gradients(trainer), strict=True):
         torch.testing.assert_close(with_penalty - without, 4 * 2.0 * alone, atol=1e-4, rtol=1e-3)
@@ -74,14 +73,14 @@ def test_the_gradient_penalty_counts_every_fourth_step_four_times():
         assert all(map(torch.equal, after_step(number, 2.0), after_step(number, 0.0)))
 
 
-def test_in_bf16_each_update_sees_the_weights_that_the_last_one_made():
+def test_in_bf16_each_update_sees_the_weights_that_the_last_one_set():
     settings = {"precision": "bf16-mixed", "learning_rate": 0.1}
     (twice, x_1, x_2), (once, _, _) = (new_trainer(**settings, discriminator_updates=n) for n in (2, 1))
     with torch.no_grad(), once.fabric.autocast():
-        made = forward(once.model, x_1, x_2, *draw_styles(once.config, 0, len(x_1), x_1.device))
+        outputs = once.objective.generate(x_1, x_2, *sample_styles(once.model, 0, len(x_1)))
     once.step(0, x_1, x_2)
     with torch.no_grad(), once.fabric.autocast():
-        second = discriminator_terms(once.model, x_1, x_2, made, once.config.loss.gan)
+        second = once.objective.discriminator_losses(x_1, x_2, outputs)
     found = twice.step(0, x_1, x_2)
     for name, value in second.items():
         assert found[name].item() == pytest.approx(value.item(), rel=1e-3)
@@ -94,56 +93,21 @@ def test_every_precision_trains_a_step(tmp_path):
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_the_joint_decoding_equals_decoding_one_by_one():
+def test_the_styles_of_a_step_come_from_the_models_own_prior():
+    trainer, *_ = new_trainer()
+    s_1, s_2 = sample_styles(trainer.model, 3, 4)
+    generator = torch.Generator().manual_seed(trainer.config.seed * 1_000_003 + 3)
+    assert torch.equal(torch.cat([s_1, s_2]), trainer.model.sample_style(8, generator))
+
+
+def test_each_update_moves_only_its_own_networks():
     trainer, x_1, x_2 = new_trainer()
-    model = trainer.model
-    s_1, s_2 = draw_styles(trainer.config, 0, len(x_1), x_1.device)
-    made = forward(model, x_1, x_2, s_1, s_2)
-    torch.testing.assert_close(made.recon_1, model.reconstruct(x_1, 1))
-    torch.testing.assert_close(made.recon_2, model.reconstruct(x_2, 2))
-    torch.testing.assert_close(made.image_1_to_2, model.translate(x_1, 1, 2, style=s_2))
-    torch.testing.assert_close(made.image_2_to_1, model.translate(x_2, 2, 1, style=s_1))
-
-
-def test_the_terms_are_the_papers_equations_with_the_right_targets():
-    trainer, x_1, x_2 = new_trainer(cycle_weight=10.0, content_weight=2.0)
-    model, config = trainer.model, trainer.config
-    s_1, s_2 = draw_styles(config, 0, len(x_1), x_1.device)
-    terms = generator_terms(model, x_1, x_2, s_1, s_2, forward(model, x_1, x_2, s_1, s_2), config)
-    c_1, c_2 = model.encode_content(x_1, 1), model.encode_content(x_2, 2)
-    x_12, x_21 = model.decode(c_1, s_2, 2), model.decode(c_2, s_1, 1)
-    wanted = {
-        "image_1": (model.reconstruct(x_1, 1) - x_1).abs().mean(),
-        "image_2": (model.reconstruct(x_2, 2) - x_2).abs().mean(),
-        "content_1": (model.encode_content(x_12, 2) - c_1).abs().mean(),
-        "content_2": (model.encode_content(x_21, 1) - c_2).abs().mean(),
-        "style_1": (model.encode_style(x_21, 1) - s_1).abs().mean(),
-        "style_2": (model.encode_style(x_12, 2) - s_2).abs().mean(),
-        "cycle_1": (model.decode(model.encode_content(x_12, 2), model.encode_style(x_1, 1), 1) - x_1).abs().mean(),
-        "cycle_2": (model.decode(model.encode_content(x_21, 1), model.encode_style(x_2, 2), 2) - x_2).abs().mean(),
-        "gan_1": losses.GENERATOR_LOSSES[config.loss.gan](model.discriminator(1)(x_21)),
-        "gan_2": losses.GENERATOR_LOSSES[config.loss.gan](model.discriminator(2)(x_12)),
-    }
-    assert set(terms) == set(wanted)
-    for name, value in wanted.items():
-        torch.testing.assert_close(terms[name], value, msg=name)
-    total = losses.total(terms, config.loss.weights())
-    by_hand = sum(
-        value * {"image": 10, "content": 2, "style": 1, "gan": 1, "cycle": 10}[name[:-2]]
-        for name, value in terms.items()
-    )
-    torch.testing.assert_close(total, by_hand)
-
-
-def test_each_players_objective_moves_only_that_player():
-    trainer, x_1, x_2 = new_trainer()
-    model = trainer.model
-    s_1, s_2 = draw_styles(trainer.config, 0, len(x_1), x_1.device)
-    made = forward(model, x_1, x_2, s_1, s_2)
-    sum(discriminator_terms(model, x_1, x_2, made, "lsgan").values()).backward()
+    model, objective = trainer.model, trainer.objective
+    outputs = objective.generate(x_1, x_2, *sample_styles(model, 0, len(x_1)))
+    sum(objective.discriminator_losses(x_1, x_2, outputs).values()).backward()
     assert grads(model.discriminators) and not grads(model.auto_encoders)
     before = [p.clone() for p in model.discriminators.parameters()]
-    trainer.discriminator_optimiser.step = lambda: None  # only the generator's update is left
+    trainer.discriminator_optimizer.step = lambda: None  # only the auto-encoders' update is left
     trainer.step(0, x_1, x_2)
     assert all(torch.equal(a, b) for a, b in zip(before, model.discriminators.parameters(), strict=True))
     assert all(p.requires_grad for p in model.parameters())
@@ -168,7 +132,7 @@ def test_averaged_weights_are_the_exponential_average_of_the_weights():
         expected = (
             now if expected is None else [decay * e + (1 - decay) * n for e, n in zip(expected, now, strict=True)]
         )
-    got = list(trainer.averaged_model().auto_encoders.parameters())
+    got = list(trainer.ema_model().auto_encoders.parameters())
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a, b)
 
@@ -182,12 +146,12 @@ def test_learning_rate_schedules():
     assert learning_rate(cosine, 999, 1000) < 1e-4
 
 
-def test_drawn_styles_depend_on_seed_and_step_alone():
-    config = tiny()
-    once, again = draw_styles(config, 3, 4, torch.device("cpu")), draw_styles(config, 3, 4, torch.device("cpu"))
+def test_sampled_styles_depend_on_seed_and_step_alone():
+    model = ml.build(tiny())
+    once, again = sample_styles(model, 3, 4), sample_styles(ml.build(tiny(steps=7)), 3, 4)
     assert torch.equal(once[0], again[0]) and not torch.equal(once[0], once[1])
-    assert not torch.equal(once[0], draw_styles(config, 4, 4, torch.device("cpu"))[0])
-    assert not torch.equal(once[0], draw_styles(tiny(seed=1), 3, 4, torch.device("cpu"))[0])
+    assert not torch.equal(once[0], sample_styles(model, 4, 4)[0])
+    assert not torch.equal(once[0], sample_styles(ml.build(tiny(seed=1)), 3, 4)[0])
 
 
 @pytest.mark.slow
@@ -293,12 +257,14 @@ class Injected(Callback):
     def __init__(self, monkeypatch, name, factor, step):
         self.steps = 0
 
-        def terms_of(*given):
-            terms = generator_terms(*given)
-            self.steps += 1
-            return terms | {name: terms[name] * factor} if self.steps > step else terms
+        generator_losses = AcceleratedObjective.generator_losses
 
-        monkeypatch.setattr("munit_lite.training.generator_terms", terms_of)
+        def broken(*given):
+            loss_terms = generator_losses(*given)
+            self.steps += 1
+            return loss_terms | {name: loss_terms[name] * factor} if self.steps > step else loss_terms
+
+        monkeypatch.setattr(AcceleratedObjective, "generator_losses", broken)
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
@@ -324,12 +290,14 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
     def overflowing(self, number, x_1, x_2):
         terms = step(self, number, x_1, x_2)
         if number == 5:
-            next(iter(self.generator_optimiser.state.values()))["exp_avg_sq"].fill_(float("inf"))
+            next(iter(self.generator_optimizer.state.values()))["exp_avg_sq"].fill_(float("inf"))
         return terms
 
     with monkeypatch.context() as broken:
         broken.setattr(Trainer, "step", overflowing)
-        with pytest.raises(ml.TrainingError, match=r"remembers .* not finite at step 6; the last good state .* lower"):
+        with pytest.raises(
+            ml.TrainingError, match=r"Adam's moments .* not finite at step 6; the last good state .* lower"
+        ):
             ml.train(tiny(save_every=2), tmp_path, callbacks=[])
     tensors, header = ml.storage.files.read_tensors(tmp_path / "state.safetensors")
     assert header["step"] == 4 and all(tensor.isfinite().all() for tensor in tensors.values())
@@ -388,7 +356,7 @@ def test_a_full_memory_says_what_to_lower_and_keeps_the_last_state(monkeypatch, 
     class Full(Callback):
         def on_log(self, record):
             if record["step"] == 5:
-                monkeypatch.setattr("munit_lite.training.forward", full_memory)
+                monkeypatch.setattr(AcceleratedObjective, "generate", full_memory)
 
     with pytest.raises(ml.TrainingError, match=r"memory is full: a step on 2 images of 32 px .* raise accumulate"):
         ml.train(tiny(), tmp_path, callbacks=[Full()])
@@ -399,7 +367,7 @@ def test_another_error_is_not_taken_for_a_full_memory(monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr("munit_lite.training.forward", broken)
+    monkeypatch.setattr(AcceleratedObjective, "generate", broken)
     with pytest.raises(RuntimeError, match=r"^something else$"):
         ml.train(tiny(), tmp_path, callbacks=[])
 

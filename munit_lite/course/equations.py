@@ -268,7 +268,7 @@ _ALL = (
         "not in the paper",
         "A penalty on the slope of the discriminator at real images",
         r"R_1 = \tfrac{1}{2} \, \mathbb E_{x \sim p(x)} \left[\lVert \nabla_x D(x) \rVert_2^2\right]",
-        (losses.gradient_penalty,),
+        (losses.r1_penalty,),
         symbols={"D(x)": "the mean logit of a real image, summed over scales"},
     ),
     Equation(

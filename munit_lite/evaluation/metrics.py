@@ -26,7 +26,6 @@ from munit_lite.evaluation.statistics import (
     wasserstein_to_uniform,
 )
 from munit_lite.model import MUNIT
-from munit_lite.study import baselines  # noqa: F401  (who measures, measures them too)
 from munit_lite.world import DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS, Content, World
 
 MOST_CODES = 2000  # the regression on codes takes time with the cube of their number

@@ -1,7 +1,8 @@
-"""What a training step costs, against the original's way of taking it.
+"""What a training step costs, and how much `munit_lite.acceleration` saves.
 
 Each row is measured in processes of their own, so that memory is a row's own: one for time and memory, one for where
-the time goes, and for the comparison one in which both steps alternate and one for the reference's memory.
+the time goes, and for the comparison one in which the accelerated and the straight-line step alternate and one for the
+memory of the latter.
 """
 
 from __future__ import annotations
@@ -25,15 +26,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.utils import save_image
 from tqdm.auto import tqdm
 
+from munit_lite.acceleration import open_fabric
 from munit_lite.callbacks import default_callbacks
 from munit_lite.config import Config, override, preset
 from munit_lite.data.datasets import ImageData, open_data
 from munit_lite.data.image_files import DataError
-from munit_lite.engine import open_fabric
 from munit_lite.experiments.results import markdown_table
-from munit_lite.objective import Terms
+from munit_lite.objective import LossTerms
 from munit_lite.storage.run_folder import RunFolder
-from munit_lite.study.reference_step import ReferenceTrainer
 from munit_lite.training import Trainer, finite_record
 
 Numbers = dict[str, float]
@@ -72,19 +72,19 @@ def shown(rows: list[Case]) -> Iterable[Case]:
     return tqdm(rows, desc="bench", unit="row", disable=len(rows) < 2)
 
 
-def measure(case: Case, steps: int, reference: bool = False) -> Numbers:
+def measure(case: Case, steps: int, straight_line: bool = False) -> Numbers:
     """Every number of a row, each task in a process of its own.
 
     Args:
         case: what to measure.
         steps: timed steps of each kind, after one (three if compiled) that are not counted.
-        reference: also take the reference step, in alternation.
+        straight_line: also time the straight-line step, in alternation.
 
     Raises:
         ChildProcessError: a process failed; its last line is in the message.
     """
     numbers: Numbers = {}
-    for task in ("cost", "split", *(("alternate", "reference memory") if reference else ())):
+    for task in ("cost", "split", *(("alternate", "straight-line memory") if straight_line else ())):
         numbers |= _in_a_process(case, steps, task)
     return numbers
 
@@ -105,16 +105,16 @@ def _in_a_process(case: Case, steps: int, task: str) -> Numbers:
 class Bench:
     """A trainer, random images on its device, and a clock that waits for it."""
 
-    def __init__(self, config: Config, kind: Callable = Trainer.new) -> None:
+    def __init__(self, config: Config, straight_line: bool = False) -> None:
         self.config, self.fabric = config, open_fabric(config)
         self.device = self.fabric.device
-        self.trainer = kind(config, self.fabric)
+        self.trainer = Trainer.new(config, self.fabric, straight_line)
         shape = (config.batch_size, 3, config.data.size, config.data.size)
         generator = torch.Generator().manual_seed(0)
         self.images = [(torch.rand(shape, generator=generator) * 2 - 1).to(self.device) for _ in range(2)]
         self.taken = 0
 
-    def step(self) -> Terms:
+    def step(self) -> LossTerms:
         terms = self.trainer.step(self.taken, *self.images)
         self.taken += 1
         return terms
@@ -156,32 +156,32 @@ def cost(case: Case, steps: int) -> Numbers:
 
 
 def alternate(case: Case, steps: int) -> Numbers:
-    """Our step and the reference step in turns: their medians, and the median of how many times ours is faster.
+    """Alternate the accelerated and the straight-line step: their medians, and the median of their ratios.
 
     Fast steps are taken more often than asked for, so that each counts six seconds: a shared machine's speed varies.
     """
-    ours, reference = Bench(case.config()), Bench(case.config(), ReferenceTrainer)
-    for one in (ours, reference):
-        one.warm()
+    accelerated, plain = Bench(case.config()), Bench(case.config(), straight_line=True)
+    for bench in (accelerated, plain):
+        bench.warm()
     pairs: list[tuple[float, float]] = []
     while len(pairs) < steps or sum(map(sum, pairs)) < 6 * steps:
-        pairs.append((ours.seconds(ours.step), reference.seconds(reference.step)))
-    ratios, median = sorted(theirs / mine for mine, theirs in pairs), statistics.median(mine for mine, _ in pairs)
+        pairs.append((accelerated.seconds(accelerated.step), plain.seconds(plain.step)))
+    ratios, median = sorted(slow / fast for fast, slow in pairs), statistics.median(fast for fast, _ in pairs)
     return {
         "seconds_per_step": median,  # in place of `cost`'s, which another process measured at another time
-        "images_per_second": 2 * ours.config.batch_size / median,
-        "reference_seconds_per_step": statistics.median(theirs for _, theirs in pairs),
-        "times_faster": statistics.median(ratios),
-        "times_faster_least": ratios[0],
-        "times_faster_most": ratios[-1],
+        "images_per_second": 2 * accelerated.config.batch_size / median,
+        "straight_line_seconds_per_step": statistics.median(slow for _, slow in pairs),
+        "speedup": statistics.median(ratios),
+        "speedup_min": ratios[0],
+        "speedup_max": ratios[-1],
     }
 
 
-def reference_memory(case: Case, steps: int) -> Numbers:
-    bench = Bench(case.config(), ReferenceTrainer)
+def straight_line_memory(case: Case, steps: int) -> Numbers:
+    bench = Bench(case.config(), straight_line=True)
     bench.warm()
     bench.step()
-    return {"reference_peak_memory_gib": bench.peak_memory()}
+    return {"straight_line_peak_memory_gib": bench.peak_memory()}
 
 
 def split(case: Case, steps: int) -> Numbers:
@@ -195,10 +195,7 @@ def split(case: Case, steps: int) -> Numbers:
     bench.warm()
     peak = matrix_product_peak(bench)
     step = statistics.median(bench.seconds(bench.step) for _ in range(steps))
-    counted = Bench(override(config, penalty=0.0))  # its second derivatives are more than the counter understands
-    counted.trainer.workers = None  # nor does it look into other threads
-    with FlopCounterMode(display=False) as counter:
-        counted.step()
+    flops = _flops_per_step(config)
     with torch.autograd.set_multithreading_enabled(False), profile() as profiled:  # else backward is nobody's
         bench.step()
     clock = "device_time_total" if bench.device.type == "cuda" else "cpu_time_total"
@@ -209,11 +206,22 @@ def split(case: Case, steps: int) -> Numbers:
         seconds |= _around_the_step(bench, Path(scratch))
     peak = max(peak, matrix_product_peak(bench))  # before and after: what a shared machine gives varies
     return {f"share_of_{part}": value / sum(seconds.values()) for part, value in seconds.items()} | {
-        "flop_per_step": counter.get_total_flops(),
-        "flop_per_second": counter.get_total_flops() / step,
+        "flop_per_step": flops,
+        "flop_per_second": flops / step,
         "matrix_product_flop_per_second": peak,
-        "share_of_peak": counter.get_total_flops() / step / peak,
+        "share_of_peak": flops / step / peak,
     }
+
+
+def _flops_per_step(config: Config) -> int:
+    """Floating-point operations of an accelerated step, without the gradient penalty, whose second derivatives the
+    counter does not know."""
+    threads = torch.get_num_threads()
+    counted = Bench(override(config, penalty=0.0, threads=1))  # nor does it look into other threads
+    with FlopCounterMode(display=False) as counter:
+        counted.step()
+    torch.set_num_threads(threads)
+    return counter.get_total_flops()
 
 
 def _around_the_step(bench: Bench, scratch: Path) -> Numbers:
@@ -240,7 +248,7 @@ def _around_the_step(bench: Bench, scratch: Path) -> Numbers:
         seconds["telling"] = bench.seconds(tell) / config.log_every
         if data is not None:
             sheets = [report.on_sample for report in reports]
-            spent = bench.seconds(lambda: [sheet(1, trainer.averaged_model(), data) for sheet in sheets])
+            spent = bench.seconds(lambda: [sheet(1, trainer.ema_model(), data) for sheet in sheets])
             seconds["telling"] += spent / config.sample_every
         for report in reports:
             report.on_end()
@@ -271,7 +279,7 @@ def matrix_product_peak(bench: Bench) -> float:
     return 2 * side**3 / min(bench.seconds(lambda: one @ two) for _ in range(50))
 
 
-TASKS = {"cost": cost, "split": split, "alternate": alternate, "reference memory": reference_memory}
+TASKS = {"cost": cost, "split": split, "alternate": alternate, "straight-line memory": straight_line_memory}
 PARTS = ("generator", "discriminator", "optimiser")  # as the step names them to the profiler
 
 
@@ -279,10 +287,10 @@ PARTS = ("generator", "discriminator", "optimiser")  # as the step names them to
 
 
 def table(numbers: dict[str, Numbers]) -> str:
-    """Time and memory as a Markdown table; against the reference step where that was taken."""
-    compared = any("times_faster" in row for row in numbers.values())
+    """Time and memory as a Markdown table; against the straight-line step where that was timed."""
+    compared = any("speedup" in row for row in numbers.values())
     heads = ["preset", "size", "batch", "seconds a step", "images/s", "peak memory"]
-    heads += ["times as fast as the reference step", "its peak memory"] if compared else []
+    heads += ["times as fast as the straight-line step", "its peak memory"] if compared else []
     rows = []
     for name, row in numbers.items():
         cells = [
@@ -294,9 +302,9 @@ def table(numbers: dict[str, Numbers]) -> str:
             f"{row['peak_memory_gib']:.1f} GiB",
         ]
         if compared:
-            least, most = row["times_faster_least"], row["times_faster_most"]
-            cells.append(f"{row['times_faster']:.2f} ({least:.2f} to {most:.2f})")
-            cells.append(f"{row['reference_peak_memory_gib']:.1f} GiB")
+            least, most = row["speedup_min"], row["speedup_max"]
+            cells.append(f"{row['speedup']:.2f} ({least:.2f} to {most:.2f})")
+            cells.append(f"{row['straight_line_peak_memory_gib']:.1f} GiB")
         rows.append(cells)
     return markdown_table(heads, rows)
 

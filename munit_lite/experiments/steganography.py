@@ -21,7 +21,6 @@ from munit_lite.experiments.results import write_results
 from munit_lite.experiments.shipping import train_command
 from munit_lite.model import MUNIT
 from munit_lite.storage.checkpoints import load
-from munit_lite.study import baselines  # noqa: F401  (what it loads is one of them)
 from munit_lite.theory.verdicts import relative_error
 from munit_lite.world import DOMAIN_NAMES, World
 

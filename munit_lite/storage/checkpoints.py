@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from munit_lite.config import from_dict
-from munit_lite.model import MUNIT, build
+from munit_lite.methods import build
+from munit_lite.model import MUNIT
 from munit_lite.storage.files import CheckpointError, read_tensors, write_tensors
 from munit_lite.storage.run_folder import RunFolder, TrainingState, below, fill, save_model, versions
 

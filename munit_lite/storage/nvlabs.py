@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from munit_lite.config import NetworkConfig, override, preset
-from munit_lite.model import MUNIT, build
+from munit_lite.methods import build
+from munit_lite.model import MUNIT
 from munit_lite.storage.files import CheckpointError, replacing
 
 Tensors = dict[str, Tensor]

@@ -21,7 +21,7 @@ from munit_lite.evaluation.metrics import (
     style_quantiles,
     table,
 )
-from munit_lite.model import build
+from munit_lite.methods import build
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, Content, World, render, style_from_code
 
 pytestmark = pytest.mark.numerical

@@ -26,7 +26,7 @@ from munit_lite.evaluation.mode_coverage import (
     variety_of,
 )
 from munit_lite.experiments.results import RESULTS
-from munit_lite.model import build
+from munit_lite.methods import build
 
 pytestmark = pytest.mark.numerical
 

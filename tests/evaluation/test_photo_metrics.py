@@ -8,7 +8,7 @@ from munit_lite.config import preset
 from munit_lite.data.datasets import FashionData, HeldOut, edge_drawing, to_unit
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.photo_metrics import edge_agreement, photo_metrics
-from munit_lite.model import build
+from munit_lite.methods import build
 
 pytestmark = pytest.mark.numerical
 

@@ -5,7 +5,7 @@ import torch
 from tiny import tiny
 
 from munit_lite.experiments.steganography import NOISES, hidden_writing, there_and_back
-from munit_lite.model import build
+from munit_lite.methods import build
 from munit_lite.theory.verdicts import relative_error
 from munit_lite.world import World
 

@@ -1,4 +1,4 @@
-"""The baselines: their terms against their papers' equations, what they are and are not, and that each learns."""
+"""The baselines: their losses against their papers' equations, what they are and are not, and that each learns."""
 
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -10,23 +10,22 @@ from tiny import tiny
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import munit_lite as ml
-from munit_lite import losses, objective
+from munit_lite import losses
 from munit_lite.callbacks import sample_sheet
-from munit_lite.config import Config, preset
+from munit_lite.config import PRESETS, Config, preset
 from munit_lite.data import datasets
 from munit_lite.data.datasets import FashionData, WorldData, edge_drawing, open_data, to_unit
-from munit_lite.model import MODELS, build
+from munit_lite.methods import METHODS, build, build_objective, check_loss_weights
+from munit_lite.methods.unit import kl_to_prior, latent_noise
 from munit_lite.networks import parameter_count
-from munit_lite.study import baselines
-from munit_lite.study.baselines import kl_to_prior, latent_noise
-from munit_lite.training import Trainer, draw_styles
+from munit_lite.training import Trainer, sample_styles
 from munit_lite.world import World
 
 pytestmark = pytest.mark.numerical
 
-METHODS = ("unit", "cyclegan", "cyclegan_noise", "bicyclegan")
+BASELINES = ("unit", "cyclegan", "cyclegan_noise", "bicyclegan")
 SMALL = {name: value for name, value in vars(tiny()).items() if name in ("batch_size", "steps", "threads", "device")}
-each_method = pytest.mark.parametrize("method", METHODS)
+each_method = pytest.mark.parametrize("method", BASELINES)
 
 
 def small(method, **overrides):
@@ -40,9 +39,10 @@ def step(method, **overrides):
     config = small(method, **overrides)
     x_1, x_2 = open_data(config).batch(0, config.batch_size)
     model = build(config)
-    s_1, s_2 = draw_styles(config, 0, len(x_1), x_1.device)
-    made = objective.forward(model, x_1, x_2, s_1, s_2)
-    return model, x_1, x_2, s_1, s_2, made, objective.generator_terms(model, x_1, x_2, s_1, s_2, made, config)
+    s_1, s_2 = sample_styles(model, 0, len(x_1))
+    objective = build_objective(model)
+    outputs = objective.generate(x_1, x_2, s_1, s_2)
+    return model, x_1, x_2, s_1, s_2, outputs, objective.generator_losses(x_1, x_2, s_1, s_2, outputs)
 
 
 def distance(one, other):
@@ -71,13 +71,13 @@ def adversarial(model, fake_1, fake_2):
 
 @pytest.mark.parametrize("method", ["cyclegan", "cyclegan_noise"])
 def test_cyclegans_terms_are_the_adversarial_and_the_cycle(method):
-    model, x_1, x_2, s_1, s_2, made, terms = step(method)
+    model, x_1, x_2, s_1, s_2, outputs, terms = step(method)
 
     def go(images, source, style):
         return model.decode(model.encode_content(images, source), style, 3 - source)
 
     there_2, there_1 = go(x_1, 1, s_2), go(x_2, 2, s_1)
-    torch.testing.assert_close(made.image_1_to_2, there_2)
+    torch.testing.assert_close(outputs.image_1_to_2, there_2)
     cycles = {"cycle_1": distance(go(there_2, 2, s_1), x_1), "cycle_2": distance(go(there_1, 1, s_2), x_2)}
     assert_terms(terms, adversarial(model, there_1, there_2) | cycles)
 
@@ -88,7 +88,7 @@ def unit_divergence(mean):
 
 
 def test_units_terms_are_those_of_two_variational_auto_encoders_and_a_cycle():
-    model, x_1, x_2, s_1, s_2, made, terms = step("unit")
+    model, x_1, x_2, s_1, s_2, outputs, terms = step("unit")
 
     def latent(images, domain, drawn, number):
         mean = model.encode_content(images, domain)
@@ -106,7 +106,7 @@ def test_units_terms_are_those_of_two_variational_auto_encoders_and_a_cycle():
         "kl_2": unit_divergence(m_2) * 2 + unit_divergence(n_2),
     }
     assert_terms(terms, wanted)
-    torch.testing.assert_close(made.image_1_to_2, there_2)
+    torch.testing.assert_close(outputs.image_1_to_2, there_2)
 
 
 def test_bicyclegans_terms_are_those_of_encoded_and_of_drawn_styles():
@@ -150,12 +150,12 @@ def test_bicyclegans_style_regression_does_not_train_the_encoder():
 
 @each_method
 def test_discriminators_see_real_images_and_all_translations(method):
-    model, x_1, x_2, _, _, made, _ = step(method)
-    found = objective.discriminator_terms(model, x_1, x_2, made, "lsgan")
-    for domain, real, fake in ((1, x_1, made.image_2_to_1), (2, x_2, made.image_1_to_2)):
+    model, x_1, x_2, _, _, outputs, _ = step(method, gan="lsgan")
+    found = build_objective(model).discriminator_losses(x_1, x_2, outputs)
+    for domain, real, fake in ((1, x_1, outputs.image_2_to_1), (2, x_2, outputs.image_1_to_2)):
         wanted = losses.lsgan_discriminator(model.discriminator(domain)(real), model.discriminator(domain)(fake))
         torch.testing.assert_close(found[f"discriminator_{domain}"], wanted)
-    assert len(made.image_1_to_2) == (2 if method == "bicyclegan" else 1) * len(x_1)
+    assert len(outputs.image_1_to_2) == (2 if method == "bicyclegan" else 1) * len(x_1)
 
 
 @each_method
@@ -230,7 +230,7 @@ def test_a_trained_baseline_is_saved_resumed_loaded_and_shown(method, tmp_path):
     for (name, a), b in zip(whole.model.state_dict().items(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     loaded = ml.load(tmp_path / "whole")
-    assert type(loaded) is MODELS[method]
+    assert type(loaded) is METHODS[method][0]
     images, _ = data.batch(0, 2)
     style = torch.randn(2, 3)
     assert torch.equal(loaded.translate(images, style=style), whole.model.eval().translate(images, style=style))
@@ -238,13 +238,34 @@ def test_a_trained_baseline_is_saved_resumed_loaded_and_shown(method, tmp_path):
 
 
 def test_every_method_that_a_configuration_may_name_has_a_model():
-    assert set(get_args(get_type_hints(Config)["method"])) == set(MODELS)
+    assert set(get_args(get_type_hints(Config)["method"])) == set(METHODS)
 
 
-def test_a_method_that_was_not_entered_says_what_to_import(monkeypatch):
-    monkeypatch.delitem(MODELS, "unit")
-    with pytest.raises(ValueError, match=r"method 'unit' is a baseline: import munit_lite\.study\.baselines first"):
-        build(small("unit"))
+def test_presets_of_every_method_give_weight_to_losses_that_it_computes():
+    for config in PRESETS.values():
+        check_loss_weights(config)
+    for method in BASELINES:
+        *_, loss_terms = step(method)
+        assert {name[:-2] for name in loss_terms} == set(METHODS[method][1].LOSSES)
+
+
+@pytest.mark.parametrize(
+    ("preset_name", "weight", "computed_by"),
+    [
+        ("world32", "kl_weight", "the methods that do are unit, bicyclegan"),
+        ("world32_cyclegan", "content_weight", "the methods that do are munit"),
+        ("world32_unit", "style_weight", "the methods that do are munit, bicyclegan"),
+        ("world32", "perceptual_weight", "no method does"),
+    ],
+)
+def test_a_weight_of_a_loss_that_the_method_never_computes_is_refused(preset_name, weight, computed_by, tmp_path):
+    config = preset(preset_name, **{weight: 0.5})
+    message = rf"{weight} is 0\.5, but the method {config.method} never computes this loss \({computed_by}\)"
+    with pytest.raises(ValueError, match=message):
+        ml.train(config, tmp_path / "run", callbacks=[])
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match=message):
+        build_objective(build(config))  # the model itself can be built, so that old checkpoints load
 
 
 def test_paired_batches_show_one_content_in_both_domains_and_others_do_not():
@@ -296,10 +317,3 @@ def test_each_baseline_learns(method, kind, tmp_path):
         first = sum(record[name] for record in run.history[:5]) / 5
         last = sum(record[name] for record in run.history[-5:]) / 5
         assert last < 0.7 * first, f"{name}: {first} -> {last}"
-
-
-def test_baselines_are_registered_for_their_own_models():
-    assert objective.forward.dispatch(ml.MUNIT) is objective.forward.dispatch(object)
-    own = {objective.forward.dispatch(MODELS[method]) for method in ("munit", "unit", "cyclegan", "bicyclegan")}
-    assert len(own) == 4
-    assert objective.forward.dispatch(baselines.NoisyCycleGAN) is objective.forward.dispatch(baselines.CycleGAN)

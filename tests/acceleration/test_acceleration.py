@@ -15,83 +15,79 @@ from tiny import tiny
 from torch import nn
 
 import munit_lite as ml
+from munit_lite.acceleration import accelerate
+from munit_lite.acceleration.accelerate import accelerated_model
+from munit_lite.acceleration.fused_layers import FusedUpsampling, MatrixConvolution, upsample_and_convolve
+from munit_lite.acceleration.objective import AcceleratedObjective
+from munit_lite.config import preset
 from munit_lite.data.datasets import open_data
-from munit_lite.engine import (
-    FusedUpsampling,
-    MatrixConvolution,
-    domain_workers,
-    doubled_convolution,
-    fast_model,
-)
-from munit_lite.model import build
+from munit_lite.methods import build, build_objective
 from munit_lite.networks import ConvBlock
-from munit_lite.study.reference_step import ReferenceTrainer
-from munit_lite.training import Trainer
+from munit_lite.objective import Objective
+from munit_lite.training import Trainer, sample_styles
 
 pytestmark = pytest.mark.numerical
 
 CPU = torch.device("cpu")
+EXACT = {"rtol": 1e-9, "atol": 1e-11}  # float64
 
 
-def in_float64(trainer):
-    """The same trainer in float64, so that nothing but the algorithm can differ."""
-    trainer.model.double()
-    if hasattr(trainer, "average"):
-        trainer.average.double()
-    return trainer
+def new_fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
     return dict(trainer.model.state_dict())
 
 
-def trained(kind, config, steps=3):
-    trainer = in_float64(kind(config, Fabric(accelerator="cpu", devices=1)))
+def trained(config, steps=3, straight_line=False):
+    """A trainer after some steps in float64, so that nothing but the algorithm can differ, and its losses."""
+    trainer = Trainer.new(config, new_fabric(), straight_line)
+    trainer.model.double()
+    trainer.ema.double()
     data = open_data(config)
-    terms = [trainer.step(k, *(x.double() for x in data.batch(k, config.batch_size))) for k in range(steps)]
-    return trainer, terms
+    losses = [trainer.step(k, *(x.double() for x in data.batch(k, config.batch_size))) for k in range(steps)]
+    return trainer, losses
 
 
-@pytest.fixture(autouse=True)
-def styles_in_float64(monkeypatch):
-    def drawn(config, step, count, device):
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        return torch.randn(2, count, config.network.style_dim, generator=generator, dtype=torch.float64).unbind()
-
-    monkeypatch.setattr("munit_lite.training.draw_styles", drawn)
-    monkeypatch.setattr("munit_lite.study.reference_step.draw_styles", drawn)
+def assert_same_training(one, other):
+    (first, its_losses), (second, their_losses) = one, other
+    for mine, theirs in zip(its_losses, their_losses, strict=True):
+        assert mine.keys() == theirs.keys()
+        torch.testing.assert_close(mine, theirs, **EXACT)
+    torch.testing.assert_close(weights(first), weights(second), rtol=1e-6, atol=1e-8)
 
 
 # ------------------------------------------------------------------------------------------------ fused layers
 
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 5), (3, 4), (8, 8)])
-def test_the_fused_upsampling_is_doubling_padding_and_convolution(size):
+def test_the_fused_upsampling_is_upsampling_padding_and_convolution(size):
     generator = torch.Generator().manual_seed(0)
     conv = nn.Conv2d(3, 2, 5).double()
     fused = FusedUpsampling().double()
     x = torch.randn(2, 3, *size, dtype=torch.float64, generator=generator).requires_grad_()
     plain = conv(F.pad(F.interpolate(x, scale_factor=2, mode="nearest"), [2] * 4, mode="reflect"))
-    ours = doubled_convolution(x, conv, fused.taps)
-    assert_equal_with_slopes(ours, plain, (x, conv.weight, conv.bias))
+    ours = upsample_and_convolve(x, conv, fused.taps)
+    assert_equal_with_gradients(ours, plain, (x, conv.weight, conv.bias))
 
 
-def assert_equal_with_slopes(ours: torch.Tensor, plain: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> None:
+def assert_equal_with_gradients(ours: torch.Tensor, plain: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> None:
     """Both results agree, and so do their gradients in the inputs, weighed by random numbers."""
     torch.testing.assert_close(ours, plain)
-    towards = torch.randn(plain.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    for ours_slope, plain_slope in zip(
-        torch.autograd.grad((ours * towards).sum(), inputs),
-        torch.autograd.grad((plain * towards).sum(), inputs),
+    weights_of_outputs = torch.randn(plain.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for our_gradient, plain_gradient in zip(
+        torch.autograd.grad((ours * weights_of_outputs).sum(), inputs),
+        torch.autograd.grad((plain * weights_of_outputs).sum(), inputs),
         strict=True,
     ):
-        torch.testing.assert_close(ours_slope, plain_slope)
+        torch.testing.assert_close(our_gradient, plain_gradient)
 
 
 @pytest.mark.parametrize("overrides", [{}, {"downsamples": 2}, {"recompute": True}])
-def test_the_fast_model_is_the_model(overrides):
+def test_the_accelerated_model_is_the_model(overrides):
     config = tiny(**overrides)
-    fast, plain = fast_model(config, CPU).double(), build(config).double()
+    fast, plain = accelerated_model(config, CPU).double(), build(config).double()
     assert fast.state_dict().keys() == plain.state_dict().keys()
     assert all(map(torch.equal, fast.state_dict().values(), plain.state_dict().values()))
     x = torch.rand(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -105,97 +101,135 @@ def test_the_matrix_convolution_is_the_convolution(pixels):
     matrix = MatrixConvolution(plain)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, pixels, pixels, dtype=torch.float64, generator=generator).requires_grad_()
-    assert_equal_with_slopes(matrix(x), plain(x), (x, plain.conv.weight, plain.conv.bias))
+    assert_equal_with_gradients(matrix(x), plain(x), (x, plain.conv.weight, plain.conv.bias))
 
 
-# --------------------------------------------------------------------------------------------- reference step
+# ------------------------------------------------------------------------------------------ the straight-line step
+
+VARIANTS = {
+    "the paper's": {},
+    "the presets'": {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "gan": "log"},
+    "with less memory": {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "accumulate": 2},
+    "hinge": {"gan": "hinge", "cycle_weight": 10.0},
+}
+each_variant = pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [{}, {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "gan": "log"}],
-    ids=["the paper's", "the presets'"],
-)
-def test_three_steps_and_three_reference_steps_lead_to_the_same_weights(overrides):
-    config = tiny(**overrides)
-    (ours, our_terms), (reference, their_terms) = trained(Trainer.new, config), trained(ReferenceTrainer, config)
-    for mine, theirs in zip(our_terms, their_terms, strict=True):
-        assert mine.keys() == theirs.keys()
-        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(weights(ours), weights(reference), rtol=1e-6, atol=1e-8)
-
-
-def test_a_discriminator_that_climbs_would_be_seen(monkeypatch):
-    config = tiny()
-    before, _ = trained(Trainer.new, config)
-    update = Trainer._update
-
-    def reversed_sign(self, optimiser, rate, parts):
-        return update(self, optimiser, -rate if optimiser is self.discriminator_optimiser else rate, parts)
-
-    monkeypatch.setattr(Trainer, "_update", reversed_sign)
-    after, _ = trained(Trainer.new, config)
-    with pytest.raises(AssertionError):
-        torch.testing.assert_close(weights(before), weights(after), rtol=1e-6, atol=1e-8)
-
-
-# --------------------------------------------------------------------------------------------- both domains at once
-
-
-@pytest.fixture
-def two_threads():
+@pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
+def threads(request):
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
+    torch.set_num_threads(request.param)
+    yield request.param
     torch.set_num_threads(before)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "overrides",
-    [{}, {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "recompute": True, "accumulate": 2}],
-    ids=["the paper's", "the presets', with less memory"],
-)
-def test_the_domains_side_by_side_lead_to_the_same_weights(overrides, two_threads, monkeypatch):
+@each_variant
+def test_the_accelerated_objective_has_the_outputs_losses_and_gradients_of_the_straight_line_one(overrides, threads):
     config = tiny(batch_size=2, **overrides)
-    side_by_side, its_terms = trained(Trainer.new, config)
-    assert side_by_side.workers is not None
-    assert torch.get_num_threads() == 2
-    monkeypatch.setattr("munit_lite.training.domain_workers", lambda config, fabric: None)
-    in_turn, their_terms = trained(Trainer.new, config)
-    for mine, theirs in zip(its_terms, their_terms, strict=True):
+    model, accelerated, step_context = accelerate(config, new_fabric())
+    plain = build_objective(build(config).double())
+    model.double()
+    assert type(plain) is Objective and type(accelerated) is AcceleratedObjective
+    assert (accelerated.pool is None) == (threads == 1)
+    x_1, x_2 = (x.double() for x in open_data(config).batch(0, 2))
+    s_1, s_2 = sample_styles(model, 0, 2)
+
+    def gradients(objective):
+        return {
+            name: weight.grad.clone() for name, weight in objective.model.named_parameters() if weight.grad is not None
+        }
+
+    def computed(objective):
+        """Outputs; losses of generator and discriminators, and R1; gradients after each of the three."""
+        outputs = objective.generate(x_1, x_2, s_1, s_2)
+        generator_losses = objective.generator_losses(x_1, x_2, s_1, s_2, outputs)
+        discriminator_losses = objective.discriminator_losses(x_1, x_2, outputs)
+        r1 = objective.r1_penalty(x_1, x_2)
+        found = []
+        for part in ([*generator_losses.values()], [*discriminator_losses.values()], [r1]):
+            objective.model.zero_grad()
+            sum((k + 1) * loss for k, loss in enumerate(part)).backward()
+            found.append(gradients(objective))
+        return outputs._asdict(), generator_losses, discriminator_losses, {"r1": r1}, *found
+
+    with step_context():
+        ours = computed(accelerated)
+    for mine, theirs in zip(ours, computed(plain), strict=True):
+        assert mine.keys() == theirs.keys() and mine
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-10)
+
+
+@each_variant
+def test_three_accelerated_and_three_straight_line_steps_lead_to_the_same_weights(overrides, threads):
+    config = tiny(batch_size=2, threads=0, **overrides)
+    assert_same_training(trained(config), trained(config, straight_line=True))
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("method", ["unit", "cyclegan", "cyclegan_noise", "bicyclegan"])
+def test_three_accelerated_steps_of_a_baseline_lead_to_the_same_weights(method):
+    sizes = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "batch_size": 2, "device": "cpu"}
+    config = preset(f"world32_{method}", **sizes)
+    assert_same_training(trained(config), trained(config, straight_line=True))
+
+
+def test_a_discriminator_that_ascends_would_be_noticed(monkeypatch):
+    config = tiny()
+    before = trained(config)
+    losses = AcceleratedObjective.discriminator_losses
+    monkeypatch.setattr(
+        AcceleratedObjective,
+        "discriminator_losses",
+        lambda *given: {name: -value for name, value in losses(*given).items()},
+    )
+    after = trained(config)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(weights(before[0]), weights(after[0]), rtol=1e-6, atol=1e-8)
+
+
+def test_compilation_leaves_the_domains_in_one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert accelerate(tiny(), new_fabric()).objective.pool is not None
+        assert accelerate(tiny(compiled=True), new_fabric()).objective.pool is None
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_compiled_step_has_the_losses_of_an_eager_one():
+    eager, compiled = (trained(tiny(compiled=c), steps=1)[1] for c in (False, True))
+    for mine, theirs in zip(eager, compiled, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(weights(side_by_side), weights(in_turn), rtol=1e-6, atol=1e-8)
 
 
-def test_one_thread_or_torch_compile_leave_the_domains_in_turn(two_threads):
-    fabric = Fabric(accelerator="cpu", devices=1)
-    assert domain_workers(tiny(), fabric) is not None
-    assert domain_workers(tiny(compiled=True), fabric) is None
-    torch.set_num_threads(1)
-    assert domain_workers(tiny(), fabric) is None
+def test_a_failed_compilation_says_what_to_switch_off(monkeypatch, tmp_path):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler found")
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", broken)
+    torch._dynamo.reset()
+    with pytest.raises(ml.TrainingError, match=r"(?s)torch\.compile failed: .*no compiler found.*Switch compiled off"):
+        ml.train(tiny(compiled=True), tmp_path, callbacks=[])
+    run = ml.train(tiny(steps=12), tmp_path, callbacks=[])  # the same folder goes on without it
+    assert len(run.history) == 12
 
 
 # ------------------------------------------------------------------------------------------------ less memory
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])
-def test_a_batch_in_parts_leads_to_the_same_weights(accumulate):
+def test_micro_batches_lead_to_the_same_weights(accumulate):
     settings = {"batch_size": 4, "discriminator_updates": 2, "penalty": 1.0}
-    (whole, its_terms), (parts, their_terms) = (
-        trained(Trainer.new, tiny(**settings, accumulate=n)) for n in (1, accumulate)
-    )
-    for mine, theirs in zip(its_terms, their_terms, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(weights(whole), weights(parts), rtol=1e-6, atol=1e-8)
+    assert_same_training(*(trained(tiny(**settings, accumulate=n)) for n in (1, accumulate)))
 
 
 def test_recomputing_keeps_less_and_leads_to_the_same_weights():
-    (plain, _), (recomputing, _) = (trained(Trainer.new, tiny(recompute=r)) for r in (False, True))
+    (plain, _), (recomputing, _) = (trained(tiny(recompute=r)) for r in (False, True))
     torch.testing.assert_close(weights(plain), weights(recomputing), rtol=1e-9, atol=1e-12)
 
     def kept(recompute):
-        model = fast_model(tiny(recompute=recompute), CPU)
+        model = accelerated_model(tiny(recompute=recompute), CPU)
         content = model.encode_content(torch.rand(2, 3, 32, 32), 1).detach()
         sizes = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
@@ -208,8 +242,11 @@ def test_recomputing_keeps_less_and_leads_to_the_same_weights():
         assert less < 0.7 * more
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="batch_size is 2, but it is shared out among 1 processes, 3 times each"):
+def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError,
+        match="batch_size is 2, but 1 processes compute it in 3 micro-batches each: it must be a multiple of 3",
+    ):
         ml.train(tiny(accumulate=3), tmp_path, callbacks=[])
 
 
@@ -248,15 +285,14 @@ import torch
 sys.path.insert(0, sys.argv[1])
 from tiny import tiny
 import munit_lite as ml
-from munit_lite import training
 from munit_lite.training import Trainer
 
 folder, fate, step = sys.argv[2], sys.argv[3], int(sys.argv[4])
-new, ours, drawn = Trainer.new, Trainer.step, training.draw_styles
+new, ours = Trainer.new, Trainer.step
 
 def new_in_float64(config, fabric):
     trainer = new(config, fabric)
-    trainer.model.double(), trainer.average.double()
+    trainer.model.double(), trainer.ema.double()
     return trainer
 
 def step_then_fate(self, number, x_1, x_2):
@@ -265,7 +301,6 @@ def step_then_fate(self, number, x_1, x_2):
     return ours(self, number, x_1.double(), x_2.double())
 
 Trainer.new, Trainer.step = new_in_float64, step_then_fate
-training.draw_styles = lambda *given: tuple(style.double() for style in drawn(*given))
 ml.train(tiny(batch_size=4, penalty=1.0, log_every=2), folder, callbacks=[])
 """
 
@@ -274,7 +309,7 @@ def with_processes(count: int, folder: Path, fate: str = "", step: int = -1) -> 
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     driver = folder.parent / "driver.py"
     driver.write_text(_DRIVER)
-    arguments = [str(driver), str(Path(__file__).parent), str(folder), fate, str(step)]
+    arguments = [str(driver), str(Path(__file__).parents[1]), str(folder), fate, str(step)]
     return subprocess.run(
         launcher + arguments,
         capture_output=True,
