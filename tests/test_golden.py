@@ -102,7 +102,7 @@ STEPS = 3
 def reduced(name: str) -> Config:
     """A preset with small networks, images and batches of the known world; everything else is its own."""
     config, network = PRESETS[name], PRESETS[name].network
-    config = override(
+    return override(
         config,
         dataset="world",
         size=max(32, 2 ** (network.discriminator_layers + network.discriminator_scales - 1)),
@@ -115,9 +115,6 @@ def reduced(name: str) -> Config:
         threads=1,
         device="cpu",
     )
-    # UNIT seeds its latent noise by the bits of a drawn style. Torch draws 16 normals or more by vector instructions,
-    # and their last bits differ between instruction sets; twelve it draws one by one.
-    return override(config, style_dim=3) if config.method == "unit" else config
 
 
 def first_losses(config: Config) -> list[Record]:
