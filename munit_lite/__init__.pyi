@@ -1,7 +1,8 @@
-from .config import Config, preset
+from .config import Config
 from .data.datasets import DataError
 from .methods import build
 from .model import MUNIT
+from .presets import preset
 from .storage.checkpoints import CheckpointError, load
 from .storage.nvlabs import load_original, save_original
 from .training import Run, TrainingError, train

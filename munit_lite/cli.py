@@ -16,8 +16,8 @@ from typing import Any
 import tyro
 
 import munit_lite
-from munit_lite.config import PRESETS
 from munit_lite.jobs import COMMANDS, Job
+from munit_lite.presets import PRESETS
 
 DESCRIPTION = """Train MUNIT, translate images with it, and measure it.
 - `munit-lite COMMAND --help` tells a command's options

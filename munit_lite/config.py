@@ -1,18 +1,50 @@
-"""Frozen configuration records and named presets.
+"""The configuration of a run: frozen dataclasses whose fields state what they mean and which values they accept.
 
-Every field name is unique across the records, so an override needs no path:
-`preset("world32", steps=500, style_dim=8, image_weight=0.0)`. Nothing here needs torch: the command line shows its
-help from these records alone.
+Every field name is unique across the dataclasses, so an override needs no path:
+`override(config, steps=500, style_dim=8, image_weight=0.0)`. Nothing here needs torch: the command line shows its help
+from these dataclasses alone. `presets.py` holds the named configurations.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
+
+LARGEST_SEED = 10**12  # the counter of a step's random numbers grows a million times as fast
+
+# ------------------------------------------------------------------------------- constraints, stated beside each field
+
+
+def _checked(default: Any, accepts: Callable[[Any], bool], meaning: str) -> Any:
+    """A field with a default value and the values it accepts; `meaning` completes "but it must be ..."."""
+    return field(default=default, metadata={"accepts": accepts, "meaning": meaning})
+
+
+def _whole(default: int, least: int = 1) -> Any:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    return _checked(default, accepts, f"a whole number of {least} or more")
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) <= LARGEST_SEED
+
+
+def _weight(default: float) -> Any:
+    return _checked(default, lambda value: value >= 0, "0 or more")
+
+
+def _rate(default: float) -> Any:
+    return _checked(default, lambda value: 0 < value < math.inf, "above 0 and finite")
+
+
+# ----------------------------------------------------------------------------------------------------- dataclasses
 
 
 @dataclass(frozen=True)
@@ -21,7 +53,7 @@ class DataConfig:
 
     dataset: Literal["world", "fashion", "folder"] = "folder"
     """The known world, edges and photos of Fashion-MNIST, or folders of images."""
-    size: int = 256
+    size: int = _whole(256)
     """Height and width of the training images in pixels."""
     variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated"] = "standard"
     """Variant of the known world."""
@@ -36,7 +68,7 @@ class DataConfig:
     """The same for domain 2."""
     swap: bool = False
     """Exchange the two domains of the folders: B, or the right half, becomes domain 1."""
-    cache_gib: float = 1.0
+    cache_gib: float = _weight(1.0)
     """For folders: memory for decoded images in GiB; what does not fit is read again when it is needed."""
     paired: bool = False
     """Train on true pairs, for the paired upper bound BicycleGAN: the known world and Fashion-MNIST have them."""
@@ -48,25 +80,25 @@ class DataConfig:
 class NetworkConfig:
     """Sizes of the networks (paper, appendix B); the preset paper256 has the paper's."""
 
-    width: int = 64
+    width: int = _whole(64)
     """Channels after the first convolution of encoders and before the last of decoders."""
-    downsamples: int = 2
+    downsamples: int = _whole(2)
     """Stride-2 convolutions of the content encoder."""
-    style_downsamples: int = 4
+    style_downsamples: int = _whole(4)
     """Stride-2 convolutions of the style encoder."""
-    blocks: int = 4
+    blocks: int = _whole(4)
     """Residual blocks in the content encoder, and in the decoder."""
-    style_dim: int = 8
+    style_dim: int = _whole(8)
     """Length of the style code."""
-    mlp_width: int = 256
+    mlp_width: int = _whole(256)
     """Hidden units of the AdaIN MLP."""
-    equal_start: bool = False
-    """Both auto-encoders begin with the same weights, so that a content means the same to both from the start."""
-    discriminator_width: int = 64
+    same_initial_weights: bool = False
+    """Both auto-encoders start from the same weights, so that a content code means the same to both from the start."""
+    discriminator_width: int = _whole(64)
     """Channels after the discriminator's first layer."""
-    discriminator_layers: int = 4
+    discriminator_layers: int = _whole(4)
     """Stride-2 layers of each discriminator."""
-    discriminator_scales: int = 3
+    discriminator_scales: int = _whole(3)
     """Copies of the image, each half the side of the one before, with a discriminator each."""
     discriminator_init: Literal["gaussian", "kaiming"] = "gaussian"
     """First weights of the discriminators: N(0, 0.02) like the original's; with kaiming small ones learn sooner."""
@@ -78,41 +110,41 @@ class LossConfig:
 
     gan: Literal["lsgan", "log", "hinge"] = "lsgan"
     """Form of the adversarial loss."""
-    gan_weight: float = 1.0
+    gan_weight: float = _weight(1.0)
     """Weight of the adversarial loss."""
-    image_weight: float = 10.0
+    image_weight: float = _weight(10.0)
     """lambda_x: weight of the image reconstruction."""
-    content_weight: float = 1.0
+    content_weight: float = _weight(1.0)
     """lambda_c: weight of the content reconstruction."""
-    style_weight: float = 1.0
+    style_weight: float = _weight(1.0)
     """lambda_s: weight of the style reconstruction."""
-    cycle_weight: float = 0.0
+    cycle_weight: float = _weight(0.0)
     """Weight of the explicit style-augmented cycle consistency (0: not computed)."""
-    perceptual_weight: float = 0.0
-    """Weight of the domain-invariant perceptual loss (0: not computed; needs VGG16 weights)."""
-    kl_weight: float = 0.0
+    kl_weight: float = _weight(0.0)
     """For UNIT and BicycleGAN: weight of the divergence of encoded codes from the prior N(0, I)."""
-    penalty: float = 0.0
-    """Weight of the discriminators' gradient penalty on real images, R1 (0: not computed)."""
-    penalty_every: int = 4
-    """Steps between two penalties; each counts that many times as much."""
+    r1_weight: float = _weight(0.0)
+    """Weight of R1, the gradient penalty of the discriminators on real images (0: not computed)."""
+    r1_interval: int = _whole(4)
+    """Steps between two computations of R1, whose weight is multiplied by this number."""
 
     def weights(self) -> dict[str, float]:
-        """Weight for each kind of term: gan, image, content, style, cycle, perceptual, kl."""
+        """Return the weight of each loss: gan, image, content, style, cycle, kl."""
         return {
-            f.name.removesuffix("_weight"): getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")
+            f.name.removesuffix("_weight"): getattr(self, f.name)
+            for f in fields(self)
+            if f.name.endswith("_weight") and f.name != "r1_weight"
         }
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimizerConfig:
     """Adam and its schedule; the preset paper256 has the original's."""
 
-    learning_rate: float = 1e-4
+    learning_rate: float = _rate(1e-4)
     """Learning rate of the auto-encoders."""
-    discriminator_rate: float = 1.0
-    """Learning rate of the discriminators as a multiple of it."""
-    discriminator_updates: int = 1
+    discriminator_lr_ratio: float = _rate(1.0)
+    """Learning rate of the discriminators divided by that of the auto-encoders."""
+    discriminator_updates: int = _whole(1)
     """Updates of the discriminators in a step, on the same images; more let small ones keep up in a short run."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
@@ -120,9 +152,9 @@ class OptimiserConfig:
     """L2 penalty inside Adam."""
     schedule: Literal["step", "cosine"] = "step"
     """`step`: multiply by a half every `decay_every` steps. `cosine`: warm up, then fall to zero at the last step."""
-    decay_every: int = 100_000
+    decay_every: int = _whole(100_000)
     """Steps between two halvings of the rate, for `step`."""
-    ema_decay: float = 0.999
+    ema_decay: float = _checked(0.999, lambda value: 0 <= value < 1, "in [0, 1)")
     """Decay of the averaged weights that sampling and evaluation use."""
 
 
@@ -137,58 +169,79 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    seed: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    seed: int = _checked(0, _is_seed, f"a whole number between ± {LARGEST_SEED:,}")
     """Seed of weights, batches and styles."""
-    steps: int = 1_000_000
+    steps: int = _whole(1_000_000)
     """Training steps."""
-    batch_size: int = 1
+    batch_size: int = _whole(1)
     """Images of each domain in a step, of all processes together."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto: a GPU if there is one."""
     precision: Literal["32-true", "tf32", "bf16-mixed"] = "32-true"
     """Arithmetic: fp32; fp32 with products in tf32 on a GPU; products in bf16 with statistics and losses in fp32."""
-    compiled: bool = False
+    compile: bool = False
     """Let torch compile the networks: minutes at the start, then a GPU is faster. On a CPU it is slower."""
-    recompute: bool = False
-    """Keep no activations inside blocks, compute them again for the gradient: less memory, more time."""
-    accumulate: int = 1
-    """Parts that each process computes a step's batch in, one after the other: less memory, more time."""
-    threads: int = 0
+    activation_checkpointing: bool = False
+    """Recompute the activations inside blocks in the backward pass: less memory, more time."""
+    grad_accumulation: int = _whole(1)
+    """Micro-batches into which each process splits a batch, computed one after the other: less memory, more time."""
+    threads: int = _whole(0, least=0)
     """Torch's CPU threads (0: leave as they are)."""
-    log_every: int = 20
+    log_every: int = _whole(20)
     """Steps between two records of the losses."""
-    sample_every: int = 500
+    sample_every: int = _whole(500)
     """Steps between two sample sheets."""
-    save_every: int = 500
+    save_every: int = _whole(500)
     """Steps between two saves of the state a run resumes from."""
-    keep: int = 5
-    """Sampling weights kept along the run, evenly spaced (for curves of quality against training)."""
+    num_checkpoints: int = _whole(5, least=0)
+    """Checkpoints of the averaged weights that stay in the run folder, evenly spaced over the run."""
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check_fields(self)
+        _check_pairing(self)
+        _check_size(self)
 
 
-LARGEST_SEED = 10**12  # what is drawn at a step takes a million times as much
-PRESETS: dict[str, Config] = {}
+# ------------------------------------------------------------------------------------------------------ overrides
 
-
-def _preset(name: str, /, **overrides: Any) -> None:
-    PRESETS[name] = override(Config(name=name), **overrides)
+# Names under which older run folders, checkpoints, sweep files and result files hold a field.
+OLD_NAMES = {
+    "equal_start": "same_initial_weights",
+    "penalty": "r1_weight",
+    "penalty_every": "r1_interval",
+    "discriminator_rate": "discriminator_lr_ratio",
+    "compiled": "compile",
+    "recompute": "activation_checkpointing",
+    "accumulate": "grad_accumulation",
+    "keep": "num_checkpoints",
+}
+# Fields of older files that no longer exist, with the only value that still means something.
+REMOVED = {"perceptual_weight": 0.0}
 
 
 def override(config: Config, /, **values: Any) -> Config:
-    """A copy of a configuration with fields replaced, wherever they live.
+    """Copy a configuration with some fields replaced, whichever dataclass they belong to.
+
+    Args:
+        config: the configuration to start from.
+        **values: new values by field name. Names in `OLD_NAMES` are accepted for their new names.
 
     Raises:
-        ValueError: an unknown field (the known ones are listed) or a value out of range.
+        ValueError: an unknown field (the message lists the known ones) or a value that the field does not accept.
+
+    Example:
+        >>> override(Config(name="mine"), steps=500, style_dim=3).network.style_dim
+        3
     """
     home = _homes()
-    unknown = sorted(set(values) - set(home))
-    if unknown:
-        raise ValueError(f"unknown field {unknown[0]!r}; known: {', '.join(sorted(home))}")
     by_record: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
+    for old_name, value in values.items():
+        name = OLD_NAMES.get(old_name, old_name)
+        if name in REMOVED and value == REMOVED[name]:
+            continue
+        if name not in home:
+            raise ValueError(f"unknown field {name!r}; known: {', '.join(sorted(home))}")
         by_record.setdefault(home[name], {})[name] = value
     changes: dict[str, Any] = by_record.pop("", {})
     for record, inner in by_record.items():
@@ -196,28 +249,20 @@ def override(config: Config, /, **values: Any) -> Config:
     return replace(config, **changes)
 
 
-def preset(name: str, /, **overrides: Any) -> Config:
-    """A named configuration.
-
-    Args:
-        name: a name in `PRESETS`.
-        **overrides: any field of any record, by its own name.
-
-    Raises:
-        ValueError: an unknown name or field; the message lists the known ones.
-    """
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
-    return override(PRESETS[name], **overrides)
-
-
 def to_dict(config: Config) -> dict[str, Any]:
-    """Nested plain values, ready for JSON."""
+    """Convert a configuration to nested plain values, ready for JSON."""
     return dataclasses.asdict(config)
 
 
 def from_dict(values: dict[str, Any]) -> Config:
-    """The inverse of `to_dict`, also from JSON (lists become tuples)."""
+    """Convert plain values back to a configuration; the inverse of `to_dict`, also for files with old field names.
+
+    Args:
+        values: as `to_dict` returns them, or as they come back from JSON, with lists in place of tuples.
+
+    Raises:
+        ValueError: as `override`.
+    """
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat.update(value if isinstance(value, dict) else {key: value})
@@ -225,146 +270,72 @@ def from_dict(values: dict[str, Any]) -> Config:
     return override(Config(name=name), **{k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
 
 
-_RECORDS = {"data": DataConfig, "network": NetworkConfig, "loss": LossConfig, "optimiser": OptimiserConfig}
+_RECORDS = {"data": DataConfig, "network": NetworkConfig, "loss": LossConfig, "optimizer": OptimizerConfig}
 
 
 def _homes() -> dict[str, str]:
-    """Field name -> the record it lives in ("" for Config itself)."""
+    """Field name -> the dataclass it belongs to ("" for Config itself)."""
     home = {f.name: "" for f in fields(Config) if f.name not in (*_RECORDS, "name")}
     for record, kind in _RECORDS.items():
         home.update({f.name: record for f in fields(kind)})
     return home
 
 
-def smallest_side(network: NetworkConfig) -> int:
-    """In pixels: the first convolution mirrors 3 pixels of an image, those of the content mirror one."""
-    return max(4, 2 ** (network.downsamples + 1))
+# --------------------------------------------------------------------------------------------------------- checks
 
 
-def _choices(config: Config) -> dict[str, tuple[Any, tuple[str, ...]]]:
-    """Field name -> its value and those it may take, for the fields that name one of several."""
-    found = {}
+def _check_fields(config: Config) -> None:
+    """Check each field against its type's choices and against the constraint that stands beside it."""
+    for name, value, choices in _choices(config):
+        if value not in choices:
+            raise ValueError(f"{name} {value!r} is not one of {', '.join(choices)}")
+    for record in (config, *(getattr(config, name) for name in _RECORDS)):
+        for f in fields(record):
+            value = getattr(record, f.name)
+            if "accepts" in f.metadata and not f.metadata["accepts"](value):
+                raise ValueError(f"{f.name} is {value!r}, but it must be {f.metadata['meaning']}")
+
+
+def _choices(config: Config) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    """Name, value and accepted values of each field that names one of several."""
     for record in (config, *(getattr(config, name) for name in _RECORDS)):
         for name, kind in get_type_hints(type(record)).items():
             if get_origin(kind) is Literal:
-                found[name] = getattr(record, name), get_args(kind)
-    return found
+                yield name, getattr(record, name), get_args(kind)
 
 
-def _check(config: Config) -> None:
-    data, network, loss, optimiser = config.data, config.network, config.loss, config.optimiser
-    for name, (value, choices) in _choices(config).items():
-        if value not in choices:
-            raise ValueError(f"{name} {value!r} is not one of {', '.join(choices)}")
-    counts = {"size": data.size, "steps": config.steps, "batch_size": config.batch_size, "log_every": config.log_every}
-    counts |= {"penalty_every": loss.penalty_every, "accumulate": config.accumulate}
-    counts |= {"discriminator_updates": optimiser.discriminator_updates, "decay_every": optimiser.decay_every}
-    counts |= {"sample_every": config.sample_every, "save_every": config.save_every}
-    counts |= {f.name: getattr(network, f.name) for f in fields(network) if f.type == "int"}
-    for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"{name} is {count!r}, but it must be a whole number of 1 or more")
-    for name, count in {"keep": config.keep, "threads": config.threads}.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ValueError(f"{name} is {count!r}, but it must be a whole number of 0 or more")
-    if not isinstance(config.seed, int) or abs(config.seed) > LARGEST_SEED:
-        raise ValueError(f"seed is {config.seed!r}, but it must be a whole number between ± {LARGEST_SEED:,}")
-    weights = {f"{kind}_weight": weight for kind, weight in loss.weights().items()} | {"penalty": loss.penalty}
-    for name, weight in weights.items():
-        if not weight >= 0:
-            raise ValueError(f"{name} is {weight}, but a weight is 0 or more")
-    if data.paired and data.dataset == "folder":
+def _check_pairing(config: Config) -> None:
+    if config.data.paired and config.data.dataset == "folder":
         raise ValueError("paired training needs data of true pairs, the known world or fashion, not folders")
-    if config.method == "bicyclegan" and not data.paired:
-        raise ValueError("method is bicyclegan, which learns from true pairs: set paired, or begin from its presets")
-    if not data.cache_gib >= 0:
-        raise ValueError(f"cache_gib is {data.cache_gib}, but memory is 0 or more")
-    for name, rate in (
-        ("learning_rate", optimiser.learning_rate),
-        ("discriminator_rate", optimiser.discriminator_rate),
-    ):
-        if not 0 < rate < math.inf:
-            raise ValueError(f"{name} is {rate}, but it must be above 0")
-    if not 0 <= optimiser.ema_decay < 1:
-        raise ValueError(f"ema_decay is {optimiser.ema_decay}, but it must be in [0, 1)")
-    if data.size % 2**network.downsamples:
+    if config.method == "bicyclegan" and not config.data.paired:
+        raise ValueError("method is bicyclegan, which learns from true pairs: set paired, or start from its presets")
+
+
+def smallest_size(network: NetworkConfig) -> int:
+    """Return the smallest image side in pixels that the content encoder accepts, because of its reflect padding.
+
+    The first convolution mirrors 3 pixels of the image, the residual blocks mirror 1 pixel of the content code.
+    """
+    return max(4, 2 ** (network.downsamples + 1))
+
+
+def _check_size(config: Config) -> None:
+    size, network = config.data.size, config.network
+    if size % 2**network.downsamples:
         raise ValueError(
-            f"size {data.size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
+            f"size {size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
             f"{network.downsamples} times"
         )
-    if data.size < (least := smallest_side(network)):
-        raise ValueError(f"size {data.size} is below {least}: reflect padding has nothing to mirror; lower downsamples")
-    if data.size < 2**network.style_downsamples:
+    if size < (least := smallest_size(network)):
+        raise ValueError(f"size {size} is below {least}: reflect padding has nothing to mirror; lower downsamples")
+    if size < 2**network.style_downsamples:
         raise ValueError(
-            f"size {data.size} is below {2**network.style_downsamples}: the style encoder halves the side "
+            f"size {size} is below {2**network.style_downsamples}: the style encoder halves the side "
             f"{network.style_downsamples} times; lower style_downsamples"
         )
-    smallest = 2 ** (network.discriminator_layers + network.discriminator_scales - 1)
-    if data.size < smallest:
+    if size < (least := 2 ** (network.discriminator_layers + network.discriminator_scales - 1)):
         raise ValueError(
-            f"size {data.size} is below {smallest}: {network.discriminator_layers} discriminator layers at "
+            f"size {size} is below {least}: {network.discriminator_layers} discriminator layers at "
             f"{network.discriminator_scales} scales halve the side until reflect padding has nothing to mirror; "
             "lower discriminator_layers or discriminator_scales"
         )
-
-
-# ------------------------------------------------------------------------------------------------------ presets
-
-_preset("paper256")
-
-# The known world has three style factors a domain: a continuous inverse needs style_dim 3.
-_WORLD = {"dataset": "world", "style_dim": 3, "learning_rate": 1e-3, "schedule": "cosine"}
-# Minutes on two cores. Measured there: the discriminator is what learns too late, and the cycle is what keeps a ring
-# from becoming a disc. Two updates a step at twice the usual rate let the discriminator keep up, the gradient penalty
-# keeps it smooth where it wins. Without an equal start a run may settle on painting discs as rings and rings as discs.
-# One downsampling and two blocks keep the outline in the content.
-_MINUTES = {
-    "size": 32,
-    "steps": 1600,
-    "batch_size": 8,
-    "width": 16,
-    "downsamples": 1,
-    "style_downsamples": 3,
-    "blocks": 2,
-    "mlp_width": 64,
-    "equal_start": True,
-    "discriminator_width": 32,
-    "discriminator_layers": 4,
-    "discriminator_scales": 1,
-    "discriminator_init": "kaiming",
-    "discriminator_updates": 2,
-    "gan": "log",
-    "penalty": 0.02,
-    "cycle_weight": 10.0,
-    "learning_rate": 2e-3,
-    "betas": (0.0, 0.99),
-    "schedule": "cosine",
-    "ema_decay": 0.995,
-}
-_preset("world32", **_WORLD | _MINUTES)
-_preset("world64", **_WORLD, width=32, mlp_width=128, discriminator_width=32, size=64, steps=100_000, batch_size=16)
-_preset("world128", **_WORLD, size=128, steps=200_000, batch_size=8)
-_preset("fashion32", **_MINUTES, dataset="fashion")
-_preset(
-    "apples2citrus",
-    **_MINUTES
-    | {"dataset": "folder", "folder": "apples2citrus", "size": 64, "downsamples": 2, "style_downsamples": 4}
-    | {"batch_size": 4, "steps": 2500},
-)
-_preset("folder64", width=32, discriminator_width=32, size=64, steps=100_000, batch_size=8)
-_preset("folder128", size=128, steps=200_000, batch_size=4)
-
-# The baselines of the paper's table: the same networks, data and steps, the terms and weights of their own papers.
-_BASELINES: dict[str, dict[str, Any]] = {
-    "unit": {"image_weight": 10.0, "cycle_weight": 10.0, "kl_weight": 0.01},
-    "cyclegan": {"image_weight": 0.0, "cycle_weight": 10.0},
-    "cyclegan_noise": {"image_weight": 0.0, "cycle_weight": 10.0},
-    "bicyclegan": {"image_weight": 10.0, "cycle_weight": 0.0, "style_weight": 0.5, "kl_weight": 0.01, "paired": True},
-}
-for _data in ("world32", "world64", "fashion32", "apples2citrus"):
-    for _method, _weights in _BASELINES.items():
-        if _weights.get("paired") and PRESETS[_data].data.dataset == "folder":
-            continue  # no true pairs there
-        _own = {"content_weight": 0.0, "style_weight": 0.0} | _weights
-        _named = replace(PRESETS[_data], name=f"{_data}_{_method}")
-        PRESETS[_named.name] = override(_named, method=_method, **_own)

@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from munit_lite.config import preset
 from munit_lite.experiments import machine_speed as minutes
 from munit_lite.experiments.results import read_results
+from munit_lite.presets import preset
 
 GIB = 2**30
 PACKAGES = ("munit-lite", "torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors", "tyro")

@@ -42,7 +42,7 @@ def image_files(source: Path) -> list[Path]:
 
 
 def read_squares(files: Sequence[Path], size: int) -> Tensor:
-    """Images with the shorter side resized to `size`, and the centre cut out: (N, 3, size, size) uint8.
+    """Images with the shorter side resized to `size`, and the center cut out: (N, 3, size, size) uint8.
 
     Raises:
         DataError: one cannot be read; names it.

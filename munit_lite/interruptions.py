@@ -82,13 +82,14 @@ def explain_failed_step(config: Config, folder: RunFolder) -> Iterator[None]:
         if _out_of_memory(error):
             raise TrainingError(
                 f"memory is full: a step on {config.batch_size} images of {config.data.size} px does not fit. "
-                f"Set recompute, raise accumulate (now {config.accumulate}), or lower batch_size, size or width; "
+                f"Set activation_checkpointing, raise grad_accumulation (now {config.grad_accumulation}), or lower "
+                f"batch_size, size or width; "
                 f"{_last_state(folder)}"
             ) from error
-        if config.compiled and _in_compiled_code(error):
+        if config.compile and _in_compiled_code(error):
             reason = " ".join([line for line in str(error).splitlines() if line][:2]) or type(error).__name__
             raise TrainingError(
-                f"torch.compile failed: {reason}\nSwitch compiled off, which changes no result; {_last_state(folder)}"
+                f"torch.compile failed: {reason}\nSwitch compile off, which changes no result; {_last_state(folder)}"
             ) from error
         raise
 

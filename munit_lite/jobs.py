@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import tyro
 
-from munit_lite.config import PRESETS, Config, preset
+from munit_lite.config import Config
+from munit_lite.presets import PRESETS, preset
 
 Model: TypeAlias = tyro.conf.Positional[str]
 
@@ -94,7 +95,7 @@ class Translate(Job):
     style_from: Path | None = None
     """Image of the target domain, or a folder of them, to take the styles from instead of drawing."""
     size: int | None = None
-    """Side in pixels: the shorter side is resized to it, the centre square cut out. None: the model's own side."""
+    """Side in pixels: the shorter side is resized to it, the center square cut out. None: the model's own side."""
     seed: int = 0
     """Seed of the drawn styles."""
     batch_size: int = 16
@@ -212,7 +213,7 @@ class Bench(Measurement):
     """Arithmetics to measure each in; by default the preset's own."""
     batch_sizes: tuple[int, ...] = ()
     """Batch sizes to measure each with; by default the preset's own."""
-    compiled: bool = False
+    compile: bool = False
     """Measure each also compiled."""
     straight_line: bool = False
     """Also time, in alternation, the straight-line step: objective.py on a plain model, nothing accelerated."""
@@ -229,7 +230,7 @@ class Bench(Measurement):
             return bench_explorers.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
         from munit_lite.experiments import benchmark as bench
 
-        rows = bench.cases(self.presets, self.precisions, self.compiled, self.batch_sizes)
+        rows = bench.cases(self.presets, self.precisions, self.compile, self.batch_sizes)
         for row in rows:
             row.config()  # what does not exist is told before minutes are spent on the others
         numbers = {str(row): bench.measure(row, self.steps, self.straight_line) for row in bench.shown(rows)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from munit_lite.config import Config, smallest_side
+from munit_lite.config import Config, smallest_size
 from munit_lite.networks import AutoEncoder, MultiScaleDiscriminator
 from munit_lite.world import check_domain
 
@@ -19,7 +19,7 @@ class MUNIT(nn.Module):
         config: `config.network` holds the sizes of the networks.
 
     Example:
-        >>> from munit_lite.config import preset
+        >>> from munit_lite.presets import preset
         >>> model = MUNIT(preset("world32"))
         >>> images = torch.zeros(4, 3, 32, 32)
         >>> content, style = model.encode(images, domain=1)
@@ -36,7 +36,7 @@ class MUNIT(nn.Module):
         self.auto_encoders = nn.ModuleList(
             AutoEncoder(n.width, n.downsamples, n.style_downsamples, n.blocks, n.style_dim, n.mlp_width) for _ in (1, 2)
         )
-        if n.equal_start:
+        if n.same_initial_weights:
             self.auto_encoders[1].load_state_dict(self.auto_encoders[0].state_dict())
         self.discriminators = nn.ModuleList(
             MultiScaleDiscriminator(
@@ -83,7 +83,7 @@ class MUNIT(nn.Module):
                 for reflect padding; or there is no such domain.
         """
         height, width = self._check_images(images).shape[2:]
-        if min(height, width) < (least := smallest_side(self.config.network)):
+        if min(height, width) < (least := smallest_size(self.config.network)):
             raise ValueError(f"images are {height} x {width} pixels: both sides must be {least} or more")
         return self.auto_encoder(domain).content_encoder(images)
 
@@ -224,7 +224,7 @@ class MUNIT(nn.Module):
     def _check_images(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}, but (B, 3, H, W) is needed")
-        step, least = 2**self.config.network.downsamples, smallest_side(self.config.network)
+        step, least = 2**self.config.network.downsamples, smallest_size(self.config.network)
         for side, pixels in (("height", images.shape[2]), ("width", images.shape[3])):
             if pixels % step:
                 nearest = max(least, round(pixels / step) * step)

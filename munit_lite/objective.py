@@ -41,7 +41,7 @@ class Objective:
 
     Example:
         >>> import torch
-        >>> from munit_lite.config import preset
+        >>> from munit_lite.presets import preset
         >>> model = MUNIT(preset("world32"))
         >>> objective = Objective(model, model.config)
         >>> x_1, x_2 = torch.zeros(2, 4, 3, 32, 32)

@@ -24,7 +24,7 @@ from torch.profiler import record_function
 from munit_lite import losses
 from munit_lite.acceleration import Accelerated, accelerate, adam, all_reduce_max, average_gradients, open_fabric, shard
 from munit_lite.callbacks import Callback, default_callbacks
-from munit_lite.config import Config, OptimiserConfig
+from munit_lite.config import Config, OptimizerConfig
 from munit_lite.data.datasets import ImageData, open_data
 from munit_lite.interruptions import (
     TrainingError,
@@ -44,7 +44,7 @@ __all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", 
 
 
 class MicroBatch(NamedTuple):
-    """Images and styles of one forward and backward pass: the batch, or one of `accumulate` pieces of it."""
+    """Images and styles of one forward and backward pass: the batch, or one of `grad_accumulation` pieces of it."""
 
     x_1: Tensor  # (B, 3, H, W)
     x_2: Tensor
@@ -98,14 +98,14 @@ class Trainer:
         Returns:
             every loss, detached, and the auto-encoders' `total`.
         """
-        config, optimiser, fabric = self.config, self.config.optimiser, self.fabric
-        lr = learning_rate(optimiser, number, config.steps)
+        config, optimizer, fabric = self.config, self.config.optimizer, self.fabric
+        lr = learning_rate(optimizer, number, config.steps)
         set_learning_rate(self.generator_optimizer, lr)
-        set_learning_rate(self.discriminator_optimizer, lr * optimiser.discriminator_rate)
+        set_learning_rate(self.discriminator_optimizer, lr * optimizer.discriminator_lr_ratio)
 
         # Sample one style for each image of all processes, and keep those of this process's images.
         s_1, s_2 = (shard(fabric, s) for s in sample_styles(self.model, number, len(x_1) * fabric.world_size))
-        pieces = zip(*(tensor.chunk(config.accumulate) for tensor in (x_1, x_2, s_1, s_2)), strict=True)
+        pieces = zip(*(tensor.chunk(config.grad_accumulation) for tensor in (x_1, x_2, s_1, s_2)), strict=True)
         micro_batches = [MicroBatch(*piece) for piece in pieces]
 
         with self.step_context():
@@ -115,8 +115,8 @@ class Trainer:
                 outputs = self._generate(micro_batches[0]) if len(micro_batches) == 1 else None
 
             # Update the discriminators, several times if the configuration says so, on the same translations.
-            for update in range(optimiser.discriminator_updates):
-                with_r1 = update == 0 and number % config.loss.penalty_every == 0
+            for update in range(optimizer.discriminator_updates):
+                with_r1 = update == 0 and number % config.loss.r1_interval == 0
                 self.discriminator_optimizer.zero_grad()
                 discriminator_losses = []
                 with record_function("discriminator"):
@@ -124,7 +124,7 @@ class Trainer:
                         loss_terms = self._discriminator_losses(micro_batch, outputs, with_r1)
                         fabric.backward(loss_terms["total"] / len(micro_batches))
                         discriminator_losses.append(loss_terms)
-                with record_function("optimiser"):
+                with record_function("optimizer"):
                     average_gradients(fabric, self.model.discriminators.parameters())
                     self.discriminator_optimizer.step()
 
@@ -137,13 +137,13 @@ class Trainer:
                     loss_terms = self._generator_losses(micro_batch, outputs)
                     fabric.backward(loss_terms["total"] / len(micro_batches))
                     generator_losses.append(loss_terms)
-            with record_function("optimiser"):
+            with record_function("optimizer"):
                 average_gradients(fabric, self.model.auto_encoders.parameters())
                 self.generator_optimizer.step()
             self.model.discriminators.requires_grad_(True)
 
-        with record_function("optimiser"):
-            update_ema(self.ema, self.model.auto_encoders, optimiser.ema_decay)
+        with record_function("optimizer"):
+            update_ema(self.ema, self.model.auto_encoders, optimizer.ema_decay)
         means = mean_losses(generator_losses)
         total = means.pop("total")
         return means | mean_losses(discriminator_losses) | {"total": total}
@@ -162,8 +162,8 @@ class Trainer:
         with self.fabric.autocast():
             loss_terms = self.objective.discriminator_losses(x_1, x_2, outputs)
             total = loss_terms["discriminator_1"] + loss_terms["discriminator_2"]
-            if self.config.loss.penalty and with_r1:
-                weight = self.config.loss.penalty * self.config.loss.penalty_every
+            if self.config.loss.r1_weight and with_r1:
+                weight = self.config.loss.r1_weight * self.config.loss.r1_interval
                 total = total + weight * self.objective.r1_penalty(x_1, x_2)
         return loss_terms | {"total": total}
 
@@ -237,8 +237,8 @@ def train(
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from munit_lite.config import preset
-        >>> config = preset("world32", steps=1, width=4, discriminator_width=4, batch_size=1, keep=0)
+        >>> from munit_lite.presets import preset
+        >>> config = preset("world32", steps=1, width=4, discriminator_width=4, batch_size=1, num_checkpoints=0)
         >>> with TemporaryDirectory() as folder:
         ...     run = train(config, folder, callbacks=[])
         >>> run.history[0]["step"]
@@ -253,7 +253,7 @@ def train(
         first = folder.restore(trainer.state(0)) if folder.has_state() else 0
         own_callbacks = list(default_callbacks(folder.path) if callbacks is None else callbacks) if is_main else []
         history = folder.history(until=first) if is_main else []
-        kept_steps = {round(config.steps * (k + 1) / config.keep) for k in range(config.keep)}
+        kept_steps = {round(config.steps * (k + 1) / config.num_checkpoints) for k in range(config.num_checkpoints)}
         for callback in own_callbacks:
             callback.on_start(config, first)
         try:
@@ -323,22 +323,22 @@ def mean_losses(micro_batch_losses: list[LossTerms]) -> LossTerms:
     return means
 
 
-def learning_rate(optimiser: OptimiserConfig, step: int, steps: int) -> float:
+def learning_rate(optimizer: OptimizerConfig, step: int, steps: int) -> float:
     """Compute the auto-encoders' learning rate in a step.
 
     Args:
-        optimiser: the schedule.
+        optimizer: the schedule.
         step: counted from 0.
         steps: of the whole run.
 
     Example:
-        >>> [learning_rate(OptimiserConfig(learning_rate=1.0, decay_every=10), step, 100) for step in (0, 10, 20)]
+        >>> [learning_rate(OptimizerConfig(learning_rate=1.0, decay_every=10), step, 100) for step in (0, 10, 20)]
         [1.0, 0.5, 0.25]
     """
-    if optimiser.schedule == "step":
-        return optimiser.learning_rate * 0.5 ** (step // optimiser.decay_every)
+    if optimizer.schedule == "step":
+        return optimizer.learning_rate * 0.5 ** (step // optimizer.decay_every)
     warm_up = min(1.0, (step + 1) / min(100, steps))
-    return optimiser.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return optimizer.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

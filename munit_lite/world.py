@@ -1,6 +1,6 @@
 """The known world: two domains whose contents and styles are known for every image.
 
-Domain 1 is a *sketch* (an outline on paper), domain 2 a *painting* (a filled, lit shape on a coloured
+Domain 1 is a *sketch* (an outline on paper), domain 2 a *painting* (a filled, lit shape on a colored
 ground). Both are drawn from the same content by signed distance functions, so the paper's G* is
 `render` and every claim about content and style can be measured against the truth (paper, section 3.1).
 
@@ -39,13 +39,13 @@ class Shape(NamedTuple):
     """A shape of circumradius about 1, folded by its symmetry into one half wedge.
 
     `fold` is the order of the rotation symmetry (0: round); an outline with corners is the polyline
-    `corners` inside the half wedge [0, pi/fold]; a round one is the band | r - centre | < half.
+    `corners` inside the half wedge [0, pi/fold]; a round one is the band | r - center | < half.
     """
 
     name: str
     fold: int
     corners: tuple[tuple[float, float], ...] = ()
-    centre: float = 0.0
+    center: float = 0.0
     half: float = 0.0
 
     @property
@@ -56,8 +56,8 @@ class Shape(NamedTuple):
 
 _NOTCH = 0.48
 SHAPES = (
-    Shape("disc", 0, centre=0.0, half=0.85),
-    Shape("ring", 0, centre=0.68, half=0.24),
+    Shape("disc", 0, center=0.0, half=0.85),
+    Shape("ring", 0, center=0.68, half=0.24),
     Shape("square", 4, ((0.7, 0.0), (0.7, 0.7))),
     Shape("triangle", 3, ((0.5, 0.0), (0.5, math.sqrt(3) / 2))),
     Shape("cross", 4, ((0.95, 0.0), (0.95, 0.3), (0.3, 0.3))),
@@ -76,12 +76,12 @@ CONTENT_FACTORS = (
 STYLE_FACTORS = {
     SKETCH: (
         Factor("line_width", 0.04, 0.07, "image widths"),
-        Factor("ink", 0.0, 0.35, "grey level"),
-        Factor("paper", 0.65, 1.0, "grey level"),
+        Factor("ink", 0.0, 0.35, "gray level"),
+        Factor("paper", 0.65, 1.0, "gray level"),
     ),
     PAINTING: (
-        Factor("fill_hue", 0.02, 0.42, "turns of the colour wheel"),
-        Factor("ground_hue", 0.52, 0.92, "turns of the colour wheel"),
+        Factor("fill_hue", 0.02, 0.42, "turns of the color wheel"),
+        Factor("ground_hue", 0.52, 0.92, "turns of the color wheel"),
         Factor("light", math.radians(10), math.radians(170), "radians from the right"),
     ),
 }
@@ -110,7 +110,7 @@ class Content(_Record):
 
     Args:
         shape_class: (B,) int64, index into `SHAPES`.
-        position: (B, 2) centre as (x, y) in image widths, y downwards.
+        position: (B, 2) center as (x, y) in image widths, y downwards.
         size: (B,) circumradius in image widths.
         angle: (B,) radians; 0 for round shapes.
     """
@@ -129,7 +129,7 @@ class Content(_Record):
 
 @dataclass(frozen=True)
 class SketchStyle(_Record):
-    """s1: line width in image widths, ink and paper as grey levels in [0, 1]; each (B,)."""
+    """s1: line width in image widths, ink and paper as gray levels in [0, 1]; each (B,)."""
 
     line_width: Tensor
     ink: Tensor
@@ -138,7 +138,7 @@ class SketchStyle(_Record):
 
 @dataclass(frozen=True)
 class PaintingStyle(_Record):
-    """s2: fill and ground hue in turns of the colour wheel, direction of light in radians; each (B,)."""
+    """s2: fill and ground hue in turns of the color wheel, direction of light in radians; each (B,)."""
 
     fill_hue: Tensor
     ground_hue: Tensor
@@ -189,10 +189,10 @@ def _periods(shape_class: Tensor, like: Tensor) -> Tensor:
 
 
 def signed_distance(content: Content, size: int) -> Tensor:
-    """Distance of each pixel centre to the outline, negative inside: (B, size, size) in image widths."""
+    """Distance of each pixel center to the outline, negative inside: (B, size, size) in image widths."""
     radius_of = content.size[:, None, None]
     ticks = (torch.arange(size, device=radius_of.device, dtype=radius_of.dtype) + 0.5) / size
-    # The 1e-9 keeps the gradient finite where a pixel centre is exactly the centre of the shape.
+    # The 1e-9 keeps the gradient finite where a pixel center is exactly the center of the shape.
     x = (ticks[None, None, :] - content.position[:, 0, None, None]) / radius_of + 1e-9
     y = (ticks[None, :, None] - content.position[:, 1, None, None]) / radius_of
     radius = torch.sqrt(x * x + y * y)
@@ -216,10 +216,10 @@ def signed_distance(content: Content, size: int) -> Tensor:
     distance = torch.sqrt(torch.minimum(*squared) + 1e-14)
     cornered = torch.where(outside[0] | outside[1], distance, -distance)
 
-    centre = _table([shape.centre for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
+    center = _table([shape.center for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
     half = _table([shape.half for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
     is_round = torch.tensor([shape.fold == 0 for shape in SHAPES], device=radius_of.device)[content.shape_class]
-    return torch.where(is_round[:, None, None], (radius - centre).abs() - half, cornered) * radius_of
+    return torch.where(is_round[:, None, None], (radius - center).abs() - half, cornered) * radius_of
 
 
 def _segments(ends: Tensor) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
@@ -253,8 +253,8 @@ def render(content: Content, style: Style, domain: int, size: int) -> Tensor:
     if isinstance(style, SketchStyle):
         ink = (0.5 - (distance.abs() - style.line_width[:, None, None] / 2) * size).clamp(0, 1)
         paper = style.paper[:, None, None]
-        grey = paper + (style.ink[:, None, None] - paper) * ink
-        return (2 * grey - 1)[:, None].expand(-1, 3, -1, -1).contiguous()
+        gray = paper + (style.ink[:, None, None] - paper) * ink
+        return (2 * gray - 1)[:, None].expand(-1, 3, -1, -1).contiguous()
     inside = (0.5 - distance * size).clamp(0, 1)[:, None]  # (B, 1, size, size)
     ticks = (torch.arange(size, device=distance.device, dtype=distance.dtype) + 0.5) / size
     across = (ticks[None, None, :] - content.position[:, 0, None, None]) * torch.cos(style.light)[:, None, None]
@@ -286,7 +286,7 @@ def uniform(index: Tensor, key: str) -> Tensor:
     """
     word = 0xFFFFFFFF
 
-    def mix(x: Tensor) -> Tensor:  # a 32-bit finaliser (xorshift-multiply), held in int64
+    def mix(x: Tensor) -> Tensor:  # a 32-bit finalizer (xorshift-multiply), held in int64
         x = ((x ^ (x >> 16)) * 0x21F0AAAD) & word
         x = ((x ^ (x >> 15)) * 0x735A2D97) & word
         return x ^ (x >> 15)
@@ -312,7 +312,7 @@ VARIANTS = {
     # Unequal frequencies, so that no permutation of classes is a symmetry.
     "standard": Variant(SHAPE_NAMES, _STANDARD, _STANDARD),
     "two_shapes": Variant(("disc", "square"), (0.6, 0.4), (0.6, 0.4)),
-    # Different multisets of frequencies: no relabelling makes p(c1) = p(c2) (Proposition 2 must fail).
+    # Different multisets of frequencies: no relabeling makes p(c1) = p(c2) (Proposition 2 must fail).
     "different_frequencies": Variant(SHAPE_NAMES, _STANDARD, (0.05, 0.05, 0.10, 0.10, 0.30, 0.40)),
     # Equally frequent classes that all have an angle: shifting the class is a symmetry of p(c).
     "cyclic": Variant(("square", "triangle", "cross", "star"), (0.25,) * 4, (0.25,) * 4),

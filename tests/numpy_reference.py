@@ -106,20 +106,20 @@ def adain_gradients(z: Array, gamma: Array, upstream: Array) -> tuple[Array, Arr
 def layer_norm(z: Array, scale: Array, shift: Array, eps: float = EPS) -> Array:
     """The decoder's: (z - mu) / (s + eps) over (C, H, W) of a sample, s^2 dividing by n - 1; affine per channel."""
     n = z[0].size
-    centred = z - z.mean((1, 2, 3), keepdims=True)
-    s = np.sqrt((centred**2).sum((1, 2, 3), keepdims=True) / (n - 1))
-    return scale[:, None, None] * centred / (s + eps) + shift[:, None, None]
+    centered = z - z.mean((1, 2, 3), keepdims=True)
+    s = np.sqrt((centered**2).sum((1, 2, 3), keepdims=True) / (n - 1))
+    return scale[:, None, None] * centered / (s + eps) + shift[:, None, None]
 
 
 def layer_norm_gradients(z: Array, scale: Array, upstream: Array, eps: float = EPS) -> tuple[Array, Array, Array]:
     """In z, scale and shift. ds/dz_i = (z_i - mu) / ((n - 1) s)."""
     n = z[0].size
-    centred = z - z.mean((1, 2, 3), keepdims=True)
-    s = np.sqrt((centred**2).sum((1, 2, 3), keepdims=True) / (n - 1))
+    centered = z - z.mean((1, 2, 3), keepdims=True)
+    s = np.sqrt((centered**2).sum((1, 2, 3), keepdims=True) / (n - 1))
     g = upstream * scale[:, None, None]
     through_mean = (g - g.mean((1, 2, 3), keepdims=True)) / (s + eps)
-    through_s = (g * centred).sum((1, 2, 3), keepdims=True) / (s + eps) ** 2 * centred / ((n - 1) * s)
-    return through_mean - through_s, (upstream * centred / (s + eps)).sum((0, 2, 3)), upstream.sum((0, 2, 3))
+    through_s = (g * centered).sum((1, 2, 3), keepdims=True) / (s + eps) ** 2 * centered / ((n - 1) * s)
+    return through_mean - through_s, (upstream * centered / (s + eps)).sum((0, 2, 3)), upstream.sum((0, 2, 3))
 
 
 def perceptual(a: Array, b: Array, eps: float = EPS) -> tuple[float, Array, Array]:
@@ -154,7 +154,7 @@ def conv(image: Array, weight: Array, bias: Array, stride: int = 1) -> Array:
 
 
 def average_pool(image: Array) -> Array:
-    """3x3 windows, two pixels apart, centred on pixels 0, 2, 4, …; pixels outside the image are not counted."""
+    """3x3 windows, two pixels apart, centered on pixels 0, 2, 4, …; pixels outside the image are not counted."""
     height, width = image.shape[2:]
     rows = [image[:, :, max(i - 1, 0) : i + 2] for i in range(0, height, 2)]
     return np.stack(

@@ -123,7 +123,7 @@ FAULTS = (
     ),
     Fault(
         "hues turned backwards",
-        "red and blue of the known world's paintings are exchanged: a hue goes round the colour wheel the wrong way",
+        "red and blue of the known world's paintings are exchanged: a hue goes round the color wheel the wrong way",
         ("01",),
         "world.py",
         "_table([5.0, 3.0, 1.0], hue)",

@@ -17,10 +17,10 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import acceleration, cli
 from munit_lite import inference as translations
-from munit_lite.config import PRESETS
 from munit_lite.course import explorers
 from munit_lite.evaluation import metrics
 from munit_lite.experiments import benchmark as bench
+from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import save_model
 
 _SMALL = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "threads": 1}
@@ -228,11 +228,11 @@ def test_bench_measures_every_combination_under_its_own_name(command, monkeypatc
     row = dict.fromkeys((*numbers, *split), 1.0)
     asked = []
     monkeypatch.setattr(bench, "measure", lambda case, steps, straight_line: asked.append(case.config()) or row)
-    options = ["--precisions", "32-true", "bf16-mixed", "--batch-sizes", 1, 2, "--compiled", "--json"]
+    options = ["--precisions", "32-true", "bf16-mixed", "--batch-sizes", 1, 2, "--compile", "--json"]
     _, out, _ = command("bench", "--presets", "world32", *options)
     found = one_object(out)["numbers"]
     assert len(found) == 8 and found["world32, batch 2, bf16-mixed, compiled"] == row
-    assert {(c.precision, c.batch_size, c.compiled) for c in asked} == {
+    assert {(c.precision, c.batch_size, c.compile) for c in asked} == {
         (precision, batch, compiled)
         for precision in ("32-true", "bf16-mixed")
         for batch in (1, 2)

@@ -6,23 +6,15 @@ from typing import get_args, get_type_hints
 import pytest
 
 import munit_lite as ml
-from munit_lite.config import (
-    PRESETS,
-    Config,
-    DataConfig,
-    LossConfig,
-    NetworkConfig,
-    OptimiserConfig,
-    from_dict,
-    to_dict,
-)
+from munit_lite.config import Config, DataConfig, LossConfig, NetworkConfig, OptimizerConfig, from_dict, to_dict
 from munit_lite.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES
 from munit_lite.networks import DISCRIMINATOR_INITS
+from munit_lite.presets import PRESETS
 from munit_lite.world import VARIANTS
 
 
 def test_field_names_are_unique_across_records_so_that_an_override_needs_no_path():
-    records = (Config, DataConfig, NetworkConfig, LossConfig, OptimiserConfig)
+    records = (Config, DataConfig, NetworkConfig, LossConfig, OptimizerConfig)
     names = [field.name for record in records for field in dataclasses.fields(record)]
     assert len(names) == len(set(names))
 
@@ -51,10 +43,10 @@ def test_every_baseline_has_a_preset_on_each_data_of_the_tables_and_differs_from
     for data, method in baselines:
         munit, baseline = ml.preset(data), ml.preset(f"{data}_{method}")
         assert baseline.data.paired == (method == "bicyclegan")
-        same = dataclasses.replace(baseline.data, paired=False), baseline.network, baseline.optimiser, baseline.steps
-        assert same == (munit.data, munit.network, munit.optimiser, munit.steps)
-        assert (baseline.loss.gan, baseline.loss.gan_weight, baseline.loss.penalty) == (
-            munit.loss.gan, munit.loss.gan_weight, munit.loss.penalty,
+        same = dataclasses.replace(baseline.data, paired=False), baseline.network, baseline.optimizer, baseline.steps
+        assert same == (munit.data, munit.network, munit.optimizer, munit.steps)
+        assert (baseline.loss.gan, baseline.loss.gan_weight, baseline.loss.r1_weight) == (
+            munit.loss.gan, munit.loss.gan_weight, munit.loss.r1_weight,
         )  # fmt: skip
 
 
@@ -74,14 +66,14 @@ def test_baselines_have_their_papers_weights(method, weights):
 
 def test_paper256_is_the_papers_model_and_recipe():
     config = ml.preset("paper256")
-    network, optimiser = config.network, config.optimiser
+    network, optimizer = config.network, config.optimizer
     assert (network.width, network.downsamples, network.style_downsamples, network.blocks) == (64, 2, 4, 4)
     assert (network.discriminator_width, network.discriminator_layers, network.discriminator_scales) == (64, 4, 3)
-    assert (optimiser.learning_rate, optimiser.betas, optimiser.weight_decay) == (1e-4, (0.5, 0.999), 1e-4)
-    assert (optimiser.schedule, optimiser.decay_every) == ("step", 100_000)
+    assert (optimizer.learning_rate, optimizer.betas, optimizer.weight_decay) == (1e-4, (0.5, 0.999), 1e-4)
+    assert (optimizer.schedule, optimizer.decay_every) == ("step", 100_000)
     assert (config.batch_size, config.steps, config.data.size) == (1, 1_000_000, 256)
     assert config.loss.gan == "lsgan"
-    weights = {"gan": 1, "image": 10, "content": 1, "style": 1, "cycle": 0, "perceptual": 0, "kl": 0}
+    weights = {"gan": 1, "image": 10, "content": 1, "style": 1, "cycle": 0, "kl": 0}
     assert config.method == "munit" and config.loss.weights() == weights
 
 
@@ -108,22 +100,28 @@ def test_a_configuration_survives_json(name):
         (lambda: ml.preset("world32", steps=0), r"steps is 0, but it must be a whole number of 1 or more"),
         (lambda: ml.preset("world32", batch_size=2.5), r"batch_size is 2.5"),
         (lambda: ml.preset("world32", learning_rate=0.0), r"learning_rate is 0.0, but it must be above 0"),
-        (lambda: ml.preset("world32", image_weight=-1.0), r"image_weight is -1.0, but a weight is 0 or more"),
+        (lambda: ml.preset("world32", image_weight=-1.0), r"image_weight is -1.0, but it must be 0 or more"),
         (lambda: ml.preset("world32", gan="wgan"), r"gan 'wgan' is not one of lsgan, log, hinge"),
         (lambda: ml.preset("world32", dataset="mnist"), r"dataset 'mnist' is not one of"),
         (lambda: ml.preset("world32", variant="flat"), r"variant 'flat' is not one of standard, two_shapes"),
         (lambda: ml.preset("world32", ema_decay=1.0), r"ema_decay is 1.0"),
-        (lambda: ml.preset("world32", kl_weight=-1.0), r"kl_weight is -1.0, but a weight is 0 or more"),
+        (lambda: ml.preset("world32", kl_weight=-1.0), r"kl_weight is -1.0, but it must be 0 or more"),
         (lambda: ml.preset("world32", method="pix2pix"), r"method 'pix2pix' is not one of munit, unit"),
         (lambda: ml.preset("world32", method="bicyclegan"), r"method is bicyclegan, which learns from true pairs"),
         (lambda: ml.preset("folder64", paired=True), r"paired training needs data of true pairs"),
         (lambda: ml.preset("folder64", size=66), r"size 66 is not divisible by 4"),
         (lambda: ml.preset("world32", decay_every=0), r"decay_every is 0, but it must be a whole number of 1 or more"),
         (lambda: ml.preset("world32", threads=-1), r"threads is -1, but it must be a whole number of 0 or more"),
-        (lambda: ml.preset("world32", keep=2.5), r"keep is 2.5, but it must be a whole number of 0 or more"),
+        (
+            lambda: ml.preset("world32", num_checkpoints=2.5),
+            r"num_checkpoints is 2.5, but it must be a whole number of 0 or more",
+        ),
         (lambda: ml.preset("world32", seed=10**14), r"seed is 1\d+, but it must be a whole number between"),
         (lambda: ml.preset("world32", learning_rate=math.nan), r"learning_rate is nan, but it must be above 0"),
-        (lambda: ml.preset("world32", discriminator_rate=-1.0), r"discriminator_rate is -1.0, but it must be above 0"),
+        (
+            lambda: ml.preset("world32", discriminator_lr_ratio=-1.0),
+            r"discriminator_lr_ratio is -1.0, but it must be above 0",
+        ),
         (lambda: ml.preset("world32", size=16, downsamples=4, style_downsamples=2), r"size 16 is below 32: reflect"),
         (lambda: ml.preset("world32", device="gpu"), r"device 'gpu' is not one of auto, cpu, cuda, mps"),
         (

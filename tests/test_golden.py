@@ -22,7 +22,7 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback
-from munit_lite.config import PRESETS, Config, from_dict, override, to_dict
+from munit_lite.config import REMOVED, Config, from_dict, override, to_dict
 from munit_lite.experiments.claims import compared
 from munit_lite.experiments.plans import read_plan
 from munit_lite.experiments.results import RESULTS, read_results
@@ -30,6 +30,7 @@ from munit_lite.experiments.sweep import gather, is_gathered, run_sweep
 from munit_lite.experiments.tables import ledger, photo_table, table_1, table_2
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
+from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import save_model, shipped_models
 from munit_lite.storage.files import read_header
 from tools.readme import seeds_table
@@ -170,15 +171,15 @@ def stopped_config() -> Config:
         discriminator_layers=2,
         style_downsamples=1,
         style_dim=2,
-        equal_start=True,
-        penalty=0.05,
-        penalty_every=2,
+        same_initial_weights=True,
+        r1_weight=0.05,
+        r1_interval=2,
         cycle_weight=1.0,
-        recompute=True,
-        accumulate=2,
+        activation_checkpointing=True,
+        grad_accumulation=2,
         steps=6,
         save_every=SAVED,
-        keep=2,
+        num_checkpoints=2,
     )
 
 
@@ -240,7 +241,13 @@ CHECKPOINT = GOLDEN / "checkpoint.safetensors"
 def checkpoint_config() -> Config:
     """The configuration in the golden checkpoint's header; no field that may be renamed has its default."""
     return override(
-        stopped_config(), compiled=True, keep=7, betas=(0.25, 0.75), discriminator_rate=2.0, ema_decay=0.5, seed=3
+        stopped_config(),
+        compile=True,
+        num_checkpoints=7,
+        betas=(0.25, 0.75),
+        discriminator_lr_ratio=2.0,
+        ema_decay=0.5,
+        seed=3,
     )
 
 
@@ -279,6 +286,11 @@ def values(config: dict[str, Any]) -> Counter:
 @pytest.mark.parametrize("name", shipped_models())
 def test_the_configuration_of_a_shipped_checkpoint_is_read_in_full(name):
     held = read_header(shipped_models()[name])["config"]
+    for (
+        removed,
+        value,
+    ) in REMOVED.items():  # it had the only value that still means something
+        assert held["loss"].pop(removed) == value
     assert values(held) <= values(to_dict(from_dict(held)))
 
 
@@ -368,8 +380,10 @@ def test_an_old_sweep_overrides_fields_by_their_old_names():
     """A notebook of the user's own hands its parameters to `preset` under the names that the sweep gives them."""
     given = [dict(run.parameters) for run in read_plan(OWN_SWEEP).runs]
     first, second = (ml.preset(parameters.pop("preset"), **parameters) for parameters in given)
-    assert first == ml.preset("world32", penalty=0.1, penalty_every=2, equal_start=False, keep=3)
-    assert second == ml.preset("world32_unit", accumulate=2, recompute=True, compiled=True, keep=3)
+    assert first == ml.preset("world32", r1_weight=0.1, r1_interval=2, same_initial_weights=False, num_checkpoints=3)
+    assert second == ml.preset(
+        "world32_unit", grad_accumulation=2, activation_checkpointing=True, compile=True, num_checkpoints=3
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 def first_terms(steps: int = 3, **overrides) -> dict[str, torch.Tensor]:
-    config = ml.preset("world32", device="cuda", penalty=0.0, **overrides)
+    config = ml.preset("world32", device="cuda", r1_weight=0.0, **overrides)
     trainer, data = Trainer.new(config, open_fabric(config)), open_data(config)
     for number in range(steps):
         terms = trainer.step(number, *(x.cuda() for x in data.batch(number, config.batch_size)))
@@ -30,7 +30,7 @@ def test_losses_in_lower_precision_are_near_those_in_fp32(precision):
 
 
 def test_compiled_losses_are_the_eager_ones():
-    eager, compiled = first_terms(), first_terms(compiled=True)
+    eager, compiled = first_terms(), first_terms(compile=True)
     for name, value in eager.items():
         torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
@@ -45,7 +45,7 @@ def test_the_gpu_takes_the_same_first_step_as_the_cpu():
         torch.testing.assert_close(terms("cuda")[name].cpu(), value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("overrides", [{"precision": "bf16-mixed"}, {"precision": "bf16-mixed", "compiled": True}])
+@pytest.mark.parametrize("overrides", [{"precision": "bf16-mixed"}, {"precision": "bf16-mixed", "compile": True}])
 def test_two_thousand_steps_stay_finite(overrides, tmp_path):
     run = ml.train(ml.preset("world32", device="cuda", steps=2000, **overrides), tmp_path, callbacks=[])
     assert run.history[-1]["step"] == 2000 and run.history[-1]["image_1"] < 0.2

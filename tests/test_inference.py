@@ -91,7 +91,7 @@ def test_a_seed_makes_the_same_files_in_batches_of_any_size(model, sketches, tmp
     assert np.abs(pixels(tmp_path / "all" / file) - pixels(tmp_path / "other" / file)).max() > 8
 
 
-def test_the_centre_square_is_what_is_translated(model, tmp_path):
+def test_the_center_square_is_what_is_translated(model, tmp_path):
     wide = picture(tmp_path / "wide.png", width=48)
     Image.open(wide).crop((8, 0, 40, 32)).save(tmp_path / "middle.png")
     for name in ("wide", "middle"):

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from munit_lite.config import preset
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
+from munit_lite.presets import preset
 
 pytestmark = pytest.mark.numerical
 
 
 @pytest.fixture(scope="module")
 def model() -> MUNIT:
-    return build(preset("world32", downsamples=2, equal_start=False))
+    return build(preset("world32", downsamples=2, same_initial_weights=False))
 
 
 def pictures(count: int = 2, seed: int = 0, height: int = 32, width: int = 32) -> Tensor:
@@ -249,7 +249,7 @@ def test_the_two_domains_begin_with_different_weights_that_they_do_not_share(mod
 
 
 def test_an_equal_start_makes_the_auto_encoders_alike_without_sharing_them():
-    model = build(preset("world32", equal_start=True))
+    model = build(preset("world32", same_initial_weights=True))
     first, second = model.auto_encoders
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b) and a.data_ptr() != b.data_ptr()

@@ -1,4 +1,4 @@
-"""The networks against the paper's architecture: sizes, NumPy transcriptions, invariances, initialisation."""
+"""The networks against the paper's architecture: sizes, NumPy transcriptions, invariances, initialization."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from munit_lite import losses
-from munit_lite.config import PRESETS, override, preset
+from munit_lite.config import override
 from munit_lite.methods import build, build_objective
 from munit_lite.model import MUNIT
 from munit_lite.networks import (
@@ -24,10 +24,11 @@ from munit_lite.networks import (
     instance_norm,
     parameter_count,
 )
+from munit_lite.presets import PRESETS, preset
 
 pytestmark = pytest.mark.numerical
 
-# The paper's shape in small: two downsamplings, four blocks, the original's initialisation.
+# The paper's shape in small: two downsamplings, four blocks, the original's initialization.
 SMALL = preset("world32", downsamples=2, blocks=4, discriminator_init="gaussian")
 
 
@@ -36,7 +37,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def with_random_biases(module: nn.Module) -> nn.Module:
-    """In float64, with every zero of the initialisation replaced: a zero bias would hide a wrong one."""
+    """In float64, with every zero of the initialization replaced: a zero bias would hide a wrong one."""
     for seed, parameter in enumerate(module.double().parameters()):
         if parameter.ndim == 1:
             parameter.data = 0.5 * randn(*parameter.shape, seed=seed) + 0.3
@@ -230,7 +231,7 @@ def test_discriminators_smaller_copies_do_not_count_padding(critic, constant):
     assert [copy.shape[-1] for copy in seen] == [16, 8, 4]
 
 
-# ----------------------------------------------------------------------------------------------------- behaviour
+# ----------------------------------------------------------------------------------------------------- behavior
 
 
 def test_every_network_treats_the_images_of_a_batch_separately(tiny, critic):
@@ -315,12 +316,12 @@ def test_gradients_reach_every_parameter_of_all_four_networks():
     assert len(without) == 2 * (3 + 8 + 8)
 
 
-# ------------------------------------------------------------------------------------------------ initialisation
+# ------------------------------------------------------------------------------------------------ initialization
 
 
 @pytest.mark.parametrize("init", ["gaussian", "kaiming"])
 def test_initial_weights_are_kaiming_normal_in_auto_encoders_and_as_asked_for_in_discriminators(init):
-    model, standardised = build(override(SMALL, discriminator_init=init)), []
+    model, standardized = build(override(SMALL, discriminator_init=init)), []
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             continue
@@ -329,8 +330,8 @@ def test_initial_weights_are_kaiming_normal_in_auto_encoders_and_as_asked_for_in
         z = parameter.detach().double() / deviation
         assert abs(z.mean()) < 5 / math.sqrt(z.numel()), name
         assert abs(z.std() - 1) < 5 / math.sqrt(2 * z.numel()), name
-        standardised.append(z.flatten())
-    assert torch.cat(standardised).pow(4).mean() == pytest.approx(3, abs=0.1)  # normal; uniform would give 1.8
+        standardized.append(z.flatten())
+    assert torch.cat(standardized).pow(4).mean() == pytest.approx(3, abs=0.1)  # normal; uniform would give 1.8
 
 
 def test_initial_biases_are_zero_and_layer_norms_scale_is_uniform():

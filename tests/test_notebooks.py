@@ -81,11 +81,11 @@ def test_the_first_cell_says_where_one_is_and_what_it_takes(name):
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_the_first_cell_links_its_neighbours(name):
+def test_the_first_cell_links_its_neighbors(name):
     number = COURSE.index(name)
-    neighbours = [COURSE[k] for k in (number - 1, number + 1) if 0 <= k < len(COURSE)]
-    for neighbour in neighbours:
-        assert f"]({neighbour}.ipynb)" in read(name).cells[0].source, neighbour
+    neighbors = [COURSE[k] for k in (number - 1, number + 1) if 0 <= k < len(COURSE)]
+    for neighbor in neighbors:
+        assert f"]({neighbor}.ipynb)" in read(name).cells[0].source, neighbor
 
 
 @pytest.mark.parametrize("name", WRITTEN)

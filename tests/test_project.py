@@ -16,7 +16,7 @@ PACKAGE = ROOT / "munit_lite"
 
 # The reading order of the package: a module may import only modules that stand before it.
 _READING_ORDER = """
-networks losses world config model objective methods.cyclegan methods.unit methods.bicyclegan methods
+networks losses world config presets model objective methods.cyclegan methods.unit methods.bicyclegan methods
 acceleration.devices acceleration.distributed acceleration.fused_layers acceleration.parallel_domains
 acceleration.objective acceleration.accelerate acceleration storage.files data.image_files data.folders
 data.downloads data.datasets storage.run_folder storage.nvlabs storage.checkpoints callbacks interruptions
@@ -27,7 +27,7 @@ theory.two_sample theory.verdicts theory.propositions theory.calibration experim
 experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
 experiments.benchmark course.figures course.diagrams course.equations course.notebook
 course.exercises.framework course.exercises.inputs course.exercises.cycle course.exercises.optimality
-course.exercises.content course.exercises.two_samples course.exercises.normalisation course.exercises.total
+course.exercises.content course.exercises.two_samples course.exercises.normalization course.exercises.total
 course.exercises.assumption course.exercises.real_images course.exercises.adversarial
 course.exercises.experiments course.exercises.style course.exercises.decoder course.exercises.joint
 course.exercises.reconstruction course.exercises.latent course.exercises course.explorers.widget

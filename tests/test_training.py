@@ -17,7 +17,7 @@ from torch import nn
 import munit_lite as ml
 from munit_lite.acceleration.objective import AcceleratedObjective
 from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
-from munit_lite.config import OptimiserConfig
+from munit_lite.config import OptimizerConfig
 from munit_lite.data.datasets import open_data
 from munit_lite.training import Trainer, learning_rate, sample_styles
 
@@ -60,7 +60,7 @@ def test_the_r1_penalty_counts_every_fourth_step_four_times():
         return [torch.zeros_like(p) if p.grad is None else p.grad for p in trainer.model.discriminators.parameters()]
 
     def after_step(number, penalty):
-        trainer, x_1, x_2 = new_trainer(penalty=penalty)
+        trainer, x_1, x_2 = new_trainer(r1_weight=penalty)
         trainer.step(number, x_1, x_2)
         return gradients(trainer)
 
@@ -88,7 +88,9 @@ def test_in_bf16_each_update_sees_the_weights_that_the_last_one_set():
 
 def test_every_precision_trains_a_step(tmp_path):
     for precision in ("tf32", "bf16-mixed", "32-true"):
-        (record,) = ml.train(tiny(precision=precision, steps=1, keep=1), tmp_path / precision, callbacks=[]).history
+        (record,) = ml.train(
+            tiny(precision=precision, steps=1, num_checkpoints=1), tmp_path / precision, callbacks=[]
+        ).history
         assert record["total"] > 0
     assert torch.get_float32_matmul_precision() == "highest"
 
@@ -138,9 +140,9 @@ def test_averaged_weights_are_the_exponential_average_of_the_weights():
 
 
 def test_learning_rate_schedules():
-    halving = OptimiserConfig(learning_rate=1.0, schedule="step", decay_every=100)
+    halving = OptimizerConfig(learning_rate=1.0, schedule="step", decay_every=100)
     assert [learning_rate(halving, s, 1000) for s in (0, 99, 100, 250)] == [1.0, 1.0, 0.5, 0.25]
-    cosine = OptimiserConfig(learning_rate=1.0, schedule="cosine")
+    cosine = OptimizerConfig(learning_rate=1.0, schedule="cosine")
     assert learning_rate(cosine, 0, 1000) == pytest.approx(0.01)
     assert learning_rate(cosine, 500, 1000) == pytest.approx(0.5)
     assert learning_rate(cosine, 999, 1000) < 1e-4
@@ -155,7 +157,7 @@ def test_sampled_styles_depend_on_seed_and_step_alone():
 
 
 @pytest.mark.slow
-def test_reconstruction_is_learnt(tmp_path):
+def test_reconstruction_is_learned(tmp_path):
     run = ml.train(tiny(steps=80, width=8, batch_size=4), tmp_path, callbacks=[])
     first, last = run.history[0], run.history[-1]
     for name in ("image_1", "image_2"):
@@ -275,7 +277,7 @@ def test_a_loss_that_breaks_down_is_named_and_the_run_goes_on_with_a_lower_rate(
         Injected(broken, name, factor, step=6)
         with pytest.raises(ml.TrainingError, match=rf"the loss {name} is {factor} at step 7; .* lower learning_rate"):
             ml.train(config, tmp_path, callbacks=[])
-    gentler = tiny(learning_rate=config.optimiser.learning_rate / 4)
+    gentler = tiny(learning_rate=config.optimizer.learning_rate / 4)
     with pytest.warns(UserWarning, match=r"goes on with learning_rate 0\.0005 in place of 0\.002"):
         run = ml.train(gentler, tmp_path, callbacks=[])
     assert [record["step"] for record in run.history] == list(range(1, 13))
@@ -305,12 +307,12 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
     assert len(ml.train(tiny(save_every=2), tmp_path, callbacks=[]).history) == 12
 
 
-@pytest.mark.parametrize("fails", ["runs.RunFolder.save_weights", "reporting.SampleSheets.on_sample"])
+@pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_weights", "callbacks.SampleSheets.on_sample"])
 def test_kept_weights_and_sheets_whose_writing_failed_are_made_when_the_run_goes_on(fails, monkeypatch, tmp_path):
     def full(*_):
         raise ml.CheckpointError("cannot write: No space left on device")
 
-    config = tiny(steps=4, keep=1, sample_every=4)
+    config = tiny(steps=4, num_checkpoints=1, sample_every=4)
     with monkeypatch.context() as broken:
         broken.setattr(f"munit_lite.{fails}", full)
         with pytest.raises(ml.CheckpointError):
@@ -358,7 +360,7 @@ def test_a_full_memory_says_what_to_lower_and_keeps_the_last_state(monkeypatch, 
             if record["step"] == 5:
                 monkeypatch.setattr(AcceleratedObjective, "generate", full_memory)
 
-    with pytest.raises(ml.TrainingError, match=r"memory is full: a step on 2 images of 32 px .* raise accumulate"):
+    with pytest.raises(ml.TrainingError, match=r"memory is full: a step on 2 images of 32 px .* grad_accumulation"):
         ml.train(tiny(), tmp_path, callbacks=[Full()])
     assert ml.storage.files.read_tensors(tmp_path / "state.safetensors")[1]["step"] == 4
 

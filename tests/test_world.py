@@ -83,7 +83,7 @@ def test_gradients_agree_with_finite_differences_in_every_factor(name, domain):
 @each_domain
 @each_shape
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gradients_are_finite_where_a_pixel_centre_is_the_centre_of_the_shape(name, domain, dtype):
+def test_gradients_are_finite_where_a_pixel_center_is_the_center_of_the_shape(name, domain, dtype):
     values = rows(name, 2, domain).to(dtype)
     values[:, :2] = 16.5 / 32
     values[0, 3] = 0.0  # and pixels on the folds of the symmetry
@@ -264,7 +264,7 @@ def test_hues_of_fill_and_ground_are_disjoint_and_read_back_from_pixels():
     fill, ground = ([colorsys.rgb_to_hsv(*x)[0] for x in image[:, :, k, k].tolist()] for k in (16, 0))
     np.testing.assert_allclose(np.stack([fill, ground], axis=1), values[:, 4:6], atol=1e-9)
     low, high = STYLE_FACTORS[2][0], STYLE_FACTORS[2][1]
-    assert low.high < high.low and high.high - 1 < low.low  # the colour wheel is round
+    assert low.high < high.low and high.high - 1 < low.low  # the color wheel is round
 
 
 def test_tones_of_ink_and_paper_are_disjoint_and_read_back_from_pixels():
@@ -301,7 +301,7 @@ STREAMS = ["0/train/1/content/x", "1/train/1/content/x", "0/test/1/content/x", "
 STREAMS += ["0/train/1/content/y", "0/train/1/style/0", "0/train/1/style/1"]
 
 
-def test_streams_are_uniform_and_independent_of_each_other_and_of_their_neighbours():
+def test_streams_are_uniform_and_independent_of_each_other_and_of_their_neighbors():
     count = 40_000
     streams = np.stack([uniform(torch.arange(count), key).numpy() for key in STREAMS])
     assert min(stats.kstest(stream, "uniform").pvalue for stream in streams) > 1e-3

@@ -39,8 +39,8 @@ def accelerate(config: Config, fabric: Fabric) -> Accelerated:
     baselines use their straight-line objective.
 
     Args:
-        config: method, networks and losses; `compiled` sends the networks through torch.compile, with CUDA graphs on a
-            GPU; `recompute` keeps no activations inside blocks.
+        config: method, networks and losses; `compile` sends the networks through torch.compile, with CUDA graphs on a
+            GPU; `activation_checkpointing` keeps no activations inside blocks.
         fabric: the device.
 
     Raises:
@@ -56,7 +56,7 @@ def accelerate(config: Config, fabric: Fabric) -> Accelerated:
 
     @contextmanager
     def step_context() -> Iterator[None]:
-        if config.compiled:
+        if config.compile:
             torch.compiler.cudagraph_mark_step_begin()  # until the next one, no graph's output may be overwritten
         with cores_left_to(pool):
             yield
@@ -67,7 +67,7 @@ def accelerate(config: Config, fabric: Fabric) -> Accelerated:
 def _pool(config: Config, fabric: Fabric) -> ThreadPoolExecutor | None:
     """Two threads for the two domains where they save time: on a CPU that has cores for both."""
     threads = torch.get_num_threads()
-    return domain_threads(threads) if fabric.device.type == "cpu" and threads > 1 and not config.compiled else None
+    return domain_threads(threads) if fabric.device.type == "cpu" and threads > 1 and not config.compile else None
 
 
 def accelerated_model(config: Config, device: torch.device) -> MUNIT:
@@ -77,7 +77,7 @@ def accelerated_model(config: Config, device: torch.device) -> MUNIT:
     """
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format  # a CPU gains nothing by it
     model = build(config).to(device, memory_format=layout)  # type: ignore[call-overload]
-    if device.type != "cpu" or not config.compiled:  # compiled for a CPU, the fused upsampling's padding fails
+    if device.type != "cpu" or not config.compile:  # compiled for a CPU, the fused upsampling's padding fails
         for auto_encoder in model.auto_encoders:
             decoder = auto_encoder.decoder
             decoder.upsampling = FusedUpsampling(*decoder.upsampling)
@@ -85,13 +85,13 @@ def accelerated_model(config: Config, device: torch.device) -> MUNIT:
     if device.type == "cpu":
         for discriminator in [module for module in model.modules() if isinstance(module, PatchDiscriminator)]:
             discriminator.layers[-2] = MatrixConvolution(discriminator.layers[-2])  # type: ignore[arg-type]
-    if config.recompute:
+    if config.activation_checkpointing:
         for block in model.auto_encoders.modules():
             if isinstance(block, ResidualBlock | AdaINResidualBlock | ConvBlock | FusedUpsampling):
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
-    if config.compiled:
+    if config.compile:
         networks = [network for auto_encoder in model.auto_encoders for network in auto_encoder.children()]
-        networks += [] if config.loss.penalty else list(model.discriminators)
+        networks += [] if config.loss.r1_weight else list(model.discriminators)
         for network in networks:
             network.compile(mode="reduce-overhead" if device.type == "cuda" else None)
     return model
@@ -99,11 +99,11 @@ def accelerated_model(config: Config, device: torch.device) -> MUNIT:
 
 def adam(config: Config, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Adam:
     """Build the optimizer of one side, the auto-encoders or the discriminators (appendix B)."""
-    optimiser = config.optimiser
+    optimizer = config.optimizer
     return torch.optim.Adam(
         parameters,
-        lr=optimiser.learning_rate,
-        betas=optimiser.betas,
-        weight_decay=optimiser.weight_decay,
+        lr=optimizer.learning_rate,
+        betas=optimizer.betas,
+        weight_decay=optimizer.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )

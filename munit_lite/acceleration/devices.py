@@ -23,10 +23,10 @@ def open_fabric(config: Config) -> Fabric:
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
-    micro_batches = processes * config.accumulate
+    micro_batches = processes * config.grad_accumulation
     if config.batch_size % micro_batches:
         raise ValueError(
-            f"batch_size is {config.batch_size}, but {processes} processes compute it in {config.accumulate} "
+            f"batch_size is {config.batch_size}, but {processes} processes compute it in {config.grad_accumulation} "
             f"micro-batches each: it must be a multiple of {micro_batches}"
         )
     if config.threads:

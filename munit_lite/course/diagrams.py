@@ -11,19 +11,19 @@ from matplotlib.patches import FancyBboxPatch
 from munit_lite.course import figures
 
 # Blue, vermilion and green of the shared palette; the last two darker, so that white letters stand out.
-CONTENT, STYLE_CODE, LOSS, OTHER = figures.COLOURS[0], "#B84E00", "#00694D", "#555555"
+CONTENT, STYLE_CODE, LOSS, OTHER = figures.COLORS[0], "#B84E00", "#00694D", "#555555"
 FADED = "#D5D5D5"
 
 
 class Box(NamedTuple):
-    """One part of the map: its name for `highlight`, its text, centre, width and colour."""
+    """One part of the map: its name for `highlight`, its text, center, width and color."""
 
     part: str
     text: str
     x: float
     y: float
     width: float
-    colour: str
+    color: str
 
 
 _BOXES = {
@@ -66,8 +66,8 @@ def model_map(*highlight: str) -> Image:
     """How MUNIT takes a sketch apart and paints it, and where each loss stands; the mirror image is left out.
 
     Args:
-        *highlight: names in `PARTS`, or single boxes such as "G1" or "E2s", to show in colour with the arrows
-            between them; everything else is faded. None: all in colour.
+        *highlight: names in `PARTS`, or single boxes such as "G1" or "E2s", to show in color with the arrows
+            between them; everything else is faded. None: all in color.
 
     Raises:
         ValueError: a part that the map does not have.
@@ -83,7 +83,7 @@ def model_map(*highlight: str) -> Image:
         _arrow(axis, _BOXES[start], _BOXES[end], lit={start, end} <= lit)
     for name, box in _BOXES.items():
         _draw(axis, box, lit=name in lit)
-    today = f"Highlighted: {', '.join(highlight)}." if highlight else "All of it is shown in colour."
+    today = f"Highlighted: {', '.join(highlight)}." if highlight else "All of it is shown in color."
     return figures.picture(
         figure,
         "Map of the model. The sketch x1 goes through a content encoder and a style encoder. Its content and its own "
@@ -101,8 +101,8 @@ def _draw(axis: Axes, box: Box, lit: bool) -> None:
             box.width,
             height,
             boxstyle="round,pad=0.02,rounding_size=0.12",
-            facecolor=box.colour if lit else "white",
-            edgecolor=box.colour if lit else FADED,
+            facecolor=box.color if lit else "white",
+            edgecolor=box.color if lit else FADED,
             linewidth=1.2,
         )
     )

@@ -240,7 +240,7 @@ _ALL = (
         (networks.LayerNorm.forward,),
         symbols={
             "m(z), d(z)": "mean and deviation over channels, height and width together, for each sample",
-            "a, b": "learnt scale and shift of each channel; the style has no part in them",
+            "a, b": "learned scale and shift of each channel; the style has no part in them",
         },
     ),
     # ----------------------------------------------------------------------------------------- the losses (section 3.2)

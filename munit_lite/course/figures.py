@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-# Okabe and Ito's colours, told apart by the colour-blind; line styles differ too, for print in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's colors, told apart by the color-blind; line styles differ too, for print in gray.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
 STYLE: Any = {
@@ -27,7 +27,7 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
-    "axes.prop_cycle": cycler(color=COLOURS[:4]) + cycler(linestyle=LINES),
+    "axes.prop_cycle": cycler(color=COLORS[:4]) + cycler(linestyle=LINES),
 }
 
 
@@ -123,10 +123,10 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
         steps = [record["step"] for record in history]
         for axis, (title, kinds) in zip(axes, _PANELS, strict=True):
             shown = [kind for kind in kinds if history and f"{kind}_1" in history[-1]]
-            for colour, marker, kind in zip(COLOURS, MARKERS, shown, strict=False):
+            for color, marker, kind in zip(COLORS, MARKERS, shown, strict=False):
                 for domain, line, fill in ((1, "-", "full"), (2, "--", "none")):
                     values = [record[f"{kind}_{domain}"] for record in history]
-                    look = {"color": colour, "marker": marker, "markevery": max(1, len(steps) // 8), "fillstyle": fill}
+                    look = {"color": color, "marker": marker, "markevery": max(1, len(steps) // 8), "fillstyle": fill}
                     axis.plot(steps, values, line, lw=1.4, ms=5, label=f"{kind} {domain}", **look)
             axis.set_title(title, pad=44)
             axis.set_xlabel("step")
@@ -148,8 +148,8 @@ def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylab
     """Quality against training steps, one line a curve."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6, 3.2))
-        for (name, values), colour, line in zip(curves.items(), COLOURS, LINES, strict=False):
-            axis.plot(steps, values, line, color=colour, marker="o", ms=4, label=name)
+        for (name, values), color, line in zip(curves.items(), COLORS, LINES, strict=False):
+            axis.plot(steps, values, line, color=color, marker="o", ms=4, label=name)
         axis.set(xlabel="step", ylabel=ylabel, ylim=(0, 1.02))
         axis.legend(loc="lower right")
     return picture(figure, alt)

@@ -151,9 +151,9 @@ def edge_drawing(photos: Tensor) -> Tensor:
     Returns:
         (N, 3, H, W) uint8, values 0 and 255.
     """
-    grey = photos.float().mean(dim=1).numpy() / 255
+    gray = photos.float().mean(dim=1).numpy() / 255
     sigma = photos.shape[-1] / 32
-    progress = tqdm(grey, desc="edge drawings", mininterval=1, disable=len(grey) < 2000)
+    progress = tqdm(gray, desc="edge drawings", mininterval=1, disable=len(gray) < 2000)
     edges = np.stack([canny(photo, sigma=sigma) for photo in progress])
     return torch.from_numpy(np.where(edges, 0, 255).astype(np.uint8))[:, None].repeat(1, 3, 1, 1)
 
@@ -223,7 +223,7 @@ class FolderData:
     """Images from folders, decoded when they are needed.
 
     A training image is a random crop of the image resized so that its shorter side is 9/8 of `size`, mirrored half of
-    the time; a test image is the centre crop of the image resized to `size`. While a batch is used, the next is
+    the time; a test image is the center crop of the image resized to `size`. While a batch is used, the next is
     decoded in threads.
 
     Args:
@@ -251,12 +251,12 @@ class FolderData:
 
     def test(self, count: int) -> HeldOut:
         count = min(count, *(len(source.files) for source in self.sets.test))
-        one, two = (self.centres(source, range(count)) for source in self.sets.test)
+        one, two = (self.centers(source, range(count)) for source in self.sets.test)
         return HeldOut(one, two, self.sets.paired)
 
-    def centres(self, source: Source, numbers: Iterable[int]) -> Tensor:
-        """The centre crops of some images of a set: (B, 3, size, size) in [-1, 1]."""
-        return _stacked(self._pool.map(partial(self._centre, source), numbers))
+    def centers(self, source: Source, numbers: Iterable[int]) -> Tensor:
+        """The center crops of some images of a set: (B, 3, size, size) in [-1, 1]."""
+        return _stacked(self._pool.map(partial(self._center, source), numbers))
 
     def _started(self, step: int, count: int) -> list[list[Future]]:
         numbers = torch.arange(count) + step * count
@@ -274,7 +274,7 @@ class FolderData:
         crop = image[top : top + self.size, left : left + self.size]
         return crop[:, ::-1] if flip < 0.5 else crop
 
-    def _centre(self, source: Source, number: int) -> np.ndarray:
+    def _center(self, source: Source, number: int) -> np.ndarray:
         image = self._pixels(source, number, self.size)
         top, left = ((side - self.size) // 2 for side in image.shape[:2])
         return image[top : top + self.size, left : left + self.size]

@@ -1,8 +1,8 @@
 """Reading one image: what counts as an image, and what is made of each kind.
 
 Every image becomes 8-bit RGB, upright, its shorter side resized (small ones are enlarged), by these rules:
-transparency is laid on white; 16-bit tones are scaled to 8 bits; CMYK, palettes and greys are converted without
-colour profiles; of an animation or a file of several pages the first counts. What cannot be read is an error that
+transparency is laid on white; 16-bit tones are scaled to 8 bits; CMYK, palettes and grays are converted without
+color profiles; of an animation or a file of several pages the first counts. What cannot be read is an error that
 names the file: unreadable or cut off, floating-point pixels (their range is unknown), a long side of more than 16
 times the short one, more pixels than PIL takes for an attack (179 million).
 """
@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-# Files of these kinds must be readable. Others are images if PIL recognises their content.
+# Files of these kinds must be readable. Others are images if PIL recognizes their content.
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga",
 )  # fmt: skip
@@ -127,7 +127,7 @@ def _check_shape(file: Path, size: tuple[int, int], half: Half) -> None:
 
 
 def _rgb(file: Path, image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey: PIL's own conversion would clip at 255
+    if image.mode.startswith("I"):  # 16-bit gray: PIL's own conversion would clip at 255
         tones = np.asarray(image).astype(np.int64)
         if tones.min() < 0 or tones.max() > 65535:
             raise DataError(f"{file} has tones from {tones.min()} to {tones.max()}; save it with 8 or 16 bits")

@@ -1,6 +1,6 @@
 """Judges: small networks that read content and style back from an image of the known world.
 
-They are trained on labelled renders, shipped under `data/checkpoints/`, and their own errors are measured
+They are trained on labeled renders, shipped under `data/checkpoints/`, and their own errors are measured
 and shipped beside them. Train them again with `python -m munit_lite.evaluation.attribute_predictors`.
 """
 
@@ -113,7 +113,7 @@ class JudgeRecipe:
     seed: int = 0
 
 
-def labelled_renders(
+def labeled_renders(
     domain: int, index: Tensor, seed: int, stream: str, size: int = JUDGE_SIZE
 ) -> tuple[Tensor, Content, Tensor]:
     """Images of one domain with their truth: images (B, 3, size, size), contents, style factors (B, 3)."""
@@ -125,26 +125,26 @@ def labelled_renders(
 
 
 def train_judge(domain: int, recipe: JudgeRecipe, shuffle_labels: bool = False) -> Judge:
-    """Train a judge on endless labelled renders, each blurred and noised a little.
+    """Train a judge on endless labeled renders, each blurred and noised a little.
 
     Args:
         domain: 1 or 2.
         recipe: steps, batch, rate, seed.
-        shuffle_labels: the control: labels of another image, so nothing can be learnt.
+        shuffle_labels: the control: labels of another image, so nothing can be learned.
     """
     torch.manual_seed(recipe.seed)
     judge = Judge(domain)
-    optimiser = torch.optim.AdamW(judge.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=recipe.steps)
+    optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     for step in tqdm(range(recipe.steps), desc=f"judge of {DOMAIN_NAMES[domain]}s", mininterval=1):
         index = torch.arange(recipe.batch_size) + step * recipe.batch_size
-        images, content, factors = labelled_renders(domain, index, recipe.seed, "judge-train")
+        images, content, factors = labeled_renders(domain, index, recipe.seed, "judge-train")
         if shuffle_labels:
             order = torch.randperm(len(images))
             content, factors = content[order], factors[order]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         judge.loss(_disturb(images), content, factors).backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return judge.eval()
 
@@ -162,7 +162,7 @@ def judge_errors(judge: Judge, count: int = 10_000, seed: int = 1) -> dict[str, 
     """A judge's own errors on fresh clean renders: class accuracy, mean absolute errors in range units."""
     hits, errors, turns = [], [], []
     for start in range(0, count, 500):
-        images, content, factors = labelled_renders(
+        images, content, factors = labeled_renders(
             judge.domain, torch.arange(start, min(start + 500, count)), seed, "judge-test"
         )
         reading = judge(images)

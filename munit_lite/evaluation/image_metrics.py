@@ -124,19 +124,19 @@ class _Extractor(nn.Module):
 
 @torch.no_grad()
 def distribution_metrics(
-    real: Tensor, made: Tensor, features: Features, neighbours: int = 3, subset_size: int = 100, seed: int = 0
+    real: Tensor, made: Tensor, features: Features, neighbors: int = 3, subset_size: int = 100, seed: int = 0
 ) -> Numbers:
     """FID, KID, precision and recall of made images against real ones, on the features of a given network.
 
     FID falls with the number of images, so compare only numbers of equally many; KID does not. Precision is the share
     of made images that lie in the real ones' manifold, recall the share of real ones in the made ones' (Kynkäänniemi
-    et al., 2019): within the distance from any of its points to that point's k-th nearest neighbour.
+    et al., 2019): within the distance from any of its points to that point's k-th nearest neighbor.
 
     Args:
         real: (N, 3, H, W) in [-1, 1].
         made: (M, 3, H, W) in [-1, 1].
         features: (B, 3, H, W) -> (B, D). FID needs many more images than D.
-        neighbours: k.
+        neighbors: k.
         subset_size: images of each side in one of KID's 100 subsets.
         seed: of KID's subsets.
 
@@ -144,9 +144,9 @@ def distribution_metrics(
         ValueError: too few images for k, or for a subset.
     """
     fewest = min(len(real), len(made))
-    if fewest <= neighbours or fewest < subset_size:
+    if fewest <= neighbors or fewest < subset_size:
         raise ValueError(
-            f"{len(real)} real and {len(made)} made images, but {max(neighbours + 1, subset_size)} of each are needed"
+            f"{len(real)} real and {len(made)} made images, but {max(neighbors + 1, subset_size)} of each are needed"
         )
     real_features, made_features = (
         torch.cat([features(images) for images in side.split(250)]).cpu() for side in (real, made)
@@ -162,18 +162,18 @@ def distribution_metrics(
             metric.update(made_features.double(), real=False)
         kid_mean, kid_deviation = (value.item() for value in kid.compute())
         numbers = {"fid": fid.compute().item(), "kid": kid_mean, "kid_deviation_of_subsets": kid_deviation}
-    numbers["precision"] = _covered(made_features, real_features, neighbours)
-    numbers["recall"] = _covered(real_features, made_features, neighbours)
+    numbers["precision"] = _covered(made_features, real_features, neighbors)
+    numbers["recall"] = _covered(real_features, made_features, neighbors)
     return numbers | {"real_images": len(real), "made_images": len(made), "features": real_features.shape[1]}
 
 
-def _covered(points: Tensor, manifold: Tensor, neighbours: int) -> float:
-    """The share of points within a manifold point's distance to its k-th nearest neighbour."""
+def _covered(points: Tensor, manifold: Tensor, neighbors: int) -> float:
+    """The share of points within a manifold point's distance to its k-th nearest neighbor."""
 
     def distances(one: Tensor) -> Tensor:
         return torch.cdist(one.double(), manifold.double(), compute_mode="donot_use_mm_for_euclid_dist")
 
-    radii = distances(manifold).kthvalue(neighbours + 1, dim=1).values  # the nearest is the point itself
+    radii = distances(manifold).kthvalue(neighbors + 1, dim=1).values  # the nearest is the point itself
     return (distances(points) <= radii).any(1).double().mean().item()
 
 

@@ -1,7 +1,7 @@
-"""Which of a domain's labelled varieties the translations of photos reach, by a classifier trained on its photos.
+"""Which of a domain's labeled varieties the translations of photos reach, by a classifier trained on its photos.
 
 For any folders whose photos name their variety: by the folder that a photo lies in, where those of a set lie in
-several, else by the file's name up to its number (`Lemon_001.jpg` is a Lemon). The classifier sees colours only and is
+several, else by the file's name up to its number (`Lemon_001.jpg` is a Lemon). The classifier sees colors only and is
 told nothing but the training photos; its accuracy on test photos stands beside every count, for what it confuses it
 also "reaches". `python -m munit_lite.evaluation.mode_coverage` measures the classifiers alone.
 """
@@ -22,12 +22,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
-from munit_lite.config import preset
 from munit_lite.data.datasets import FolderData, open_data
 from munit_lite.data.folders import Source
 from munit_lite.evaluation.image_metrics import conditional_inception_score, mode_probabilities
 from munit_lite.evaluation.statistics import Numbers, Translator, mean_with_interval
 from munit_lite.experiments.results import write_results
+from munit_lite.presets import preset
 
 ONE_IN = 10  # a variety is reached by one in ten or more: less could be the errors of a classifier that is 90 % right
 MOST_INPUTS, SAMPLES = 100, 100  # the paper's, for CIS and IS
@@ -89,7 +89,7 @@ def domain_varieties(data: FolderData, domain: int) -> Varieties:
 # -------------------------------------------------------------------------------------------------- the classifier
 
 
-def colour_features(images: Tensor) -> np.ndarray:
+def color_features(images: Tensor) -> np.ndarray:
     """(B, 3, H, W) in [-1, 1] -> (B, 256) square roots of the shares of pixels in each bin of CIELAB.
 
     Values beyond the range of bytes are clipped, as they are when an image is shown.
@@ -102,9 +102,9 @@ def colour_features(images: Tensor) -> np.ndarray:
 
 
 def photo_features(data: FolderData, source: Source) -> np.ndarray:
-    """`colour_features` of all photos of a set, a few in memory at a time."""
+    """`color_features` of all photos of a set, a few in memory at a time."""
     numbers = torch.arange(len(source.files)).split(250)
-    return np.concatenate([colour_features(data.centres(source, part.tolist())) for part in numbers])
+    return np.concatenate([color_features(data.centers(source, part.tolist())) for part in numbers])
 
 
 def new_classifier() -> LogisticRegression:
@@ -122,7 +122,7 @@ class Taught(NamedTuple):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, M)."""
-        return torch.from_numpy(self.classifier.predict_proba(colour_features(images)))
+        return torch.from_numpy(self.classifier.predict_proba(color_features(images)))
 
 
 def taught(data: FolderData, domain: int, seed: int) -> Taught:
@@ -232,10 +232,10 @@ def variety_metrics(
         tested = confusion.any(1)  # a variety may be missing from the test photos
         for k, name in enumerate(names):
             if tested[k]:
-                numbers[f"{name}_recognised"] = (confusion[k, k] / confusion[k].sum()).item()
+                numbers[f"{name}_recognized"] = (confusion[k, k] / confusion[k].sum()).item()
         files, generator = data.sets.test[source - 1], torch.Generator().manual_seed(seed)
         order = torch.randperm(len(files.files), generator=generator)[: min(count, MOST_INPUTS)]
-        what = (data.centres(files, order.tolist()), source, known.probabilities)
+        what = (data.centers(files, order.tolist()), source, known.probabilities)
         numbers |= reached_metrics(mode_probabilities(model, *what, samples, seed), names)
         numbers["varieties_reached_by_photos_of_one"] = reached(confusion[tested]).double().mean().item()
         control = reached_metrics(mode_probabilities(OneStyle(model), *what, 2, seed), names)

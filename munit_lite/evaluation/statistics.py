@@ -103,7 +103,7 @@ def held_out_predictions(codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 
 
 def _ridge_predictions(kernel: Tensor, targets: Tensor, ridge: float) -> Tensor:
-    """Predictions for all rows of (N, M) kernel values to the M fitted rows; the mean is not penalised."""
+    """Predictions for all rows of (N, M) kernel values to the M fitted rows; the mean is not penalized."""
     fitted, mean = kernel[: len(targets)], targets.mean(0)
     weights = torch.linalg.solve(fitted + ridge * torch.eye(len(fitted), dtype=kernel.dtype), targets - mean)
     return mean + kernel @ weights

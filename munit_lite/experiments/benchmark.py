@@ -28,11 +28,12 @@ from tqdm.auto import tqdm
 
 from munit_lite.acceleration import open_fabric
 from munit_lite.callbacks import default_callbacks
-from munit_lite.config import Config, override, preset
+from munit_lite.config import Config, override
 from munit_lite.data.datasets import ImageData, open_data
 from munit_lite.data.image_files import DataError
 from munit_lite.experiments.results import markdown_table
 from munit_lite.objective import LossTerms
+from munit_lite.presets import preset
 from munit_lite.storage.run_folder import RunFolder
 from munit_lite.training import Trainer, finite_record
 
@@ -45,7 +46,7 @@ class Case:
 
     preset: str
     precision: str = ""
-    compiled: bool = False
+    compile: bool = False
     batch_size: int = 0
 
     def config(self) -> Config:
@@ -55,14 +56,14 @@ class Case:
 
     def __str__(self) -> str:
         batch = f"batch {self.batch_size}" if self.batch_size else ""
-        return ", ".join(filter(None, (self.preset, batch, self.precision, "compiled" if self.compiled else "")))
+        return ", ".join(filter(None, (self.preset, batch, self.precision, "compiled" if self.compile else "")))
 
 
 def cases(
-    presets: tuple[str, ...], precisions: tuple[str, ...], compiled: bool, batch_sizes: tuple[int, ...]
+    presets: tuple[str, ...], precisions: tuple[str, ...], compile: bool, batch_sizes: tuple[int, ...]
 ) -> list[Case]:
-    """Every combination; with `compiled` each also compiled."""
-    ways = (False, True) if compiled else (False,)
+    """Every combination; with `compile` each also compiled."""
+    ways = (False, True) if compile else (False,)
     rows = itertools.product(presets, precisions or ("",), ways, batch_sizes or (0,))
     return [Case(*row) for row in rows]
 
@@ -120,7 +121,7 @@ class Bench:
         return terms
 
     def warm(self) -> None:
-        for _ in range(3 if self.config.compiled else 1):
+        for _ in range(3 if self.config.compile else 1):
             self.step()
 
     def seconds(self, action: Callable[[], object]) -> float:
@@ -187,7 +188,7 @@ def straight_line_memory(case: Case, steps: int) -> Numbers:
 def split(case: Case, steps: int) -> Numbers:
     """Where a training loop's time goes, and a step's arithmetic against the device's matrix products.
 
-    The shares of generator (with the forward pass), discriminator, optimiser, data, telling (records, progress bar,
+    The shares of generator (with the forward pass), discriminator, optimizer, data, telling (records, progress bar,
     TensorBoard, sample sheets) and saving add up to 1; those of data that are not there are left out.
     """
     bench = Bench(case.config())
@@ -217,7 +218,7 @@ def _flops_per_step(config: Config) -> int:
     """Floating-point operations of an accelerated step, without the gradient penalty, whose second derivatives the
     counter does not know."""
     threads = torch.get_num_threads()
-    counted = Bench(override(config, penalty=0.0, threads=1))  # nor does it look into other threads
+    counted = Bench(override(config, r1_weight=0.0, threads=1))  # nor does it look into other threads
     with FlopCounterMode(display=False) as counter:
         counted.step()
     torch.set_num_threads(threads)
@@ -280,7 +281,7 @@ def matrix_product_peak(bench: Bench) -> float:
 
 
 TASKS = {"cost": cost, "split": split, "alternate": alternate, "straight-line memory": straight_line_memory}
-PARTS = ("generator", "discriminator", "optimiser")  # as the step names them to the profiler
+PARTS = ("generator", "discriminator", "optimizer")  # as the step names them to the profiler
 
 
 # --------------------------------------------------------------------------------------------------- tables

@@ -17,8 +17,9 @@ from typing import Any
 import tyro
 from torch import Tensor
 
-from munit_lite.config import PRESETS, Config, from_dict, override, to_dict
+from munit_lite.config import Config, from_dict, override, to_dict
 from munit_lite.experiments import results as measurements
+from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, load, weights_file
 from munit_lite.storage.files import read_tensors, replacing, sha256_of, write_checksum, write_tensors
 
@@ -46,7 +47,7 @@ def ship(
         name: what `munit_lite.load` will know it by: small letters, digits, underscores.
         results: the figures measured on it, as `munit-lite evaluate --json-file` writes them; by default the run
             folder's results.json.
-        discriminators: ship them too, for those who look at what they learnt.
+        discriminators: ship them too, for those who look at what they learned.
 
     Returns:
         The written weights file.

@@ -36,7 +36,7 @@ def build(config: Config) -> MUNIT:
         the model on the CPU.
 
     Example:
-        >>> from munit_lite.config import preset
+        >>> from munit_lite.presets import preset
         >>> type(build(preset("world32_unit"))).__name__
         'UNIT'
     """
@@ -53,7 +53,7 @@ def build_objective(model: MUNIT) -> Objective:
         ValueError: a loss has a weight, but the model's method never computes it.
 
     Example:
-        >>> from munit_lite.config import preset
+        >>> from munit_lite.presets import preset
         >>> type(build_objective(build(preset("world32_unit")))).__name__
         'UNITObjective'
     """

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from munit_lite.config import NetworkConfig, override, preset
+from munit_lite.config import NetworkConfig, override
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
+from munit_lite.presets import preset
 from munit_lite.storage.files import CheckpointError, replacing
 
 Tensors = dict[str, Tensor]

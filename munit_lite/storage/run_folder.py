@@ -34,8 +34,8 @@ from munit_lite.storage.files import (
 
 # What may differ between a run and its continuation: how it is computed and told, not what.
 _MAY_DIFFER = (
-    *("device", "threads", "compiled", "recompute", "accumulate"),
-    *("log_every", "sample_every", "save_every", "keep", "data_root", "cache_gib"),
+    *("device", "threads", "compile", "activation_checkpointing", "grad_accumulation"),
+    *("log_every", "sample_every", "save_every", "num_checkpoints", "data_root", "cache_gib"),
 )
 # What a run that broke down may go on with; from there on it is another run, so it is told.
 _REMEDIES = ("learning_rate", "precision")
@@ -57,31 +57,31 @@ def save_model(path: Path, model: MUNIT, step: int, note: dict[str, Any] | None 
 
 @dataclass
 class TrainingState:
-    """All that a run needs to go on exactly: step, modules, optimisers."""
+    """All that a run needs to go on exactly: step, modules, optimizers."""
 
     step: int
     modules: dict[str, nn.Module]
-    optimisers: dict[str, torch.optim.Optimizer]
+    optimizers: dict[str, torch.optim.Optimizer]
 
     def tensors(self) -> Tensors:
         found = {}
         for name, module in self.modules.items():
             found.update({f"{name}/{key}": value for key, value in module.state_dict().items()})
-        for name, optimiser in self.optimisers.items():
-            for number, slots in optimiser.state_dict()["state"].items():
+        for name, optimizer in self.optimizers.items():
+            for number, slots in optimizer.state_dict()["state"].items():
                 found.update({f"{name}/{number}/{slot}": value for slot, value in slots.items()})
         return found
 
     def restore(self, tensors: Tensors) -> None:
         for name, module in self.modules.items():
             fill(module, below(tensors, name))
-        for name, optimiser in self.optimisers.items():
+        for name, optimizer in self.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in below(tensors, name).items():
                 number, slot = key.split("/")
                 slots.setdefault(int(number), {})[slot] = value
-            optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
-            for weight, held in optimiser.state.items():  # fused Adam takes a weight's own memory layout for granted
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+            for weight, held in optimizer.state.items():  # fused Adam takes a weight's own memory layout for granted
                 for slot, value in held.items():
                     if value.shape == weight.shape:
                         held[slot] = torch.empty_like(weight).copy_(value)
@@ -191,7 +191,7 @@ class RunFolder:
         write_tensors(self.state_file, state.tensors(), _header(config, state.step))
 
     def restore(self, state: TrainingState) -> int:
-        """Load the saved state into the modules and optimisers; returns the number of steps done."""
+        """Load the saved state into the modules and optimizers; returns the number of steps done."""
         tensors, header = read_tensors(self.state_file)
         try:
             _check_same(from_dict(header["config"]), self.config(), self.state_file)

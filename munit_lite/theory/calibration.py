@@ -16,7 +16,7 @@ from munit_lite.experiments.results import write_results
 from munit_lite.theory.oracle import CodeWorld, Oracle, PixelWorld
 from munit_lite.theory.propositions import CHECKS
 from munit_lite.theory.variants import BROKEN, ORACLE, UNSEEN, Variant
-from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, summarised
+from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, summarized
 
 TESTED = ("minimum", "latents", "joint")  # the checks with two-sample tests
 
@@ -75,7 +75,7 @@ def pixel_errors(pictures: int, seed: int = 0) -> dict[str, dict[str, float]]:
         codes = torch.cat([read_content - content, read_style - style], dim=1).abs().amax(1)
         again = (world.draw(read_content, read_style, domain) - images).flatten(1).abs().amax(1)
         for name, errors in (("codes", codes), ("pixels", again)):
-            summary = asdict(summarised(errors))
+            summary = asdict(summarized(errors))
             found[f"{name} {domain}"] = {"q95" if key == "judged" else key: value for key, value in summary.items()}
     return found
 

@@ -2,7 +2,7 @@
 
 Each check draws its own units from a world and returns a `Verdict`. "Fails" is said of a model: a proposition itself
 cannot fail, its hypotheses can. Two-sample tests look at what the world reads from images: exact factors, or judged
-ones, and then not to reject speaks of those only. Codes are compared after normalisation.
+ones, and then not to reject speaks of those only. Codes are compared after normalization.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def check_all(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> dic
 
 
 def check_trained(model: MUNIT, n: int, seed: int) -> dict[str, Verdict]:
-    """`check_all` of a trained model on its own world: judged factors, normalised codes.
+    """`check_all` of a trained model on its own world: judged factors, normalized codes.
 
     Args:
         model: trained on the known world.

@@ -190,10 +190,10 @@ def relative_error(found: Tensor, wanted: Tensor) -> ErrorSummary:
     flat_found, flat_wanted = found.flatten(1).double().cpu(), wanted.flatten(1).double().cpu()
     spread = flat_wanted.var(0, correction=0).mean().sqrt()
     errors = (flat_found - flat_wanted).square().mean(1).sqrt() / (spread if spread > 0 else 1.0)
-    return summarised(errors)
+    return summarized(errors)
 
 
-def summarised(errors: Tensor) -> ErrorSummary:
+def summarized(errors: Tensor) -> ErrorSummary:
     """Quantiles of (B,) errors; the interval's ends are order statistics, whatever the distribution.
 
     Raises:

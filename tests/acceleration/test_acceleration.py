@@ -19,11 +19,11 @@ from munit_lite.acceleration import accelerate
 from munit_lite.acceleration.accelerate import accelerated_model
 from munit_lite.acceleration.fused_layers import FusedUpsampling, MatrixConvolution, upsample_and_convolve
 from munit_lite.acceleration.objective import AcceleratedObjective
-from munit_lite.config import preset
 from munit_lite.data.datasets import open_data
 from munit_lite.methods import build, build_objective
 from munit_lite.networks import ConvBlock
 from munit_lite.objective import Objective
+from munit_lite.presets import preset
 from munit_lite.training import Trainer, sample_styles
 
 pytestmark = pytest.mark.numerical
@@ -84,7 +84,7 @@ def assert_equal_with_gradients(ours: torch.Tensor, plain: torch.Tensor, inputs:
         torch.testing.assert_close(our_gradient, plain_gradient)
 
 
-@pytest.mark.parametrize("overrides", [{}, {"downsamples": 2}, {"recompute": True}])
+@pytest.mark.parametrize("overrides", [{}, {"downsamples": 2}, {"activation_checkpointing": True}])
 def test_the_accelerated_model_is_the_model(overrides):
     config = tiny(**overrides)
     fast, plain = accelerated_model(config, CPU).double(), build(config).double()
@@ -108,8 +108,8 @@ def test_the_matrix_convolution_is_the_convolution(pixels):
 
 VARIANTS = {
     "the paper's": {},
-    "the presets'": {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "gan": "log"},
-    "with less memory": {"discriminator_updates": 2, "penalty": 1.0, "cycle_weight": 10.0, "accumulate": 2},
+    "the presets'": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "gan": "log"},
+    "with less memory": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "grad_accumulation": 2},
     "hinge": {"gan": "hinge", "cycle_weight": 10.0},
 }
 each_variant = pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS)
@@ -192,13 +192,13 @@ def test_compilation_leaves_the_domains_in_one_thread():
     torch.set_num_threads(2)
     try:
         assert accelerate(tiny(), new_fabric()).objective.pool is not None
-        assert accelerate(tiny(compiled=True), new_fabric()).objective.pool is None
+        assert accelerate(tiny(compile=True), new_fabric()).objective.pool is None
     finally:
         torch.set_num_threads(before)
 
 
 def test_a_compiled_step_has_the_losses_of_an_eager_one():
-    eager, compiled = (trained(tiny(compiled=c), steps=1)[1] for c in (False, True))
+    eager, compiled = (trained(tiny(compile=c), steps=1)[1] for c in (False, True))
     for mine, theirs in zip(eager, compiled, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
 
@@ -209,8 +209,8 @@ def test_a_failed_compilation_says_what_to_switch_off(monkeypatch, tmp_path):
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", broken)
     torch._dynamo.reset()
-    with pytest.raises(ml.TrainingError, match=r"(?s)torch\.compile failed: .*no compiler found.*Switch compiled off"):
-        ml.train(tiny(compiled=True), tmp_path, callbacks=[])
+    with pytest.raises(ml.TrainingError, match=r"(?s)torch\.compile failed: .*no compiler found.*Switch compile off"):
+        ml.train(tiny(compile=True), tmp_path, callbacks=[])
     run = ml.train(tiny(steps=12), tmp_path, callbacks=[])  # the same folder goes on without it
     assert len(run.history) == 12
 
@@ -218,18 +218,18 @@ def test_a_failed_compilation_says_what_to_switch_off(monkeypatch, tmp_path):
 # ------------------------------------------------------------------------------------------------ less memory
 
 
-@pytest.mark.parametrize("accumulate", [2, 4])
-def test_micro_batches_lead_to_the_same_weights(accumulate):
-    settings = {"batch_size": 4, "discriminator_updates": 2, "penalty": 1.0}
-    assert_same_training(*(trained(tiny(**settings, accumulate=n)) for n in (1, accumulate)))
+@pytest.mark.parametrize("grad_accumulation", [2, 4])
+def test_micro_batches_lead_to_the_same_weights(grad_accumulation):
+    settings = {"batch_size": 4, "discriminator_updates": 2, "r1_weight": 1.0}
+    assert_same_training(*(trained(tiny(**settings, grad_accumulation=n)) for n in (1, grad_accumulation)))
 
 
 def test_recomputing_keeps_less_and_leads_to_the_same_weights():
-    (plain, _), (recomputing, _) = (trained(tiny(recompute=r)) for r in (False, True))
+    (plain, _), (recomputing, _) = (trained(tiny(activation_checkpointing=r)) for r in (False, True))
     torch.testing.assert_close(weights(plain), weights(recomputing), rtol=1e-9, atol=1e-12)
 
     def kept(recompute):
-        model = accelerated_model(tiny(recompute=recompute), CPU)
+        model = accelerated_model(tiny(activation_checkpointing=recompute), CPU)
         content = model.encode_content(torch.rand(2, 3, 32, 32), 1).detach()
         sizes = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
@@ -247,7 +247,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
         ValueError,
         match="batch_size is 2, but 1 processes compute it in 3 micro-batches each: it must be a multiple of 3",
     ):
-        ml.train(tiny(accumulate=3), tmp_path, callbacks=[])
+        ml.train(tiny(grad_accumulation=3), tmp_path, callbacks=[])
 
 
 def test_bf16_keeps_styles_statistics_and_losses_in_fp32():
@@ -301,7 +301,7 @@ def step_then_fate(self, number, x_1, x_2):
     return ours(self, number, x_1.double(), x_2.double())
 
 Trainer.new, Trainer.step = new_in_float64, step_then_fate
-ml.train(tiny(batch_size=4, penalty=1.0, log_every=2), folder, callbacks=[])
+ml.train(tiny(batch_size=4, r1_weight=1.0, log_every=2), folder, callbacks=[])
 """
 
 

@@ -365,9 +365,9 @@ def send(explorer, upload, file, content):
     explorer._received(explorer, {"upload": upload, "file": file}, [memoryview(content)])
 
 
-def file_of(colour, kind="PNG", size=(40, 60)):
+def file_of(color, kind="PNG", size=(40, 60)):
     buffer = io.BytesIO()
-    PIL.Image.new("RGB", size, colour).save(buffer, kind)
+    PIL.Image.new("RGB", size, color).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -387,9 +387,9 @@ def test_an_uploaded_image_takes_the_place_of_the_chosen_one_until_reset(model):
 @pytest.mark.parametrize("content, told", [
     (b"", "mine.png cannot be read as an image"),
     (b"GIF89a broken", "mine.png cannot be read as an image"),
-    (file_of("grey")[:60], "mine.png cannot be read as an image"),
-    (file_of("grey", size=(400, 4)), "mine.png is 400 x 4 pixels, longer than 16 times its short side"),
-    (file_of("red"), "mine.png has colours, but a sketch has none: choose the other direction"),
+    (file_of("gray")[:60], "mine.png cannot be read as an image"),
+    (file_of("gray", size=(400, 4)), "mine.png is 400 x 4 pixels, longer than 16 times its short side"),
+    (file_of("red"), "mine.png has colors, but a sketch has none: choose the other direction"),
 ])  # fmt: skip
 def test_a_broken_upload_is_a_sentence_that_names_the_file_and_nothing_changes(model, content, told):
     explorer = StyleExplorer(model)
@@ -402,12 +402,12 @@ def test_a_broken_upload_is_a_sentence_that_names_the_file_and_nothing_changes(m
 
 def test_uploads_go_to_the_strip_they_are_meant_for(model):
     explorer = ExampleExplorer(model)
-    send(explorer, "style", "grey.png", file_of("#555555"))
-    assert explorer.problem.startswith("grey.png has no colours, but a painting has some")
+    send(explorer, "style", "gray.png", file_of("#555555"))
+    assert explorer.problem.startswith("gray.png has no colors, but a painting has some")
     send(explorer, "style", "../../red.png", file_of("red"))
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
     assert not explorer.problem and (tile(shown, 0, 1) == [255, 0, 0]).all()
-    send(explorer, "content", "grey.png", file_of("#555555"))
+    send(explorer, "content", "gray.png", file_of("#555555"))
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
     assert (tile(shown, 1, 0) == 0x55).all()
 

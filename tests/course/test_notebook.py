@@ -29,10 +29,10 @@ def test_a_prediction_outside_the_choices_is_an_error_that_lists_them():
 
 
 def test_a_table_is_aligned_and_rounded_without_a_negative_zero(capsys):
-    table(["what", "mean", "n"], [["colour", (0.123, 0.018), 3], ["place", -0.001, 12]])
+    table(["what", "mean", "n"], [["color", (0.123, 0.018), 3], ["place", -0.001, 12]])
     assert capsys.readouterr().out == (
         "what           mean   n\n"
-        "colour  0.12 ± 0.02   3\n"
+        "color  0.12 ± 0.02   3\n"
         "place          0.00  12\n"
     )  # fmt: skip
 
@@ -50,11 +50,11 @@ def test_start_seeds_torch_tells_the_versions_and_refuses_unknown_parameters(cap
 def test_the_map_tells_what_it_highlights_and_shows_it():
     whole, part = model_map(), model_map("decoder")
     assert "Highlighted: decoder." in part.alt and "content encoder" in part.alt
-    colourful = []
+    colorful = []
     for shown in (whole, model_map("prior"), part):
         pixels = np.asarray(PIL.Image.open(io.BytesIO(shown.data)).convert("RGB"), dtype=int)
-        colourful.append((np.ptp(pixels, axis=-1) > 60).sum())
-    assert colourful[0] > 4 * colourful[1] > 0 == colourful[2]  # decoders are grey
+        colorful.append((np.ptp(pixels, axis=-1) > 60).sum())
+    assert colorful[0] > 4 * colorful[1] > 0 == colorful[2]  # decoders are gray
 
 
 def test_the_map_refuses_a_part_it_does_not_have():

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torchvision.datasets import FashionMNIST
 
-from munit_lite.config import preset
 from munit_lite.data.datasets import (
     FashionData,
     WorldData,
@@ -19,6 +18,7 @@ from munit_lite.data.datasets import (
     open_data,
     to_unit,
 )
+from munit_lite.presets import preset
 from munit_lite.world import World
 
 # ------------------------------------------------------------------------------------------------- the known world

@@ -12,11 +12,12 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback
-from munit_lite.config import DataConfig, preset
+from munit_lite.config import DataConfig
 from munit_lite.data import datasets
 from munit_lite.data.datasets import FolderData, open_data
 from munit_lite.data.folders import image_sets
 from munit_lite.data.image_files import DataError
+from munit_lite.presets import preset
 
 
 def picture(number, height=36, width=36):
@@ -176,7 +177,7 @@ def test_batches_depend_on_seed_and_step_alone(four):
     assert numbers_in(torch.cat([first.batch(step, 20)[1] for step in range(5)])) == set(range(10, 16))
 
 
-def test_held_out_images_are_centre_crops_of_equally_many(four):
+def test_held_out_images_are_center_crops_of_equally_many(four):
     shutil.rmtree(four / "testB")
     fill(four / "testB", [30], height=32, width=48)
     fill(four / "testB", [31], height=40, width=32)
@@ -214,7 +215,7 @@ def test_the_cache_stays_within_its_budget_and_changes_no_batch(four, monkeypatc
 
 @pytest.mark.parametrize("cache_gib", [-1.0, float("nan")])
 def test_a_cache_of_no_size_is_refused(cache_gib):
-    with pytest.raises(ValueError, match=f"cache_gib is {cache_gib}, but memory is 0 or more"):
+    with pytest.raises(ValueError, match=f"cache_gib is {cache_gib}, but it must be 0 or more"):
         preset("folder64", cache_gib=cache_gib)
 
 

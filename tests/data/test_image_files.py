@@ -10,34 +10,34 @@ from PIL import Image, ImageCms, features
 
 from munit_lite.data.image_files import DataError, check_image, is_image, read_image, read_pixels
 
-COLOURS = np.zeros((32, 48, 3), np.uint8)
-COLOURS[:16], COLOURS[:, 24:, 1] = (200, 0, 100), 80  # four flat quarters
+COLORS = np.zeros((32, 48, 3), np.uint8)
+COLORS[:16], COLORS[:, 24:, 1] = (200, 0, 100), 80  # four flat quarters
 RAMP = np.linspace(0, 65535, 32 * 48).reshape(32, 48).astype(np.uint16)
 OPACITY = np.tile(np.linspace(0, 255, 48).round().astype(np.uint8), (32, 1))
 
 
-def on_white(colours, opacity):
+def on_white(colors, opacity):
     share = opacity[:, :, None] / 255
-    return colours * share + 255 * (1 - share)
+    return colors * share + 255 * (1 - share)
 
 
-def png(width, height, depth, colour_type, rows):
+def png(width, height, depth, color_type, rows):
     """A PNG file from its raw rows, for what PIL itself cannot write."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row for row in rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-def grey_of(colours):
-    return np.repeat((colours @ [0.299, 0.587, 0.114])[:, :, None], 3, axis=2)
+def gray_of(colors):
+    return np.repeat((colors @ [0.299, 0.587, 0.114])[:, :, None], 3, axis=2)
 
 
 def _alpha():
-    return Image.fromarray(np.dstack([COLOURS, OPACITY]))
+    return Image.fromarray(np.dstack([COLORS, OPACITY]))
 
 
 def _palette_with_transparency():
@@ -61,41 +61,41 @@ def _stripes():
 
 
 KINDS = {  # file name: (how it is written, what must be read, mean difference allowed)
-    "rgb.png": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
-    "rgb.jpg": (lambda f: Image.fromarray(COLOURS).save(f, quality=95, subsampling=0), COLOURS, 2),
-    "rgb.webp": (lambda f: Image.fromarray(COLOURS).save(f, lossless=True), COLOURS, 0),
-    "rgb.bmp": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
-    "rgb.tif": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
-    "rgb.ppm": (lambda f: Image.fromarray(COLOURS).save(f), COLOURS, 0),
-    "grey.png": (lambda f: Image.fromarray(COLOURS).convert("L").save(f), grey_of(COLOURS), 0.5),
-    "one bit.png": (lambda f: Image.fromarray(COLOURS[:, :, 1] > 0).save(f), np.repeat(
-        255 * (COLOURS[:, :, 1:2] > 0), 3, axis=2), 0),
-    "palette.png": (lambda f: Image.fromarray(COLOURS).convert("P", palette=Image.Palette.ADAPTIVE).save(f),
-        COLOURS, 0),
-    "clear colour.gif": (lambda f: _palette_with_transparency().save(f, transparency=1), _stripes(), 0),
-    "clear colour.png": (lambda f: Image.fromarray(_stripes() * np.uint8([1, 1, 1])).save(
+    "rgb.png": (lambda f: Image.fromarray(COLORS).save(f), COLORS, 0),
+    "rgb.jpg": (lambda f: Image.fromarray(COLORS).save(f, quality=95, subsampling=0), COLORS, 2),
+    "rgb.webp": (lambda f: Image.fromarray(COLORS).save(f, lossless=True), COLORS, 0),
+    "rgb.bmp": (lambda f: Image.fromarray(COLORS).save(f), COLORS, 0),
+    "rgb.tif": (lambda f: Image.fromarray(COLORS).save(f), COLORS, 0),
+    "rgb.ppm": (lambda f: Image.fromarray(COLORS).save(f), COLORS, 0),
+    "gray.png": (lambda f: Image.fromarray(COLORS).convert("L").save(f), gray_of(COLORS), 0.5),
+    "one bit.png": (lambda f: Image.fromarray(COLORS[:, :, 1] > 0).save(f), np.repeat(
+        255 * (COLORS[:, :, 1:2] > 0), 3, axis=2), 0),
+    "palette.png": (lambda f: Image.fromarray(COLORS).convert("P", palette=Image.Palette.ADAPTIVE).save(f),
+        COLORS, 0),
+    "clear color.gif": (lambda f: _palette_with_transparency().save(f, transparency=1), _stripes(), 0),
+    "clear color.png": (lambda f: Image.fromarray(_stripes() * np.uint8([1, 1, 1])).save(
         f, transparency=(200, 0, 100)), np.full((32, 48, 3), 255), 0),
-    "alpha.png": (lambda f: _alpha().save(f), on_white(COLOURS, OPACITY), 0.6),
-    "alpha.webp": (lambda f: _alpha().save(f, lossless=True, exact=True), on_white(COLOURS, OPACITY), 0.6),
-    "grey alpha.png": (lambda f: _alpha().convert("LA").save(f), on_white(grey_of(COLOURS), OPACITY), 1),
-    "cmyk.tif": (lambda f: Image.fromarray(COLOURS).convert("CMYK").save(f), COLOURS, 1),
-    "lab.tif": (lambda f: ImageCms.applyTransform(Image.fromarray(COLOURS), ImageCms.buildTransform(
-        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")).save(f), COLOURS, 3),
-    "cmyk.jpg": (lambda f: Image.fromarray(COLOURS).convert("CMYK").save(f, quality=95, subsampling=0), COLOURS, 3),
-    "16 bit grey.png": (lambda f: Image.fromarray(RAMP).save(f), np.repeat(RAMP[:, :, None] / 257, 3, 2), 0.5),
-    "16 bit grey.tif": (lambda f: Image.fromarray(RAMP).save(f), np.repeat(RAMP[:, :, None] / 257, 3, 2), 0.5),
-    "16 bit colour.png": (lambda f: f.write_bytes(png(48, 32, 16, 2, [
+    "alpha.png": (lambda f: _alpha().save(f), on_white(COLORS, OPACITY), 0.6),
+    "alpha.webp": (lambda f: _alpha().save(f, lossless=True, exact=True), on_white(COLORS, OPACITY), 0.6),
+    "gray alpha.png": (lambda f: _alpha().convert("LA").save(f), on_white(gray_of(COLORS), OPACITY), 1),
+    "cmyk.tif": (lambda f: Image.fromarray(COLORS).convert("CMYK").save(f), COLORS, 1),
+    "lab.tif": (lambda f: ImageCms.applyTransform(Image.fromarray(COLORS), ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")).save(f), COLORS, 3),
+    "cmyk.jpg": (lambda f: Image.fromarray(COLORS).convert("CMYK").save(f, quality=95, subsampling=0), COLORS, 3),
+    "16 bit gray.png": (lambda f: Image.fromarray(RAMP).save(f), np.repeat(RAMP[:, :, None] / 257, 3, 2), 0.5),
+    "16 bit gray.tif": (lambda f: Image.fromarray(RAMP).save(f), np.repeat(RAMP[:, :, None] / 257, 3, 2), 0.5),
+    "16 bit color.png": (lambda f: f.write_bytes(png(48, 32, 16, 2, [
         np.repeat(row[:, None], 3, 1).astype(">u2").tobytes() for row in RAMP])),
         np.repeat(RAMP[:, :, None] / 257, 3, 2), 1),
-    "turned.jpg": (lambda f: Image.fromarray(COLOURS).save(f, quality=95, subsampling=0, exif=_turned()),
-                   np.rot90(COLOURS, k=-1), 2),
-    "animated.gif": (lambda f: Image.fromarray(COLOURS).save(
-        f, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLOURS, 0),
-    "pages.tif": (lambda f: Image.fromarray(COLOURS).save(
-        f, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLOURS, 0),
-    "animated.webp": (lambda f: Image.fromarray(COLOURS).save(
-        f, lossless=True, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLOURS, 0),
-    "no suffix": (lambda f: Image.fromarray(COLOURS).save(f, format="PNG"), COLOURS, 0),
+    "turned.jpg": (lambda f: Image.fromarray(COLORS).save(f, quality=95, subsampling=0, exif=_turned()),
+                   np.rot90(COLORS, k=-1), 2),
+    "animated.gif": (lambda f: Image.fromarray(COLORS).save(
+        f, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLORS, 0),
+    "pages.tif": (lambda f: Image.fromarray(COLORS).save(
+        f, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLORS, 0),
+    "animated.webp": (lambda f: Image.fromarray(COLORS).save(
+        f, lossless=True, save_all=True, append_images=[Image.new("RGB", (48, 32), "white")]), COLORS, 0),
+    "no suffix": (lambda f: Image.fromarray(COLORS).save(f, format="PNG"), COLORS, 0),
 }  # fmt: skip
 
 
@@ -170,7 +170,7 @@ def test_these_are_told_from_the_header_alone(tmp_path, name):
 
 
 def test_a_picture_of_a_pair_that_its_exif_turns_is_refused(tmp_path):
-    picture = np.concatenate([COLOURS[:, :32], COLOURS[:, :32]], axis=1)
+    picture = np.concatenate([COLORS[:, :32], COLORS[:, :32]], axis=1)
     Image.fromarray(picture).save(tmp_path / "pair.jpg")
     assert read_pixels(tmp_path / "pair.jpg", 32, "right").shape == (32, 32, 3)
     Image.fromarray(picture).save(tmp_path / "pair.jpg", exif=_turned())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from munit_lite.evaluation import attribute_predictors as judges
-from munit_lite.evaluation.attribute_predictors import Judge, JudgeRecipe, judge_errors, labelled_renders, load_judge
+from munit_lite.evaluation.attribute_predictors import Judge, JudgeRecipe, judge_errors, labeled_renders, load_judge
 from munit_lite.experiments import results
 from munit_lite.storage.checkpoints import CheckpointError
 from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
@@ -23,7 +23,7 @@ def random_judge(domain, seed=0):
 
 
 def examples(domain, count=200):
-    return labelled_renders(domain, torch.arange(count), seed=5, stream="judge-test")
+    return labeled_renders(domain, torch.arange(count), seed=5, stream="judge-test")
 
 
 def only(batch, kept):
@@ -52,14 +52,14 @@ def test_larger_images_are_averaged_down_before_they_are_judged(factor):
 
 
 @each_domain
-def test_labelled_renders_tell_the_truth_in_the_units_of_the_factors(domain):
+def test_labeled_renders_tell_the_truth_in_the_units_of_the_factors(domain):
     images, content, factors = examples(domain)
     assert images.shape == (200, 3, 32, 32)
     for k, factor in enumerate(STYLE_FACTORS[domain]):
         assert factor.low < factors[:, k].min() and factors[:, k].max() < factor.high
     if domain == 1:  # the corner shows the paper; large shapes leave it free
         torch.testing.assert_close((images[:, 0, 0, 0] + 1) / 2, factors[:, 2])
-    trained_on = labelled_renders(domain, torch.arange(200), seed=5, stream="judge-train")[1]
+    trained_on = labeled_renders(domain, torch.arange(200), seed=5, stream="judge-train")[1]
     assert not (content.position == trained_on.position).any()
 
 
@@ -82,7 +82,7 @@ def test_the_loss_is_cross_entropy_and_weighted_errors_in_units_of_the_ranges(do
     assert loss == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_turn_of_round_shapes_is_not_learnt_from():
+def test_the_turn_of_round_shapes_is_not_learned_from():
     judge, batch = random_judge(1), examples(1)
     is_round = torch.isin(batch[1].shape_class, torch.tensor(ROUND))
     for kept, learns in ((is_round, False), (~is_round, True)):
@@ -90,7 +90,7 @@ def test_the_turn_of_round_shapes_is_not_learnt_from():
         judge.loss(*only(batch, kept)).backward()
         gradient = judge.layers[-1].weight.grad
         assert (gradient[TURN_OUTPUT] != 0).any() == learns
-        assert (gradient[TURN_OUTPUT - 1] != 0).any()  # the size is learnt from every shape
+        assert (gradient[TURN_OUTPUT - 1] != 0).any()  # the size is learned from every shape
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_training_depends_on_its_seed_alone():
 def test_judge_errors_are_the_mean_errors_over_all_chunks(domain):
     judge, count = random_judge(domain), 620  # one chunk of 500 and one of 120
     found = judge_errors(judge, count=count, seed=3)
-    images, content, factors = labelled_renders(domain, torch.arange(count), 3, "judge-test")
+    images, content, factors = labeled_renders(domain, torch.arange(count), 3, "judge-test")
     with torch.no_grad():
         reading = judge(images)
     position = np.hypot(*(reading.position - content.position).T.numpy()).mean()
@@ -207,7 +207,7 @@ def test_sides_that_no_judge_was_trained_for_are_refused(size):
 @each_domain
 def test_a_shipped_judge_also_reads_larger_images(domain):
     judge, stated = shipped(domain)
-    images, content, _ = labelled_renders(domain, torch.arange(200), 78, "judge-test", size=64)
+    images, content, _ = labeled_renders(domain, torch.arange(200), 78, "judge-test", size=64)
     with torch.no_grad():
         reading = judge(images)
     assert (reading.shape_class == content.shape_class).float().mean() >= 0.98

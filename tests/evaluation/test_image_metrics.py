@@ -167,9 +167,9 @@ def test_fid_of_a_shift_is_its_squared_length_and_of_a_scale_the_squared_differe
     rows = normal(400, 3, seed=2)
     shift = torch.tensor([3.0, 0.0, 4.0])
     assert distribution_metrics(as_images(rows), as_images(rows + shift), pixels)["fid"] == pytest.approx(25, rel=1e-4)
-    centred = rows - rows.mean(0)
-    wanted = centred.double().var(0).sum().item()  # (2 sigma - sigma)^2, summed
-    found = distribution_metrics(as_images(centred), as_images(2 * centred), pixels)
+    centered = rows - rows.mean(0)
+    wanted = centered.double().var(0).sum().item()  # (2 sigma - sigma)^2, summed
+    found = distribution_metrics(as_images(centered), as_images(2 * centered), pixels)
     assert found["fid"] == pytest.approx(wanted, rel=1e-3)
     assert found["features"] == 3 and found["real_images"] == found["made_images"] == 400
 
@@ -208,11 +208,11 @@ def test_one_mode_of_two_is_precise_and_half_recalled_and_images_far_away_are_ne
     assert far["precision"] == far["recall"] == 0
 
 
-def test_the_manifolds_radius_reaches_the_kth_neighbour():
+def test_the_manifolds_radius_reaches_the_kth_neighbor():
     real = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
     made = torch.tensor([[3.4], [17.9], [18.1], [0.5]])
     # With k = 1 the radii are 1, 1, 1 and 8: 3.4 lies within 8 of 10, 17.9 within 8, 18.1 not, 0.5 within 1.
-    found = distribution_metrics(as_images(real), as_images(made), pixels, neighbours=1, subset_size=4)
+    found = distribution_metrics(as_images(real), as_images(made), pixels, neighbors=1, subset_size=4)
     assert found["precision"] == 3 / 4
 
 

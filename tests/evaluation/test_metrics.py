@@ -9,7 +9,6 @@ import torch
 from closeness import ImageTable
 from scipy import stats
 
-from munit_lite.config import preset
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.attribute_predictors import Judge, Reading
 from munit_lite.evaluation.metrics import (
@@ -22,6 +21,7 @@ from munit_lite.evaluation.metrics import (
     table,
 )
 from munit_lite.methods import build
+from munit_lite.presets import preset
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, Content, World, render, style_from_code
 
 pytestmark = pytest.mark.numerical

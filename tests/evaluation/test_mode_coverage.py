@@ -1,4 +1,4 @@
-"""Varieties: names, counts known by hand, a fake translator of known colours, and the real photos."""
+"""Varieties: names, counts known by hand, a fake translator of known colors, and the real photos."""
 
 import json
 import math
@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from munit_lite.config import preset
 from munit_lite.data.datasets import FolderData, open_data
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.mode_coverage import (
     OneStyle,
-    colour_features,
+    color_features,
     domain_varieties,
     measure_classifiers,
     reached,
@@ -27,20 +26,21 @@ from munit_lite.evaluation.mode_coverage import (
 )
 from munit_lite.experiments.results import RESULTS
 from munit_lite.methods import build
+from munit_lite.presets import preset
 
 pytestmark = pytest.mark.numerical
 
-COLOURS = {"Blue": (20, 40, 200), "Lime": (90, 190, 40), "Red-Grapefruit": (220, 60, 50)}
+COLORS = {"Blue": (20, 40, 200), "Lime": (90, 190, 40), "Red-Grapefruit": (220, 60, 50)}
 TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4, "blocks": 1}
 
 
-def write_photos(root: Path, domain: str, train: int = 6, test: int = 4, colours=COLOURS, pattern="{}_{:03}.png"):
-    """Photos of one noisy colour for each variety, no two alike."""
+def write_photos(root: Path, domain: str, train: int = 6, test: int = 4, colors=COLORS, pattern="{}_{:03}.png"):
+    """Photos of one noisy color for each variety, no two alike."""
     rng = np.random.default_rng(ord(domain))
     for split, count in (("train", train), ("test", test)):
-        for name, colour in colours.items():
+        for name, color in colors.items():
             for number in range(count):
-                pixels = np.clip(np.array(colour) + rng.normal(0, 6, (20, 16, 3)), 0, 255).astype(np.uint8)
+                pixels = np.clip(np.array(color) + rng.normal(0, 6, (20, 16, 3)), 0, 255).astype(np.uint8)
                 path = root / f"{split}{domain}" / pattern.format(name, number)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
@@ -79,7 +79,7 @@ def test_folders_and_names_give_the_same_varieties(folder, tmp_path):
         write_photos(nested, domain, pattern="{}/photo{:03}.png")
     for domain in (1, 2):
         assert domain_varieties(opened(nested), domain) == domain_varieties(opened(folder), domain)
-        assert domain_varieties(opened(folder), domain).names == list(COLOURS)
+        assert domain_varieties(opened(folder), domain).names == list(COLORS)
 
 
 @pytest.mark.parametrize(
@@ -113,18 +113,18 @@ def test_photos_without_varieties_have_no_truth_and_the_reason_is_told(tmp_path,
 def test_features_are_the_square_roots_of_shares_of_lab_bins():
     half = torch.ones(1, 3, 4, 4)
     half[:, :, :, :1] = -1  # a quarter of it black, the rest white
-    found = colour_features(half)[0]
+    found = color_features(half)[0]
     assert sorted(found[found > 0]) == pytest.approx([0.5, math.sqrt(0.75)])
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     pixels = rgb2lab(((images + 1) / 2).double().permute(0, 2, 3, 1).numpy()).reshape(3, 64, 3)
     limits = [(0, 100), (-60, 80), (-40, 90)]
-    for row, lab in zip(colour_features(images), pixels, strict=True):
+    for row, lab in zip(color_features(images), pixels, strict=True):
         inside = np.stack([np.clip(lab[:, k], low, high) for k, (low, high) in enumerate(limits)], axis=1)
         wanted, _ = np.histogramdd(inside, bins=[4, 8, 8], range=limits)
         np.testing.assert_allclose(row**2 * 64, wanted.ravel(), atol=1e-9)
 
 
-def test_colours_apart_are_all_recognised_and_shuffled_labels_are_near_chance(folder):
+def test_colors_apart_are_all_recognized_and_shuffled_labels_are_near_chance(folder):
     known = taught(opened(folder), 2, seed=0)
     assert known.confusion.tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
     assert known.numbers["classifier_accuracy"] == 1
@@ -134,9 +134,9 @@ def test_colours_apart_are_all_recognised_and_shuffled_labels_are_near_chance(fo
 
 
 def test_the_confusion_has_the_truth_in_rows(folder):
-    for number in range(4):  # what is called Lime in the test photos is of Blue's colour
-        colour = (20 + number, 40, 200)
-        Image.new("RGB", (16, 16), colour).save(folder / "testB" / f"Lime_{number:03}.png")
+    for number in range(4):  # what is called Lime in the test photos is of Blue's color
+        color = (20 + number, 40, 200)
+        Image.new("RGB", (16, 16), color).save(folder / "testB" / f"Lime_{number:03}.png")
     known = taught(opened(folder), 2, seed=0)
     assert known.confusion.tolist() == [[4, 0, 0], [4, 0, 0], [0, 0, 4]]
     assert known.numbers["classifier_accuracy"] == pytest.approx(2 / 3)
@@ -158,17 +158,17 @@ def test_shares_and_varieties_of_two_inputs_by_hand():
 
 
 class Painter:
-    """Paints whole images in the colour of a variety that the style picks, or else a function of the images."""
+    """Paints whole images in the color of a variety that the style picks, or else a function of the images."""
 
     def __init__(self, chosen=None):
-        self.colours, self.chosen = torch.tensor(list(COLOURS.values())) / 127.5 - 1, chosen
+        self.colors, self.chosen = torch.tensor(list(COLORS.values())) / 127.5 - 1, chosen
 
     def sample_style(self, count, generator=None):
         return torch.rand(count, 1, generator=generator)
 
     def translate(self, images, source, target, style=None):
         varieties_drawn = (style[:, 0] * 3).long() if self.chosen is None else self.chosen(images)
-        return self.colours[varieties_drawn][:, :, None, None].expand(-1, -1, *images.shape[2:])
+        return self.colors[varieties_drawn][:, :, None, None].expand(-1, -1, *images.shape[2:])
 
 
 @pytest.mark.slow
@@ -178,16 +178,16 @@ def test_a_translator_of_all_varieties_reaches_all_and_a_deterministic_one_reach
     assert list(found) == ["domain 1 to domain 2", "domain 2 to domain 1"]
     for numbers in found.values():
         assert numbers["varieties_reached"] == 3 and numbers["inputs"] == 8 and numbers["samples_each"] == 100
-        assert sum(numbers[f"{name}_share"] for name in COLOURS) == pytest.approx(1)
-        assert all(numbers[f"{name}_share"] == pytest.approx(1 / 3, abs=0.06) for name in COLOURS)
+        assert sum(numbers[f"{name}_share"] for name in COLORS) == pytest.approx(1)
+        assert all(numbers[f"{name}_share"] == pytest.approx(1 / 3, abs=0.06) for name in COLORS)
         assert numbers["cis"] == pytest.approx(math.log(3), abs=0.2) and numbers["is"] >= numbers["cis"]
         assert numbers["varieties_reached_one_style"] == 1 and numbers["cis_one_style"] == pytest.approx(0)
         assert numbers["varieties_reached_over_inputs_one_style"] == 1
-        assert numbers["varieties_reached_by_photos_of_one"] == 1 and numbers["Lime_recognised"] == 1
+        assert numbers["varieties_reached_by_photos_of_one"] == 1 and numbers["Lime_recognized"] == 1
 
     def by_input(images):  # the variety that the input is of: each input one, all of them over inputs
         middle = images.mean((2, 3))
-        return torch.cdist(middle, Painter().colours).argmin(1)
+        return torch.cdist(middle, Painter().colors).argmin(1)
 
     for numbers in variety_metrics(Painter(by_input), data, count=12, seed=0).values():
         assert numbers["varieties_reached"] == 1 and numbers["varieties_reached_over_inputs"] == 3
@@ -201,7 +201,7 @@ def test_photos_of_one_variety_taken_for_two_are_the_classifiers_own_reach(folde
         Image.new("RGB", (16, 16), (20 + number, 40, 200)).save(folder / "testB" / f"Lime_{number:03}.png")
     numbers = variety_metrics(Painter(), opened(folder), count=2, seed=0)["domain 1 to domain 2"]
     assert numbers["varieties_reached_by_photos_of_one"] == pytest.approx(4 / 3)
-    assert numbers["Lime_recognised"] == 0.5 and numbers["Blue_recognised"] == 1
+    assert numbers["Lime_recognized"] == 0.5 and numbers["Blue_recognized"] == 1
 
 
 def test_one_style_is_the_priors_mean():
@@ -210,7 +210,7 @@ def test_one_style_is_the_priors_mean():
 
 
 def test_inputs_are_test_photos_of_the_source_and_swapped_folders_swap_the_varieties(folder):
-    write_photos(folder / "other", "A", colours={"Dark": (10, 10, 10), "Light": (240, 240, 240)})
+    write_photos(folder / "other", "A", colors={"Dark": (10, 10, 10), "Light": (240, 240, 240)})
     write_photos(folder / "other", "B")
     plain = variety_metrics(Painter(), opened(folder / "other"), count=50, seed=0, samples=4)
     assert "Lime_share" in plain["domain 1 to domain 2"] and "Dark_share" in plain["domain 2 to domain 1"]

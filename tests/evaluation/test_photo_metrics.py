@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from munit_lite.config import preset
 from munit_lite.data.datasets import FashionData, HeldOut, edge_drawing, to_unit
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.photo_metrics import edge_agreement, photo_metrics
 from munit_lite.methods import build
+from munit_lite.presets import preset
 
 pytestmark = pytest.mark.numerical
 

@@ -105,7 +105,7 @@ def test_a_constant_code_tells_nothing_and_of_a_constant_there_is_nothing_to_tel
     assert r2(normal(200, 3), torch.ones(200, 1))[0] == [0]
 
 
-def test_the_scale_of_a_code_does_not_matter_and_a_code_of_noise_is_not_learnt_by_heart():
+def test_the_scale_of_a_code_does_not_matter_and_a_code_of_noise_is_not_learned_by_heart():
     codes, target = normal(400, 3), normal(400, 1, seed=2)
     assert r2(codes, codes[:, :1])[0][0] == pytest.approx(r2(1e-4 * codes + 7, codes[:, :1])[0][0], abs=1e-3)
     assert r2(normal(400, 300), target)[0][0] < 0.1  # with more numbers than rows, a fit on the rows themselves is 1

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from munit_lite.config import PRESETS
 from munit_lite.experiments.plans import SweepError, read_plan
+from munit_lite.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 

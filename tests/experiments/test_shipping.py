@@ -15,10 +15,11 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite import cli, jobs
-from munit_lite.config import PRESETS, from_dict, override, preset
+from munit_lite.config import from_dict, override
 from munit_lite.evaluation.attribute_predictors import load_judge
 from munit_lite.experiments.results import write_results
 from munit_lite.experiments.shipping import LARGEST, card, cards, ship, train_command
+from munit_lite.presets import PRESETS, preset
 from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, load, read_tensors, shipped_models
 
 FILES = sorted(SHIPPED.glob("*.safetensors"))
@@ -31,7 +32,7 @@ NUMBERS = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "mine"
-    finished = ml.train(tiny(steps=4, data_root="/somewhere/private", keep=2), folder, callbacks=[])
+    finished = ml.train(tiny(steps=4, data_root="/somewhere/private", num_checkpoints=2), folder, callbacks=[])
     write_results(folder / "results.json", NUMBERS, {"model": "runs/mine"}, "munit-lite evaluate runs/mine")
     return finished
 
@@ -185,7 +186,7 @@ def test_a_model_that_was_only_saved_has_no_card(run, shelf):
     assert not (shelf / "saved.md").exists()
 
 
-def test_a_damaged_neighbour_stays_damaged_and_is_named(run, shelf):
+def test_a_damaged_neighbor_stays_damaged_and_is_named(run, shelf):
     ship(str(run.folder), "mine")
     file = shelf / "mine.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
@@ -214,7 +215,7 @@ def test_absolute_folders_become_names_below_the_data_root(run, shelf, tmp_path)
 
 @pytest.mark.parametrize("config", [
     PRESETS["world32"],
-    preset("world32", equal_start=False),
+    preset("world32", same_initial_weights=False),
     preset("world32", steps=77, style_dim=2, content_weight=0.0, cycle_weight=10.0, betas=(0.0, 0.99)),
     preset("folder64", folder_1="my apples", folder_2="citrus", swap=True, learning_rate=3e-4, seed=5),
     preset("fashion32", fashion_classes=(7,), data_root="", precision="bf16-mixed"),

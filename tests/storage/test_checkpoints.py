@@ -244,7 +244,7 @@ def test_a_cut_off_line_of_the_history_is_dropped(tmp_path):
     assert len(folder.history_file.read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"config": {"name": "world32", "colour": "red"}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"config": {"name": "world32", "color": "red"}}'])
 def test_a_damaged_configuration_is_named(finished, tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
@@ -304,14 +304,14 @@ def undisturbed(tmp_path_factory):
 def test_a_disk_that_fills_while_training_is_told_and_the_run_goes_on_later(
     tmp_path, undisturbed, after, report, settings, file
 ):
-    config, folder = tiny(keep=1, **settings), tmp_path / "run"
+    config, folder = tiny(num_checkpoints=1, **settings), tmp_path / "run"
     filling = DiskFills(6, after)
     reports = [filling, report(tmp_path / "reports")] if report else [filling]
     with filling.stack, pytest.raises(CheckpointError, match=f"cannot write .*{file}.* free some space"):
         ml.train(config, folder, callbacks=reports)
     assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("step_00000007.png"))
     assert read_tensors(folder / "state.safetensors")[1]["step"] == 5
-    again = ml.train(tiny(keep=1, save_every=1000), folder, callbacks=[])
+    again = ml.train(tiny(num_checkpoints=1, save_every=1000), folder, callbacks=[])
     assert same_weights(again.model, undisturbed.model)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from munit_lite.config import preset
 from munit_lite.methods import build
+from munit_lite.presets import preset
 from munit_lite.storage.files import CheckpointError
 from munit_lite.storage.nvlabs import load_original, save_original
 

@@ -18,7 +18,7 @@ from munit_lite.theory.propositions import (
     check_joint_matching,
 )
 from munit_lite.theory.variants import BROKEN, ORACLE, UNSEEN, VARIANTS
-from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, Part, Verdict, relative_error, summarised, verdict
+from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, Part, Verdict, relative_error, summarized, verdict
 
 pytestmark = pytest.mark.numerical
 
@@ -249,11 +249,11 @@ def test_the_interval_of_the_judged_quantile_covers_it():
     covered = 0
     for seed in range(400):
         errors = torch.rand(150, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        found = summarised(errors)
+        found = summarized(errors)
         covered += found.low <= 0.95 <= found.high
     assert covered >= 370  # 380 of 400 are expected; fewer than 370 in one of 100 runs of a right interval
     with pytest.raises(ValueError, match="71 errors cannot bound their 95% quantile; 72 or more"):
-        summarised(torch.rand(71))
+        summarized(torch.rand(71))
 
 
 def test_a_check_wants_enough_units():

@@ -214,7 +214,7 @@ def _real_only(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor
     return torch.stack([((scale - 1) ** 2).mean() for scale in discriminate(real)]).sum()
 
 
-def _nothing_learnt(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
+def _nothing_learned(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
     return _pair([s.detach() for s in discriminate(real)], [s.detach() for s in discriminate(made)])
 
 
@@ -257,7 +257,7 @@ discriminator_loss = Exercise(
         ),
         Bug(
             "discriminator-logits-detached",
-            _nothing_learnt,
+            _nothing_learned,
             "the logits are detached, so that the discriminator learns nothing",
             "Detach the made images, not what the discriminator says of them.",
         ),

@@ -1,4 +1,4 @@
-"""Exercises of 01_shared_latent_assumption: unpaired batches, p(x2|x1), CIS, and the best relabelling of classes."""
+"""Exercises of 01_shared_latent_assumption: unpaired batches, p(x2|x1), CIS, and the best relabeling of classes."""
 
 from __future__ import annotations
 
@@ -336,11 +336,11 @@ conditional_inception_score = Exercise(
     ),
 )
 
-# ------------------------------------------------------------------------------------------------ the best relabelling
+# ------------------------------------------------------------------------------------------------ the best relabeling
 
 
 def _least_mismatch(p_1: Tensor, p_2: Tensor) -> Tensor:
-    """By trying every relabelling."""
+    """By trying every relabeling."""
     every = torch.tensor(list(itertools.permutations(range(len(p_1)))))
     return torch.where(p_1[every] > p_2, p_1[every] - p_2, 0.0).sum(1).min()
 
@@ -387,7 +387,7 @@ least_mismatch = Exercise(
         Bug(
             "mismatch-with-the-content-kept",
             _content_kept,
-            "classes keep their names: no other labelling is tried",
+            "classes keep their names: no other labeling is tried",
             "Nothing in unpaired data says which class is which: pair the most frequent with the most frequent.",
         ),
         Bug(
@@ -400,13 +400,13 @@ least_mismatch = Exercise(
             "mismatch-one-side-sorted",
             _one_sorted,
             "only the first domain's frequencies are sorted",
-            "Sort both: the best relabelling pairs equal ranks.",
+            "Sort both: the best relabeling pairs equal ranks.",
         ),
         Bug(
             "mismatch-opposite-ranks",
             _opposite,
             "the most frequent class is paired with the rarest",
-            "That is the worst relabelling: sort both in the same direction.",
+            "That is the worst relabeling: sort both in the same direction.",
         ),
         Bug(
             "mismatch-largest-difference",

@@ -46,7 +46,7 @@ def _one_too_many(cells: Tensor, kernels: list[int], strides: list[int]) -> Tens
     return _back(cells, _layers(kernels, strides)[::-1], more=1)
 
 
-def _centred(cells: Tensor, kernels: list[int], strides: list[int]) -> Tensor:
+def _centered(cells: Tensor, kernels: list[int], strides: list[int]) -> Tensor:
     first, last = cells, cells
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         first, last = stride * first - kernel // 2, stride * last + kernel // 2
@@ -81,7 +81,7 @@ window = Exercise(
         Bug(
             "window-strides-ignored",
             _strides_ignored,
-            "strides are ignored, so that neighbouring cells lie one pixel apart",
+            "strides are ignored, so that neighboring cells lie one pixel apart",
             "Behind a stride of 2 each step is two pixels: cell k of a layer reads from stride · k − padding on.",
         ),
         Bug(
@@ -97,8 +97,8 @@ window = Exercise(
             "A kernel of 3 reads from k to k + 2: add kernel − 1.",
         ),
         Bug(
-            "window-even-kernel-centred",
-            _centred,
+            "window-even-kernel-centered",
+            _centered,
             "an even kernel reaches equally far to both sides",
             "A kernel of 4 with one pixel of padding reads 1 before and 2 behind: it has no middle.",
         ),
@@ -146,7 +146,7 @@ def _apart_variance(features: Tensor) -> Parts:
     return pattern / deviation, mean, deviation**2
 
 
-def _apart_centred(features: Tensor) -> Parts:
+def _apart_centered(features: Tensor) -> Parts:
     _, mean, deviation = _apart(features)
     return features - mean, mean, deviation
 
@@ -183,13 +183,13 @@ taken_apart = Exercise(
             "apart-over-the-batch",
             _apart_batch,
             "the levels are those of the whole batch",
-            "Each image has levels of its own: with shared ones its neighbours decide what its content code is.",
+            "Each image has levels of its own: with shared ones its neighbors decide what its content code is.",
         ),
         Bug(
             "apart-over-the-channels",
             _apart_sample,
             "all channels of an image share one level",
-            "Each channel has its own mean and deviation: differences between channels hold colour, and would stay.",
+            "Each channel has its own mean and deviation: differences between channels hold color, and would stay.",
         ),
         Bug(
             "apart-at-each-pixel",
@@ -210,8 +210,8 @@ taken_apart = Exercise(
             "Take the square root: twice the contrast is twice the deviation, and the pattern stays.",
         ),
         Bug(
-            "apart-only-centred",
-            _apart_centred,
+            "apart-only-centered",
+            _apart_centered,
             "the pattern still has its contrast",
             "Divide by the deviation: strong and faint ink are the same pattern.",
         ),
@@ -246,8 +246,8 @@ def _soft_argmax(heat: Tensor) -> Tensor:
     found = []
     for across, along in ((1, 2), (2, 1)):  # x: over the rows, then along a row
         share = (heat.logsumexp(across) - total[:, None]).exp()
-        centres = (2 * torch.arange(heat.shape[along], dtype=heat.dtype) + 1) / (2 * heat.shape[along])
-        found.append((share * centres).sum(1))
+        centers = (2 * torch.arange(heat.shape[along], dtype=heat.dtype) + 1) / (2 * heat.shape[along])
+        found.append((share * centers).sum(1))
     return torch.stack(found, 1)
 
 
@@ -331,13 +331,13 @@ soft_argmax = Exercise(
             "place-of-corners",
             _corners,
             "a cell is where its upper left corner is",
-            "A cell is where its centre is: (k + ½) / n. With corners every place is half a cell off.",
+            "A cell is where its center is: (k + ½) / n. With corners every place is half a cell off.",
         ),
         Bug(
             "place-from-edge-to-edge",
             _edge_to_edge,
             "the first cell lies on one edge of the image and the last on the other",
-            "Cells have a width: the centres of n cells are (k + ½) / n, the first is half a cell from the edge.",
+            "Cells have a width: the centers of n cells are (k + ½) / n, the first is half a cell from the edge.",
         ),
         Bug(
             "place-of-each-row",

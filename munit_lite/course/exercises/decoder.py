@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
 from munit_lite.course.exercises.framework import Bug, Case, Exercise
-from munit_lite.course.exercises.normalisation import right_adain
+from munit_lite.course.exercises.normalization import right_adain
 
 # -------------------------------------------------------------------------------- from the MLP's output to layers
 
@@ -134,7 +134,7 @@ adain_block = Exercise(
         Bug(
             "block-style-ignored",
             _style_ignored,
-            "the block normalises but never uses the style's scale and shift",
+            "the block normalizes but never uses the style's scale and shift",
             "Give `adain` on to both layers. Else every style gives the same image, and each alone may look good.",
             "vliu15/munit: AdaIN never applied",
         ),

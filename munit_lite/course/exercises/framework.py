@@ -1,4 +1,4 @@
-"""A checker compares your function with an independent one on awkward inputs, and names the bug it recognises."""
+"""A checker compares your function with an independent one on awkward inputs, and names the bug it recognizes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Exercise:
         name: of the checker: `checks.<name>`.
         oracle: the right function, written independently of the package; gets float64 arguments.
         cases: makes the inputs from a random generator.
-        bugs: those it recognises.
+        bugs: those it recognizes.
         gradients: also compare the gradients in every floating-point tensor.
     """
 

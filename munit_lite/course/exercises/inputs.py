@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 
 def features(generator: Generator) -> list[tuple[str, Tensor]]:
-    """Labelled (B, C, H, W) batches of features."""
+    """Labeled (B, C, H, W) batches of features."""
 
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
@@ -28,7 +28,7 @@ def features(generator: Generator) -> list[tuple[str, Tensor]]:
 
 
 def vectors(generator: Generator, width: int) -> list[tuple[str, Tensor]]:
-    """Labelled (B, width) batches, such as style codes."""
+    """Labeled (B, width) batches, such as style codes."""
 
     def draw(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(count, width, generator=generator, dtype=dtype)

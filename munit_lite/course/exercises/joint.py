@@ -426,7 +426,7 @@ def _reach_cases(generator: Generator) -> Iterator[Case]:
     yield case("one place", [1.0], steps(1, 0))
     yield case("two places", [0.5, 0.5], steps(2, 1))
     yield case("all equally frequent, everything within reach", [0.25] * 4, steps(4, 3))
-    yield case("all equally frequent, neighbours within reach", [0.25] * 4, steps(4, 1))
+    yield case("all equally frequent, neighbors within reach", [0.25] * 4, steps(4, 1))
     yield case("a mirror within reach", [0.125, 0.375, 0.375, 0.125], steps(4, 3))
     yield case("a mirror out of reach", [0.125, 0.375, 0.375, 0.125], steps(4, 2))
     to_the_right = torch.arange(3)[:, None] <= torch.arange(3)

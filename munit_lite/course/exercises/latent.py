@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from munit_lite.course.exercises import inputs
 from munit_lite.course.exercises.decoder import small_decoder
 from munit_lite.course.exercises.framework import Bug, Case, Exercise
-from munit_lite.course.exercises.normalisation import right_adain
+from munit_lite.course.exercises.normalization import right_adain
 from munit_lite.course.exercises.reconstruction import small_encoders
 
 Encode = Callable[[Tensor], Tensor]
@@ -295,14 +295,14 @@ prior_styles = Exercise(
 # ------------------------------------------------------------------------------------------------ the perceptual loss
 
 
-def _normalised(features: Tensor, dims: tuple[int, ...] = (2, 3)) -> Tensor:
+def _normalized(features: Tensor, dims: tuple[int, ...] = (2, 3)) -> Tensor:
     mean = features.mean(dims, keepdim=True)
     variance = ((features - mean) ** 2).mean(dims, keepdim=True)
     return (features - mean) / (variance + 1e-5) ** 0.5
 
 
 def _perceptual(features_1: Tensor, features_2: Tensor) -> Tensor:
-    return ((_normalised(features_1) - _normalised(features_2)) ** 2).mean()
+    return ((_normalized(features_1) - _normalized(features_2)) ** 2).mean()
 
 
 def _raw_features(features_1: Tensor, features_2: Tensor) -> Tensor:
@@ -310,20 +310,20 @@ def _raw_features(features_1: Tensor, features_2: Tensor) -> Tensor:
 
 
 def _one_side(features_1: Tensor, features_2: Tensor) -> Tensor:
-    return (_normalised(features_1) - features_2).square().mean()
+    return (_normalized(features_1) - features_2).square().mean()
 
 
 def _perceptual_absolute(features_1: Tensor, features_2: Tensor) -> Tensor:
-    return (_normalised(features_1) - _normalised(features_2)).abs().mean()
+    return (_normalized(features_1) - _normalized(features_2)).abs().mean()
 
 
 def _over_the_batch(features_1: Tensor, features_2: Tensor) -> Tensor:
-    return (_normalised(features_1, (0, 2, 3)) - _normalised(features_2, (0, 2, 3))).square().mean()
+    return (_normalized(features_1, (0, 2, 3)) - _normalized(features_2, (0, 2, 3))).square().mean()
 
 
-def _only_centred(features_1: Tensor, features_2: Tensor) -> Tensor:
-    centred = [features - features.mean((2, 3), keepdim=True) for features in (features_1, features_2)]
-    return (centred[0] - centred[1]).square().mean()
+def _only_centered(features_1: Tensor, features_2: Tensor) -> Tensor:
+    centered = [features - features.mean((2, 3), keepdim=True) for features in (features_1, features_2)]
+    return (centered[0] - centered[1]).square().mean()
 
 
 def _feature_cases(generator: Generator) -> Iterator[Case]:
@@ -341,15 +341,15 @@ perceptual = Exercise(
             "perceptual-without-instance-norm",
             _raw_features,
             "the features are compared as they are, without Instance Norm",
-            "Normalise each channel of each sample first: else the loss forbids the change of style that it should "
+            "Normalize each channel of each sample first: else the loss forbids the change of style that it should "
             "allow.",
             "NVlabs/imaginaire #16: perceptual loss without Instance Norm",
         ),
         Bug(
             "perceptual-norm-on-one-side",
             _one_side,
-            "only the image's features are normalised, not the translation's",
-            "Normalise both, or they can never agree.",
+            "only the image's features are normalized, not the translation's",
+            "Normalize both, or they can never agree.",
         ),
         Bug(
             "perceptual-absolute",
@@ -364,8 +364,8 @@ perceptual = Exercise(
             "Each sample has its own style: statistics over height and width alone.",
         ),
         Bug(
-            "perceptual-only-centred",
-            _only_centred,
+            "perceptual-only-centered",
+            _only_centered,
             "the mean of each channel is removed, its contrast is not",
             "Divide by the deviation too: contrast is style as much as brightness.",
         ),

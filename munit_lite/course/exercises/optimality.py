@@ -77,8 +77,8 @@ best_value = Exercise(
         Bug(
             "value-negated",
             _negated_value,
-            "it is the value with the other sign, the loss that an optimiser goes down on",
-            "Equation 4 is maximised by D: its value is never positive.",
+            "it is the value with the other sign, the loss that an optimizer goes down on",
+            "Equation 4 is maximized by D: its value is never positive.",
         ),
         Bug(
             "value-divergence-only",

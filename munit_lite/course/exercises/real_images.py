@@ -29,7 +29,7 @@ def _shorter_side(image: Tensor, size: int, antialias: bool = True) -> Tensor:
 
 
 def _cut_out(image: Tensor, size: int) -> Tensor:
-    """The centre of (3, H, W)."""
+    """The center of (3, H, W)."""
     top, left = ((side - size) // 2 for side in image.shape[1:])
     return image[:, top : top + size, left : left + size]
 
@@ -133,14 +133,14 @@ image_ready = Exercise(
         Bug(
             "crop-channels-last",
             _channels_last,
-            "the colours are the last dimension",
+            "the colors are the last dimension",
             "Networks want (3, H, W): permute(2, 0, 1).",
         ),
         Bug(
             "crop-reshaped",
             _reshaped,
             "the numbers are only counted off anew as (3, H, W)",
-            "A reshape moves no number, and mixes colours with places: permute(2, 0, 1).",
+            "A reshape moves no number, and mixes colors with places: permute(2, 0, 1).",
         ),
         Bug(
             "crop-blue-first",
@@ -300,7 +300,7 @@ def _layer_norm(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-def _normalised(dims: tuple[int, ...], correction: int = 1, eps: float = 1e-5, inside: float = 0.0) -> Callable:
+def _normalized(dims: tuple[int, ...], correction: int = 1, eps: float = 1e-5, inside: float = 0.0) -> Callable:
     def norm(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         mean = features.mean(dims, keepdim=True)
         deviation = (features.var(dims, keepdim=True, correction=correction) + inside).sqrt()
@@ -331,37 +331,37 @@ original_layer_norm = Exercise(
     (
         Bug(
             "layer-norm-biased",
-            _normalised((1, 2, 3), correction=0),
+            _normalized((1, 2, 3), correction=0),
             "the variance divides by n",
             "The original's layer norm divides by n − 1, its AdaIN by n; published weights expect each.",
         ),
         Bug(
             "layer-norm-epsilon-inside",
-            _normalised((1, 2, 3), eps=0.0, inside=1e-5),
+            _normalized((1, 2, 3), eps=0.0, inside=1e-5),
             "eps is added to the variance, under the root",
             "Here it is added to the deviation, outside. (In AdaIN it is under the root.)",
         ),
         Bug(
             "layer-norm-of-torch",
-            _normalised((1, 2, 3), correction=0, eps=0.0, inside=1e-5),
+            _normalized((1, 2, 3), correction=0, eps=0.0, inside=1e-5),
             "it is torch's own layer norm: divided by n, eps under the root",
             "The original divides by n − 1 and adds eps to the deviation, outside the root.",
         ),
         Bug(
             "layer-norm-without-epsilon",
-            _normalised((1, 2, 3), eps=0.0),
+            _normalized((1, 2, 3), eps=0.0),
             "nothing is added to the deviation",
             "An even image is 0/0 then: add eps = 1e-5.",
         ),
         Bug(
             "layer-norm-each-channel",
-            _normalised((2, 3)),
+            _normalized((2, 3)),
             "each channel has its own mean and deviation, as in Instance Norm",
             "One mean and one deviation for the whole sample: what differs between channels, and so the style, stays.",
         ),
         Bug(
             "layer-norm-over-the-batch",
-            _normalised((0, 1, 2, 3)),
+            _normalized((0, 1, 2, 3)),
             "all samples share one mean and one deviation",
             "Each sample has its own: keep dimension 0 apart.",
         ),
@@ -369,7 +369,7 @@ original_layer_norm = Exercise(
             "layer-norm-gamma-for-beta",
             _gamma_and_beta_exchanged,
             "gamma is added and beta multiplies",
-            "γ multiplies what was normalised, β is added.",
+            "γ multiplies what was normalized, β is added.",
         ),
         Bug(
             "layer-norm-one-scale",
@@ -458,7 +458,7 @@ run_days = Exercise(
             "days-to-everyone",
             _reckoned(lambda devices: 2 * (devices - 1)),
             "every device sends all of its gradients to every other one",
-            "In a ring each sends to its neighbour alone: 2 (N − 1)/N of all bytes, hardly more for 64 than for 8.",
+            "In a ring each sends to its neighbor alone: 2 (N − 1)/N of all bytes, hardly more for 64 than for 8.",
         ),
         Bug(
             "days-batch-not-multiplied",

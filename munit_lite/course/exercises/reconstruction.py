@@ -38,7 +38,7 @@ def _without_bars(encode_content: Encode, encode_style: Encode, decode: Decode, 
     return (_recon(encode_content, encode_style, decode, x) - x).mean()
 
 
-def _neighbours_style(encode_content: Encode, encode_style: Encode, decode: Decode, x: Tensor) -> Tensor:
+def _neighbors_style(encode_content: Encode, encode_style: Encode, decode: Decode, x: Tensor) -> Tensor:
     return (decode(encode_content(x), encode_style(x).roll(1, 0)) - x).abs().mean()
 
 
@@ -92,8 +92,8 @@ image_term = Exercise(
             "the summary of the paper that this course grew from",
         ),
         Bug(
-            "image-loss-neighbours-style",
-            _neighbours_style,
+            "image-loss-neighbors-style",
+            _neighbors_style,
             "each content is decoded with the style of another image of the batch",
             "Content and style are those of the same image: row b with row b.",
         ),
@@ -135,8 +135,8 @@ def _half_way(images: Tensor, norm: int) -> Tensor:
 
 
 def _channels_together(images: Tensor, norm: int) -> Tensor:
-    grey = images.mean(1, keepdim=True)
-    return (_best_guess(grey, 1) if norm == 1 else images.mean(0)).expand(images.shape[1:])
+    gray = images.mean(1, keepdim=True)
+    return (_best_guess(gray, 1) if norm == 1 else images.mean(0)).expand(images.shape[1:])
 
 
 def _one_of_them(images: Tensor, norm: int) -> Tensor:
@@ -186,7 +186,7 @@ best_guess = Exercise(
             "guess-half-way",
             _half_way,
             "for L1 it lies half way between the darkest and the lightest",
-            "That minimises the largest difference, not the mean one: the median does.",
+            "That minimizes the largest difference, not the mean one: the median does.",
         ),
         Bug(
             "guess-channels-together",
@@ -253,7 +253,7 @@ to_picture = Exercise(
             "picture-stretched-over-the-batch",
             _stretched_together,
             "the batch is stretched from its darkest to its lightest value",
-            "The same rule for every picture, (x + 1) / 2: else a picture depends on its neighbours in the batch.",
+            "The same rule for every picture, (x + 1) / 2: else a picture depends on its neighbors in the batch.",
         ),
         Bug(
             "picture-not-shifted",

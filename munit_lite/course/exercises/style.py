@@ -177,13 +177,13 @@ style_code = Exercise(
             "style-encoder-instance-norm",
             _instance_normed,
             "there is Instance Norm behind each convolution",
-            "The style encoder has no norm: mean and deviation of a channel are what carries tone and colour.",
+            "The style encoder has no norm: mean and deviation of a channel are what carries tone and color.",
         ),
         Bug(
             "style-encoder-zero-padding",
             _zero_padding,
             "the borders are padded with zeros",
-            "Reflect them, as the encoders do: a grey frame round every image is nothing that its style should hold.",
+            "Reflect them, as the encoders do: a gray frame round every image is nothing that its style should hold.",
         ),
         Bug(
             "style-encoder-relu-on-the-code",
@@ -219,7 +219,7 @@ style_code = Exercise(
 
 
 def _fitted(codes: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
-    """Least squares with a constant, through the singular values of the centred codes."""
+    """Least squares with a constant, through the singular values of the centered codes."""
     mean, level = codes.mean(0), target.mean()
     weights = torch.linalg.pinv(codes - mean) @ (target - level)
     return lambda rows: level + (rows - mean) @ weights
@@ -303,7 +303,7 @@ leakage = Exercise(
             "leakage-without-a-constant",
             _without_a_constant,
             "the guess has no constant term",
-            "Add a column of ones, or centre codes and target with the means of the first half.",
+            "Add a column of ones, or center codes and target with the means of the first half.",
         ),
         Bug(
             "leakage-correlation",

@@ -36,7 +36,7 @@ def _domains_averaged(terms: Terms, weights: Weights) -> Tensor:
     return _total(terms, weights) / 2
 
 
-def _weights_normalised(terms: Terms, weights: Weights) -> Tensor:
+def _weights_normalized(terms: Terms, weights: Weights) -> Tensor:
     return _total(terms, weights) / sum(weights.values())
 
 
@@ -95,8 +95,8 @@ total_loss = Exercise(
             "Equation 5 is a sum. The half changes the balance with all that is not halved, such as weight decay.",
         ),
         Bug(
-            "total-weights-normalised",
-            _weights_normalised,
+            "total-weights-normalized",
+            _weights_normalized,
             "the total is divided by the sum of the weights",
             "Equation 5 is a weighted sum, no weighted mean.",
         ),
@@ -199,7 +199,7 @@ game_step = Exercise(
             "step-simultaneous",
             _simultaneous,
             "the player moves against the critic of before its update",
-            "The package lets the critic learn first, and the player is judged by the critic that has just learnt.",
+            "The package lets the critic learn first, and the player is judged by the critic that has just learned.",
         ),
         Bug(
             "step-player-first",
@@ -217,7 +217,7 @@ game_step = Exercise(
             "step-critic-ascends",
             _critic_ascends,
             "the critic goes up its least-squares loss",
-            "The *max* in equation 5 is about log-likelihoods. A loss with targets 1 and 0 is minimised, by both.",
+            "The *max* in equation 5 is about log-likelihoods. A loss with targets 1 and 0 is minimized, by both.",
         ),
         Bug(
             "step-gradients-added-up",
@@ -230,7 +230,7 @@ game_step = Exercise(
             "step-critic-not-frozen",
             _not_frozen,
             "the critic moves twice, the second time down the player's loss",
-            "The player's half must leave the critic alone: freeze it, and let each optimiser hold the weights of one "
+            "The player's half must leave the critic alone: freeze it, and let each optimizer hold the weights of one "
             "side only.",
         ),
     ),

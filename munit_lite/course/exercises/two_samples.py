@@ -227,7 +227,7 @@ def _first_permutation(reports: list[Report]) -> list[bool]:
     return [_torn(report | {"labels": report["labels"][:1]}) for report in reports]
 
 
-def _neighbours(reports: list[Report]) -> list[bool]:
+def _neighbors(reports: list[Report]) -> list[bool]:
     found = []
     for report in reports:
         labels, source = report["labels"], report["input"]
@@ -309,9 +309,9 @@ wrong_p_value = Exercise(
             "By chance some permutations keep it together: any that tears it is enough.",
         ),
         Bug(
-            "unit-neighbours-only",
-            _neighbours,
-            "it compares neighbouring rows only",
+            "unit-neighbors-only",
+            _neighbors,
+            "it compares neighboring rows only",
             "The rows of an input may stand anywhere: group them by `input`.",
         ),
     ),

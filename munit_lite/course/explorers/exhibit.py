@@ -91,7 +91,7 @@ class Exhibit:
         return replace(self, images=(one, two), contents=_encoded(self.model, one, two))
 
     def uploaded(self, file: str, content: bytes, domain: int) -> Tensor:
-        """An uploaded image of a domain, its centre square: (1, 3, H, W) in [-1, 1].
+        """An uploaded image of a domain, its center square: (1, 3, H, W) in [-1, 1].
 
         Raises:
             DataError: it cannot be read, or looks like one of the other domain.
@@ -104,9 +104,9 @@ class Exhibit:
                 image = to_unit(TF.center_crop(read_image(path, size), [size, size]))[None]
             except DataError as error:
                 raise DataError(str(error).replace(str(path), name)) from error
-        grey = [_is_grey(images) for images in self.images]
-        if grey[0] != grey[1] and _is_grey(image) != grey[domain - 1]:
-            told = ("no colours", "has some") if _is_grey(image) else ("colours", "has none")
+        gray = [_is_gray(images) for images in self.images]
+        if gray[0] != gray[1] and _is_gray(image) != gray[domain - 1]:
+            told = ("no colors", "has some") if _is_gray(image) else ("colors", "has none")
             raise DataError(
                 f"{name} has {told[0]}, but a {self.name(domain)} {told[1]}: choose the other direction, or an image "
                 f"that looks like a {self.name(domain)}"
@@ -119,7 +119,7 @@ def _encoded(model: MUNIT, images_1: Tensor, images_2: Tensor) -> tuple[Tensor, 
     return model.encode_content(images_1, 1), model.encode_content(images_2, 2)
 
 
-def _is_grey(images: Tensor) -> bool:
+def _is_gray(images: Tensor) -> bool:
     return bool((images.amax(1) - images.amin(1)).mean() < 0.05)
 
 

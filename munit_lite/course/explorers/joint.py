@@ -13,7 +13,7 @@ from torch import Tensor
 from munit_lite.course.explorers.exhibit import CELL, stacked, tiles
 from munit_lite.course.explorers.proposition import NAMES
 from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
-from munit_lite.course.figures import COLOURS, picture, subplots
+from munit_lite.course.figures import COLORS, picture, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle, content_from_code
 from munit_lite.theory.propositions import ALPHA, BANDWIDTH, EFFECT, check_all
 from munit_lite.theory.two_sample import mmd_test
@@ -100,9 +100,9 @@ def render(angle: float, nets: str, seed: int) -> Image:
     left.set_axis_off()
     left.set_title("sketches and their paintings; paintings and their sketches", fontsize=9)
     samples = {"sketch, made painting": "o", "made sketch, painting": "x"}
-    for colour, (name, mark), pairs in zip(COLOURS, samples.items(), places(angle, nets, seed), strict=False):
+    for color, (name, mark), pairs in zip(COLORS, samples.items(), places(angle, nets, seed), strict=False):
         dots = pairs[:DOTS].T.numpy()
-        right.plot(*dots, linestyle="", marker=mark, markersize=4, alpha=0.7, color=colour, label=name)
+        right.plot(*dots, linestyle="", marker=mark, markersize=4, alpha=0.7, color=color, label=name)
     told = {name: result.status for name, result in verdicts(angle, nets, seed).items()}
     title = f"joint check: {told['joint']}; of the places alone: {told['places']}\ncontent is kept: {told['content']}"
     right.set_title(title, fontsize=9)

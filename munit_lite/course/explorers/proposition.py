@@ -10,7 +10,7 @@ import torch
 from IPython.display import Image
 
 from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
-from munit_lite.course.figures import COLOURS, picture, subplots
+from munit_lite.course.figures import COLORS, picture, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle
 from munit_lite.theory.propositions import check_all
 from munit_lite.theory.variants import (
@@ -26,7 +26,7 @@ from munit_lite.theory.variants import (
 from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
 from munit_lite.world import STYLE_DIM
 
-MARKS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # number in `figures.COLOURS`, and marker
+MARKS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # number in `figures.COLORS`, and marker
 NAMES = {
     "minimum": "1 · the minimum is reached",
     "latents": "2 · latents match",
@@ -96,10 +96,10 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
     found = verdicts(broken, strength, units, seed)
     figure, (axis,) = subplots(1, (7.5, 2.9))
     for row, result in enumerate(found.values()):
-        part, (colour, mark) = result.decisive, MARKS[result.status]
+        part, (color, mark) = result.decisive, MARKS[result.status]
         low, effect, high = (max(value / part.threshold, 0.0) for value in (part.low, part.effect, part.high))
-        axis.plot([low, high], [row, row], "-", color=COLOURS[colour], lw=3)
-        axis.plot(effect, row, marker=mark, color=COLOURS[colour], ms=11, mec="white")
+        axis.plot([low, high], [row, row], "-", color=COLORS[color], lw=3)
+        axis.plot(effect, row, marker=mark, color=COLORS[color], ms=11, mec="white")
         axis.annotate(result.status, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axis.axvline(1, color="black", lw=1, linestyle="--")
     axis.set_xscale("symlog", linthresh=1)

@@ -12,7 +12,7 @@ from munit_lite.course.exercises.framework import Bug, Case, Exercise
 
 
 def _over(features: Tensor, scale: Tensor, shift: Tensor, dims: tuple[int, ...], eps: float = 1e-5) -> Tensor:
-    """Oracle: normalise over some dimensions, then scale and shift each channel of each sample."""
+    """Oracle: normalize over some dimensions, then scale and shift each channel of each sample."""
     mean = features.mean(dims, keepdim=True)
     variance = ((features - mean) ** 2).mean(dims, keepdim=True)
     return scale[..., None, None] * (features - mean) / (variance + eps) ** 0.5 + shift[..., None, None]
@@ -38,7 +38,7 @@ def _one_plus_scale(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return right_adain(features, 1 + scale, shift)
 
 
-def _not_normalised(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def _not_normalized(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return scale[..., None, None] * features + shift[..., None, None]
 
 
@@ -88,14 +88,14 @@ adain = Exercise(
             "adain-scale-for-shift",
             _scale_and_shift_swapped,
             "scale and shift have changed places",
-            "The scale γ multiplies the normalised features, the shift β is added.",
+            "The scale γ multiplies the normalized features, the shift β is added.",
         ),
         Bug(
             "adain-batch-statistics",
             _batch_statistics,
             "mean and deviation are taken over the batch as well, as Batch Norm does",
             "Each sample has its own statistics: take them over height and width, dimensions 2 and 3. "
-            "Else one image's style leaks into its neighbours.",
+            "Else one image's style leaks into its neighbors.",
         ),
         Bug(
             "adain-layer-statistics",
@@ -111,9 +111,9 @@ adain = Exercise(
             "trained with one do not fit the other.",
         ),
         Bug(
-            "adain-not-normalised",
-            _not_normalised,
-            "the features are scaled and shifted but never normalised",
+            "adain-not-normalized",
+            _not_normalized,
+            "the features are scaled and shifted but never normalized",
             "Subtract each channel's mean and divide by its deviation first; else the content's own contrast stays "
             "beside the style's.",
         ),
