@@ -31,7 +31,7 @@ test: $(READY)  ## everything that must hold
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
-	$(OLDEST) $(BIN)/pytest -n 2 --dist loadfile -m numerical
+	$(OLDEST) $(BIN)/pytest -n 2 --dist loadfile -m "numerical and not processes"
 	MUNIT_LITE_FAST=1 PYTHONPATH=tests $(BIN)/pytest -p no:cacheprovider -p nbval_numbers --nbval --nbval-current-env \
 	    --nbval-cell-timeout 300 -n 2 --dist loadscope notebooks
 

@@ -123,7 +123,7 @@ class Trainer:
                     for micro_batch in micro_batches:
                         loss_terms = self._discriminator_losses(micro_batch, outputs, with_r1)
                         fabric.backward(loss_terms["total"] / len(micro_batches))
-                        discriminator_losses.append(loss_terms)
+                        discriminator_losses.append(detach(loss_terms))
                 with record_function("optimizer"):
                     average_gradients(fabric, self.model.discriminators.parameters())
                     self.discriminator_optimizer.step()
@@ -136,7 +136,7 @@ class Trainer:
                 for micro_batch in micro_batches:
                     loss_terms = self._generator_losses(micro_batch, outputs)
                     fabric.backward(loss_terms["total"] / len(micro_batches))
-                    generator_losses.append(loss_terms)
+                    generator_losses.append(detach(loss_terms))
             with record_function("optimizer"):
                 average_gradients(fabric, self.model.auto_encoders.parameters())
                 self.generator_optimizer.step()
@@ -314,12 +314,17 @@ def sample_styles(model: MUNIT, step: int, count: int) -> tuple[Tensor, Tensor]:
     return s_1, s_2
 
 
+def detach(loss_terms: LossTerms) -> LossTerms:
+    """Detach losses from their graph, which can then be freed."""
+    return {name: value.detach() for name, value in loss_terms.items()}
+
+
 def mean_losses(micro_batch_losses: list[LossTerms]) -> LossTerms:
-    """Compute the mean of each loss over the micro-batches, detached."""
+    """Compute the mean of each loss over the micro-batches."""
     means: LossTerms = {}
     for loss_terms in micro_batch_losses:
         for name, value in loss_terms.items():
-            means[name] = means.get(name, 0) + value.detach() / len(micro_batch_losses)
+            means[name] = means.get(name, 0) + value / len(micro_batch_losses)
     return means
 
 

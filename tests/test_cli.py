@@ -445,6 +445,7 @@ def test_every_option_of_every_command_has_its_line_of_help(name, command):
         assert re.match(r"--[a-z-]+ .*[a-z]{2,}.*\.\)? \(default: .+?\)", text), text
 
 
+@pytest.mark.slow
 def test_help_completion_and_version_do_not_wait_for_torch():
     script = "import sys\nfrom munit_lite.cli import main\nsys.argv = ['munit-lite', *sys.argv[1:]]\n"
     script += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
@@ -459,6 +460,7 @@ def test_the_version_is_the_packages(command):
     assert command("--version")[1] == f"munit-lite {ml.__version__}\n"
 
 
+@pytest.mark.slow
 def test_completion_is_a_script_that_bash_takes_and_that_knows_commands_and_options(tmp_path):
     assert "#compdef munit-lite" in process("--tyro-print-completion", "zsh").stdout
     done = process("--tyro-print-completion", "bash")

@@ -345,6 +345,7 @@ def losses_of(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_train_as_one_with_the_whole_batch(one_process, two_processes):
     one, two = state(one_process), state(two_processes)
     assert one.keys() == two.keys()
@@ -366,6 +367,7 @@ def test_processes_see_different_rows_of_the_same_batch():
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_path):
     folder = tmp_path / "run"
     broken = with_processes(2, folder, "SIGKILL", 7)
@@ -378,6 +380,7 @@ def test_a_killed_process_ends_the_job_and_a_restart_goes_on(two_processes, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes, tmp_path):
     folder = tmp_path / "run"
     assert with_processes(2, folder, "SIGTERM", 4).returncode != 0
@@ -388,6 +391,7 @@ def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes,
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_the_command_under_torchrun_answers_once(tmp_path):
     program = str(Path(sys.executable).with_name("munit-lite"))
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", program]

@@ -182,6 +182,7 @@ def test_an_unknown_equation_is_an_error_that_lists_the_known_ones():
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_reading_the_registry_does_not_import_ipython():
     program = (
         "import sys, munit_lite.course.equations as e; e.equation('AdaIN').markdown(); print('IPython' in sys.modules)"

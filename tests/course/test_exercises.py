@@ -113,6 +113,7 @@ def test_every_exercise_is_posed_by_one_notebook():
     assert sorted(posed.checker for posed in POSED) == sorted(checks.EXERCISES)
 
 
+@pytest.mark.slow
 def test_the_page_of_the_museum_is_what_the_museum_holds():
     text = PAGE.read_text()
     assert filled(text) == text, "run: python -m tools.errata"

@@ -285,6 +285,7 @@ def test_a_silent_server_is_given_up_in_time(server, tmp_path, monkeypatch, afte
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_waited_for_as_long_as_bytes_come(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "TIMEOUT", 1.0)
 
@@ -514,6 +515,7 @@ def test_the_command_fails_in_a_sentence(server, tmp_path, command):
     assert code.startswith("munit-lite: cannot download") and "404 Not Found" in code and not out
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_has_come(server, tmp_path, monkeypatch):
     server.silent, server.cut_after = 4, [5000]
     monkeypatch.setattr(downloads, "CHUNK", 1000)
