@@ -33,11 +33,11 @@ course.exercises.experiments course.exercises.style course.exercises.decoder cou
 course.exercises.reconstruction course.exercises.latent course.exercises course.explorers.widget
 course.explorers.exhibit course.explorers.world course.explorers.surgery course.explorers.style
 course.explorers.loss course.explorers.example course.explorers.proposition course.explorers.joint
-course.explorers course.explorers.timing doctor jobs cli
+course.explorers course.explorers.timing doctor course.reexports course jobs cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.
-DESCRIPTIONS = ["data", "storage", "evaluation", "theory", "experiments", "course"]
+DESCRIPTIONS = ["data", "storage", "evaluation", "theory", "experiments"]
 
 
 def _name(file: Path) -> str:

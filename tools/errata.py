@@ -18,16 +18,18 @@ BEGIN, END = "<!-- museum -->", "<!-- /museum -->"
 
 def posed_in(checker: str) -> str:
     """The notebook that poses a checker's exercise, as a link."""
-    found = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if f"checks.{checker}(" in path.read_text()]
+    found = [
+        path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if f"exercises.{checker}(" in path.read_text()
+    ]
     if not found:
-        raise ValueError(f"no notebook calls checks.{checker}")
+        raise ValueError(f"no notebook calls exercises.{checker}")
     return f"[{found[0].stem}](notebooks/{found[0].name})"
 
 
 def museum_table() -> str:
     """A row for each bug: what was coded, what is right, where it was met, where a cell shows it."""
     rows = [
-        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{posed_in(exercise.name)}, `checks.{exercise.name}`")
+        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{posed_in(exercise.name)}, `exercises.{exercise.name}`")
         for exercise in sorted(EXERCISES.values(), key=lambda exercise: (posed_in(exercise.name), exercise.name))
         for bug in exercise.bugs
     ]
