@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
     """An exercise as a notebook poses it."""
 
     notebook: str
-    checker: str  # exercises.<checker>
+    exercise: str  # exercises.<exercise>
     function: str  # the name of the learner's function
     stub: str  # source of the cell that holds it
     solution: str  # source in the folded solution below
