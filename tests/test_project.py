@@ -25,7 +25,7 @@ evaluation.attribute_predictors evaluation.image_metrics evaluation.photo_metric
 evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation
 theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
 experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
-experiments.benchmark course.figures course.diagrams course.equations course.notebook
+experiments.benchmark course.figures course.diagrams course.formulas course.equations course.notebook
 course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
 course.exercises.content_encoder course.exercises.style_encoder course.exercises.adain_decoder
 course.exercises.image_reconstruction course.exercises.latent_reconstruction course.exercises.adversarial_loss
