@@ -208,8 +208,8 @@ def test_a_teaching_notebook_has_every_part_in_order(name):
     parameters = code(notebook)[0].source
     assert all(re.search(rf"^{word} = ", parameters, flags=re.MULTILINE) for word in ("seed", "device", "fast"))
     marks = [
-        "## You will be able to", "fast = False", "start(In", "model_map(", "predict(", 'equation("', "assert_close(",
-        "table(", "answer(", "## Break it", "Explorer(", "exercises.", "## Recall", "**Next**",
+        "## You will be able to", "fast = False", "start(In", "model_diagram(", "predict(", 'equation("',
+        "assert_close(", "table(", "answer(", "## Break it", "Explorer(", "exercises.", "## Recall", "**Next**",
     ]  # fmt: skip
     sources = [cell.source for cell in notebook.cells]
     for mark in marks:

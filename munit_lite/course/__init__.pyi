@@ -1,5 +1,5 @@
 from . import exercises, explorers, figures
-from .diagrams import model_map
+from .diagrams import model_diagram
 from .equations import equation
 from .explorers import (
     ExampleExplorer,
@@ -13,7 +13,7 @@ from .explorers import (
 from .explorers.exhibit import open_exhibit
 from .explorers.joint import ALONE, places, turned
 from .explorers.widget import Explorer
-from .notebook import LiveCurves, answer, check_parameters, given, predict, start, table
+from .notebook import LiveCurves, answer, check_parameters, drop_none, predict, start, table
 from .reexports import (
     RESULTS,
     OneStyle,
@@ -59,17 +59,17 @@ __all__ = [
     "conditional_inception_score",
     "content_features",
     "doctor",
+    "drop_none",
     "equation",
     "exercises",
     "explorers",
     "figures",
-    "given",
     "held_out_predictions",
     "held_out_r2",
     "image_metrics",
     "load_judge",
     "mean_with_interval",
-    "model_map",
+    "model_diagram",
     "open_data",
     "open_exhibit",
     "papermill_command",
