@@ -6,7 +6,17 @@ import importlib
 import pytest
 import torch
 
-MODULES = ("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices")
+MODULES = (
+    "networks",
+    "losses",
+    "model",
+    "objective",
+    "training",
+    "methods",
+    "methods.unit",
+    "acceleration.devices",
+    "course.exercises.framework",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

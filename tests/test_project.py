@@ -25,19 +25,20 @@ evaluation.attribute_predictors evaluation.image_metrics evaluation.photo_metric
 evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation
 theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
 experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
-experiments.benchmark course.figures course.diagrams course.equations course.notebook
-course.exercises.framework course.exercises.inputs course.exercises.cycle course.exercises.optimality
-course.exercises.content course.exercises.two_samples course.exercises.normalization course.exercises.total
-course.exercises.assumption course.exercises.real_images course.exercises.adversarial
-course.exercises.experiments course.exercises.style course.exercises.decoder course.exercises.joint
-course.exercises.reconstruction course.exercises.latent course.exercises course.explorers.widget
-course.explorers.exhibit course.explorers.world course.explorers.surgery course.explorers.style
-course.explorers.loss course.explorers.example course.explorers.proposition course.explorers.joint
-course.explorers course.explorers.timing doctor jobs cli
+experiments.benchmark course.figures course.diagrams course.formulas course.equations course.notebook
+course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
+course.exercises.content_encoder course.exercises.style_encoder course.exercises.adain_decoder
+course.exercises.image_reconstruction course.exercises.latent_reconstruction course.exercises.adversarial_loss
+course.exercises.full_objective course.exercises.optimality course.exercises.latent_matching
+course.exercises.cycle_consistency course.exercises.joint_matching course.exercises.experiments
+course.exercises.real_images course.exercises course.explorers.widget course.explorers.exhibit
+course.explorers.world course.explorers.surgery course.explorers.style course.explorers.loss
+course.explorers.example course.explorers.proposition course.explorers.joint course.explorers
+course.explorers.timing doctor course.reexports course jobs cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.
-DESCRIPTIONS = ["data", "storage", "evaluation", "theory", "experiments", "course"]
+DESCRIPTIONS = ["data", "storage", "evaluation", "theory", "experiments"]
 
 
 def _name(file: Path) -> str:

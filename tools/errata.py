@@ -1,7 +1,4 @@
-"""The museum as a page: its table in ERRATA.md is made from the checkers, never by hand.
-
-`python -m tools.errata` makes it anew.
-"""
+"""Fill the table of known bugs in ERRATA.md from the checkers: `python -m tools.errata`."""
 
 from __future__ import annotations
 
@@ -13,34 +10,42 @@ from munit_lite.experiments.results import markdown_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "ERRATA.md"
-BEGIN, END = "<!-- museum -->", "<!-- /museum -->"
+BEGIN, END = "<!-- known bugs -->", "<!-- /known bugs -->"
 
 
-def posed_in(checker: str) -> str:
-    """The notebook that poses a checker's exercise, as a link."""
-    found = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if f"checks.{checker}(" in path.read_text()]
-    if not found:
-        raise ValueError(f"no notebook calls checks.{checker}")
-    return f"[{found[0].stem}](notebooks/{found[0].name})"
+def notebook_link(exercise: str) -> str:
+    """Link to the notebook that poses an exercise."""
+    paths = [
+        path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if f"exercises.{exercise}(" in path.read_text()
+    ]
+    if not paths:
+        raise ValueError(f"no notebook calls exercises.{exercise}")
+    return f"[{paths[0].stem}](notebooks/{paths[0].name})"
 
 
-def museum_table() -> str:
-    """A row for each bug: what was coded, what is right, where it was met, where a cell shows it."""
+def bug_table() -> str:
+    """Return a row for each bug: what it does, what is right, where it was found, and which exercise recognizes it."""
     rows = [
-        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{posed_in(exercise.name)}, `checks.{exercise.name}`")
-        for exercise in sorted(EXERCISES.values(), key=lambda exercise: (posed_in(exercise.name), exercise.name))
+        (
+            f"`{bug.name}`",
+            bug.mistake,
+            bug.fix,
+            bug.origin,
+            f"{notebook_link(exercise.name)}, `exercises.{exercise.name}`",
+        )
+        for exercise in sorted(EXERCISES.values(), key=lambda exercise: (notebook_link(exercise.name), exercise.name))
         for bug in exercise.bugs
     ]
-    return markdown_table(("bug", "what it does", "what is right", "where it was met", "shown in"), rows)
+    return markdown_table(("bug", "what it does", "what is right", "where it was found", "exercise"), rows)
 
 
-def filled(text: str) -> str:
-    """The page's text with the museum's table made anew."""
+def fill_page(text: str) -> str:
+    """Return the text of the page with its table replaced."""
     pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
     if len(re.findall(pattern, text, flags=re.DOTALL)) != 1:
         raise ValueError(f"the page needs one block between {BEGIN} and {END}")
-    return re.sub(pattern, lambda _: f"{BEGIN}\n{museum_table()}\n{END}", text, flags=re.DOTALL)
+    return re.sub(pattern, lambda _: f"{BEGIN}\n{bug_table()}\n{END}", text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    PAGE.write_text(fill_page(PAGE.read_text()))

@@ -204,7 +204,7 @@ def test_half_the_range_is_half_the_diversity():
 
 
 def test_styles_shown_from_a_uniform_prior_are_seen_to_cover_too_little():
-    oracle = Oracle(1, 20, 4)  # the museum's bug: trained on N(0, 1), shown from U(-1, 1)
+    oracle = Oracle(1, 20, 4)  # a known bug: trained on N(0, 1), shown from U(-1, 1)
     oracle.sample_style = lambda count, generator=None: 2 * torch.rand(count, 3, generator=generator) - 1
     found = measured_style(oracle, 1, count=20)
     assert found["diversity_of_true"] == pytest.approx(0.70, abs=0.03)  # sqrt(12) times the deviation of Phi(U(-1, 1))

@@ -1,0 +1,41 @@
+"""Names of other packages that many notebooks use, so that files of those packages can move without notebooks changing.
+
+`munit_lite.course` exports them. A chapter that is *about* a package imports from that package directly.
+"""
+
+from munit_lite import doctor
+from munit_lite.callbacks import SampleSheets, TensorBoardLog, sample_rows
+from munit_lite.data.datasets import open_data
+from munit_lite.evaluation import image_metrics
+from munit_lite.evaluation.attribute_predictors import load_judge
+from munit_lite.evaluation.image_metrics import conditional_inception_score
+from munit_lite.evaluation.metrics import content_features, held_out_predictions, held_out_r2, style_quantiles
+from munit_lite.evaluation.mode_coverage import OneStyle, variety_of
+from munit_lite.evaluation.statistics import mean_with_interval
+from munit_lite.experiments.machine_speed import yardstick_seconds
+from munit_lite.experiments.results import RESULTS, papermill_command, read_results, write_results
+from munit_lite.storage.checkpoints import RunFolder
+
+__all__ = [
+    "RESULTS",
+    "OneStyle",
+    "RunFolder",
+    "SampleSheets",
+    "TensorBoardLog",
+    "conditional_inception_score",
+    "content_features",
+    "doctor",
+    "held_out_predictions",
+    "held_out_r2",
+    "image_metrics",
+    "load_judge",
+    "mean_with_interval",
+    "open_data",
+    "papermill_command",
+    "read_results",
+    "sample_rows",
+    "style_quantiles",
+    "variety_of",
+    "write_results",
+    "yardstick_seconds",
+]
