@@ -1,74 +1,121 @@
-"""`munit-lite`: what is typed becomes a job of `jobs.py`; its answer, or its error, becomes words and an exit code."""
+"""`munit-lite`: parse what was typed, call the function in `commands.py`, print its result or its error."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, NamedTuple, Union
 
 import tyro
 
 import munit_lite
-from munit_lite.jobs import COMMANDS, Job
+from munit_lite.commands import COMMANDS, CommandResult, UsageError
+from munit_lite.doctor import extra_of, install_command
 from munit_lite.presets import PRESETS
 
-DESCRIPTION = """Train MUNIT, translate images with it, and measure it.
-- `munit-lite COMMAND --help` tells a command's options
-- `munit-lite --version` tells the version
-- `munit-lite --tyro-print-completion bash` (or zsh) prints a script that completes them in the shell
-- exit codes: 0 good; 1 an error, told in a sentence on stderr (for doctor: something essential is missing);
-2 a command, option or value that cannot be; 130 stopped by Ctrl-C; 143 stopped by SIGTERM"""
+DESCRIPTION = """Train MUNIT, translate images with it, and evaluate it.
+- `munit-lite COMMAND --help` lists the options of a command
+- `munit-lite --version` prints the version
+- `munit-lite --tyro-print-completion bash` (or zsh) prints a script that completes commands and options in the shell
+- exit codes: 0 success; 1 an error, explained in a sentence on stderr (for doctor: something essential is missing);
+2 an invalid command, option or value; 130 stopped by Ctrl-C; 143 stopped by SIGTERM"""
 
 
 def main() -> None:
-    """The command `munit-lite`."""
+    """Run `munit-lite` with the arguments of the process."""
     try:
         try:
-            _answer(sys.argv[1:] or ["--help"])
+            _run(sys.argv[1:] or ["--help"])
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # who read it, say `head`, has gone; Python would complain once more when it exits
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended; Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _answer(arguments: Sequence[str]) -> None:
+def _run(arguments: Sequence[str]) -> None:
     if arguments == ["--version"]:
         print(f"munit-lite {munit_lite.__version__}")
         return
-    job = _parse(arguments)
+    command, as_json = parse_arguments(arguments)
     try:
-        with _sigterm_exits(), contextlib.redirect_stdout(sys.stderr) if job.json else contextlib.nullcontext():
-            answer = job.run()
+        with _exit_on_sigterm(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            result = command()
     except KeyboardInterrupt as stop:
         print(f"munit-lite: {str(stop) or 'stopped by Ctrl-C'}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        sentence = _sentence(error)
-        if sentence is None:
-            print("munit-lite: this is unexpected; `munit-lite doctor` examines the installation", file=sys.stderr)
+        message = _error_message(error)
+        if message is None:
+            print("munit-lite: unexpected error; `munit-lite doctor` examines the installation", file=sys.stderr)
             raise
-        sys.exit(f"munit-lite: {sentence}")
-    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one alone answers
-        print(json.dumps(_finite(answer.values), indent=1) if job.json else answer.text)
-    if not answer.good:
+        print(f"munit-lite: {message}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts several processes; only the first prints
+        print(json.dumps(_finite(result.values), indent=1) if as_json else result.text)
+    if not result.success:
         sys.exit(1)
 
 
-def _parse(arguments: Sequence[str]) -> Job:
+# ------------------------------------------------------------------------------------------------------------ parsing
+
+
+def _deferred(function: Callable[..., CommandResult]) -> Callable[..., functools.partial[CommandResult]]:
+    """Return a function that the parser can call, with the same parameters, which only binds the arguments.
+
+    The command runs after parsing, because the parser would report its ValueErrors as mistakes of usage.
+    """
+
+    @functools.wraps(function)
+    def bind(*args: Any, **kwargs: Any) -> functools.partial[CommandResult]:
+        return functools.partial(function, *args, **kwargs)
+
+    bind.__doc__ = re.sub(r"\n {12}", " ", function.__doc__ or "")  # tyro would break lines where the source does
+    return bind
+
+
+_Command: Any = Union[  # noqa: UP007
+    tuple(
+        Annotated[Any, tyro.conf.subcommand(name, constructor=_deferred(function))]
+        for name, function in COMMANDS.items()
+    )
+]
+
+
+class CommandLine(NamedTuple):
+    """A command with its arguments bound, and the option that all commands share.
+
+    Args:
+        command: The command to run.
+        json: Print one JSON object on stdout instead of text; progress goes to stderr either way.
+    """
+
+    command: _Command
+    json: bool = False
+
+
+def parse_arguments(arguments: Sequence[str]) -> CommandLine:
+    """Parse the arguments after `munit-lite`.
+
+    Raises:
+        SystemExit: with code 0 after printing help or a completion script, with code 2 after a mistake.
+    """
     try:
-        return tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
+        return tyro.cli(
+            CommandLine,
             prog="munit-lite",
             description=DESCRIPTION,
             args=arguments,
             config=(
+                tyro.conf.CascadeSubcommandArgs,
                 tyro.conf.OmitArgPrefixes,
                 tyro.conf.OmitSubcommandPrefixes,
                 tyro.conf.FlagCreatePairsOff,
@@ -77,35 +124,40 @@ def _parse(arguments: Sequence[str]) -> Job:
             ),
         )
     except SystemExit as stop:
-        near = _near(arguments) if stop.code == 2 else None
-        if near:
-            print(f"munit-lite: did you mean {near}?", file=sys.stderr)
+        similar = _similar_name(arguments) if stop.code == 2 else None
+        if similar:
+            print(f"munit-lite: did you mean {similar}?", file=sys.stderr)
         raise
 
 
-def _near(arguments: Sequence[str]) -> str | None:
-    """The command or preset that was probably meant, if the first name that is none looks like one."""
-    for given, known in zip(arguments, (COMMANDS, PRESETS), strict=False):
-        if given not in known:
-            return next(iter(difflib.get_close_matches(given, known, n=1)), None)
-        if given != "train":
+def _similar_name(arguments: Sequence[str]) -> str | None:
+    """Return the command or preset that an unknown name resembles."""
+    for name, known_names in zip(arguments, (list(COMMANDS), list(PRESETS)), strict=False):
+        if name not in known_names:
+            return next(iter(difflib.get_close_matches(name, known_names, n=1)), None)
+        if name != "train":
             return None
     return None
 
 
-def _sentence(error: Exception) -> str | None:
-    """What to tell of a foreseen error: one of the package's own, a wrong value, a file, memory, an import."""
+# ------------------------------------------------------------------------------------------------- results and errors
+
+
+def _error_message(error: Exception) -> str | None:
+    """Return the message of an expected error: the package's own, a value, a file, memory, an import; else None."""
     if type(error).__name__ == "OutOfMemoryError":
         return "the GPU's memory is full; use a smaller --batch-size, a smaller --size, or --device cpu"
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
+        return f"{error}; to install the extra {extra!r}, run {install_command(extra)} in the repository"
     if isinstance(error, ImportError):
-        return f"{error}; `munit-lite doctor` says what is missing"
+        return f"{error}; `munit-lite doctor` reports what is missing"
     if isinstance(error, ValueError | OSError) or type(error).__module__.startswith("munit_lite."):
         return str(error)
     return None
 
 
 def _finite(values: Any) -> Any:
-    """The same values with null for numbers that are not finite, which JSON cannot hold."""
+    """Replace numbers that are not finite by null, because JSON has no others."""
     if isinstance(values, dict):
         return {name: _finite(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
@@ -114,13 +166,13 @@ def _finite(values: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _sigterm_exits() -> Iterator[None]:
-    """While inside, SIGTERM leaves by way of an exception, so that what is open is closed; training has its own way."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that open files are closed; training installs its own handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

@@ -1,4 +1,8 @@
-"""What `munit-lite doctor` finds out about a machine; nothing here needs torch until torch is what is examined."""
+"""`munit-lite doctor`: what this machine has, what is missing, and how long each notebook will take on it.
+
+Each topic is a generator of facts and problems. Nothing here imports torch before torch itself is examined, so that the
+report also appears where torch is broken.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,76 +24,105 @@ from munit_lite.presets import preset
 
 GIB = 2**30
 PACKAGES = ("munit-lite", "torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors", "tyro")
-COURSE_PACKAGES = ("jupyterlab", "ipywidgets", "matplotlib", "nbconvert", "papermill")
+# The modules that each extra of pyproject.toml adds to the base installation.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "data": ("requests", "skimage", "urllib3"),
+    "evaluation": ("scipy", "sklearn", "torchmetrics"),
+    "notebooks": (
+        *("anywidget", "distributed", "IPython", "ipykernel", "ipywidgets", "jupyterlab", "matplotlib", "nbconvert"),
+        *("papermill", "yaml"),
+    ),
+}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-FREE_DISK_GIB = 2  # below it a warning: a run with its kept weights and sheets, or a data set, may not fit
+FREE_DISK_GIB = 2  # with less, a run with its checkpoints and sample sheets, or a dataset, may not fit
 
-Found = Iterator["Fact | Problem"]
+Findings = Iterator["Fact | Problem"]
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra that installs a module, or None if it belongs to the base installation."""
+    package = module.split(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if package in modules), None)
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra."""
+    return f"python -m pip install -e '.[{extra}]'"
 
 
 @dataclass(frozen=True)
 class Fact:
+    """Something about the machine: a plain value for JSON, and the text to display if it is not the value itself."""
+
     name: str
     value: Any
-    shown: str = ""
+    display: str = ""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A sentence of what is wrong and what to do; without something essential nothing of the course runs."""
+    """What is wrong and what to do about it; an essential problem keeps the whole course from running."""
 
-    sentence: str
+    message: str
     essential: bool = False
 
 
 @dataclass
 class Report:
-    """Facts by topic, and problems."""
+    """The facts of each topic, and all problems."""
 
     topics: dict[str, list[Fact]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
+        """Whether nothing essential is missing or broken."""
         return not any(problem.essential for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        facts = {topic: {fact.name: fact.value for fact in found} for topic, found in self.topics.items()}
-        problems = [{"problem": p.sentence, "essential": p.essential} for p in self.problems]
+        """Return the report as plain values for JSON."""
+        facts = {topic: {fact.name: fact.value for fact in facts} for topic, facts in self.topics.items()}
+        problems = [{"problem": p.message, "essential": p.essential} for p in self.problems]
         return {"healthy": self.healthy, **facts, "problems": problems}
 
     def text(self) -> str:
+        """Return the report as lines of text."""
         lines = []
-        for topic, found in self.topics.items():
+        for topic, facts in self.topics.items():
             lines.append(topic)
-            lines += [f"  {fact.name:22} {fact.shown or fact.value}" for fact in found]
+            lines += [f"  {fact.name:22} {fact.display or fact.value}" for fact in facts]
         lines.append("problems" if self.problems else "no problems found")
-        lines += [f"  {'essential' if p.essential else 'optional':10} {p.sentence}" for p in self.problems]
+        lines += [f"  {'essential' if p.essential else 'optional':10} {p.message}" for p in self.problems]
         return "\n".join(lines)
 
 
-def examine() -> Report:
-    """Look at everything; a topic that cannot be examined becomes a problem and the others go on."""
+def diagnose() -> Report:
+    """Examine this machine, topic by topic.
+
+    Returns:
+        a report of every topic; a topic that cannot be examined becomes a problem, and the others follow.
+    """
     report = Report()
-    for topic, look in TOPICS.items():
+    for topic, check in TOPICS.items():
         facts = report.topics.setdefault(topic, [])
         try:
-            for found in look():
-                if isinstance(found, Fact):
-                    facts.append(found)
+            for finding in check():
+                if isinstance(finding, Fact):
+                    facts.append(finding)
                 else:
-                    report.problems.append(found)
-        except Exception as error:  # whatever is broken here is what the doctor is asked about
-            sentence = f"{topic} cannot be examined: {_reason(error)}"
-            report.problems.append(Problem(sentence, essential=topic in ("software", "torch")))
+                    report.problems.append(finding)
+        except Exception as error:  # any exception is a finding: the doctor is asked about broken machines
+            message = f"{topic} cannot be examined: {_one_line(error)}"
+            report.problems.append(Problem(message, essential=topic in ("software", "torch")))
     return report
 
 
-def _reason(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def software() -> Found:
+def check_software() -> Findings:
+    """Check the versions of Python and of the packages that the base installation needs, and what each extra adds."""
     yield Fact("python", platform.python_version())
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         yield Problem(f"Python {platform.python_version()} is not 3.11, 3.12 or 3.13: use one of these", essential=True)
@@ -99,20 +132,15 @@ def software() -> Found:
         except PackageNotFoundError:
             yield Fact(name, None, "missing")
             yield Problem(f"the package {name} is missing: install as the README says", essential=True)
-    missing = [name for name in COURSE_PACKAGES if not _installed(name)]
-    yield Fact("for the notebooks", not missing, f"{', '.join(missing)} missing" if missing else "installed")
-    if missing:
-        yield Problem(f"the notebooks need {', '.join(missing)}: python -m pip install {' '.join(missing)}")
+    for extra, modules in EXTRAS.items():
+        missing = ", ".join(module for module in modules if find_spec(module) is None)
+        yield Fact(f"extra {extra}", not missing, f"without {missing}" if missing else "installed")
+        if missing:
+            yield Problem(f"the extra {extra!r} lacks {missing}: run {install_command(extra)} in the repository")
 
 
-def _installed(name: str) -> bool:
-    with suppress(PackageNotFoundError):
-        return bool(version(name))
-    return False
-
-
-def torch_works() -> Found:
-    """Whether the machinery imports and computes; a torch and a torchvision of different builds do not."""
+def check_torch() -> Findings:
+    """Check that torch computes, that torchvision was built for it, and that the package can be imported."""
     import torch
 
     yield Fact("build", torch.__version__)
@@ -126,7 +154,7 @@ def torch_works() -> Found:
         ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
     except Exception as error:
         yield Problem(
-            f"torchvision does not work with this torch ({_reason(error)}): install the pair that requirements.lock "
+            f"torchvision does not work with this torch ({_one_line(error)}): install the pair that requirements.lock "
             "names into a fresh environment",
             essential=True,
         )
@@ -134,7 +162,7 @@ def torch_works() -> Found:
     try:
         importlib.import_module("munit_lite.training")
     except Exception as error:
-        yield Problem(f"munit_lite cannot be imported ({_reason(error)}): install as the README says", essential=True)
+        yield Problem(f"munit_lite cannot be imported ({_one_line(error)}): install as the README says", essential=True)
 
 
 def _device_name() -> str:
@@ -146,63 +174,66 @@ def _device_name() -> str:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def machine() -> Found:
+def check_machine() -> Findings:
+    """Check cores, memory and free disk space."""
     import psutil
 
     yield Fact("system", platform.platform(terse=True))
     yield Fact("cores", _cores())
     memory = psutil.virtual_memory()
-    shown = f"{memory.total / GIB:.1f}, {memory.available / GIB:.1f} free"
-    yield Fact("memory, GiB", round(memory.total / GIB, 1), shown)
+    display = f"{memory.total / GIB:.1f}, {memory.available / GIB:.1f} free"
+    yield Fact("memory, GiB", round(memory.total / GIB, 1), display)
     needed = read_results("bench_cpu")["world32"]["peak_memory_gib"]
     if memory.available < needed * GIB:
         yield Problem(f"training world32 takes {needed:.1f} GiB of memory: close other programs")
     free = shutil.disk_usage(Path.cwd()).free / GIB
     yield Fact("free disk here, GiB", round(free, 1))
     if free < FREE_DISK_GIB:
-        yield Problem(f"less than {FREE_DISK_GIB} GiB are free in {Path.cwd()}: runs are written there; free some")
+        yield Problem(f"less than {FREE_DISK_GIB} GiB are free in {Path.cwd()}, where runs are written: free some")
 
 
-def data() -> Found:
+def check_data() -> Findings:
+    """Check the data root, Fashion-MNIST, and each folder dataset in the data root."""
     from torchvision.datasets import FashionMNIST
 
     from munit_lite.data.datasets import data_root
     from munit_lite.data.image_files import IMAGE_SUFFIXES
 
     root = data_root(preset("fashion32"))
-    note = "" if root.is_dir() else " (not there yet; made when a data set is downloaded)"
+    note = "" if root.is_dir() else " (does not exist yet; the first download creates it)"
     yield Fact("data root", str(root), f"{root}{note}")
     if note and os.environ.get("MUNIT_LITE_DATA"):
-        yield Problem(f"MUNIT_LITE_DATA names {root}, where no folder is: if data should lie there, mend it")
+        yield Problem(f"MUNIT_LITE_DATA is {root}, which is not a folder: correct it if it should hold data")
     raw = root / "FashionMNIST" / "raw"
     names = [Path(url).name for url, _ in FashionMNIST.resources]
     missing = [name for name in names if not ((raw / name).is_file() or (raw / name).with_suffix("").is_file())]
     state = "found" if not missing else "not there" if len(missing) == len(names) else "incomplete"
-    wanted = " (downloaded when it is needed)" if state == "not there" else ""
-    yield Fact("Fashion-MNIST", state, f"{state}{wanted}, {raw}")
+    note = " (downloaded when it is needed)" if state == "not there" else ""
+    yield Fact("Fashion-MNIST", state, f"{state}{note}, {raw}")
     if state == "incomplete":
-        yield Problem(f"{raw} lacks {', '.join(missing)}: remove the folder to have it downloaded again")
+        yield Problem(f"{raw} lacks {', '.join(missing)}: remove the folder, and the next run downloads it again")
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         if (folder / "trainA").is_dir() or (folder / "trainB").is_dir():
             counts = {
                 name: sum(file.suffix.lower() in IMAGE_SUFFIXES for file in (folder / name).glob("*"))
                 for name in ("trainA", "trainB", "testA", "testB")
             }
-            shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-            yield Fact(folder.name, {"path": str(folder), **counts}, f"{shown} images, {folder}")
-            needed = counts if counts["testA"] or counts["testB"] else ("trainA", "trainB")
-            for name in (name for name in needed if not counts[name]):
+            display = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            yield Fact(folder.name, {"path": str(folder), **counts}, f"{display} images, {folder}")
+            required = counts if counts["testA"] or counts["testB"] else ("trainA", "trainB")
+            for name in (name for name in required if not counts[name]):
                 yield Problem(
-                    f"{folder / name} holds no images: a folder data set needs trainA and trainB, and testA and testB "
-                    "or neither"
+                    f"{folder / name} holds no images: a folder dataset needs trainA and trainB, and either both testA "
+                    "and testB or neither"
                 )
 
 
-def checkpoints() -> Found:
+def check_checkpoints() -> Findings:
+    """Check that every shipped checkpoint loads."""
     from munit_lite.evaluation.attribute_predictors import judge_file, load_judge
     from munit_lite.storage.checkpoints import SHIPPED, load
     from munit_lite.world import DOMAIN_NAMES
@@ -218,47 +249,49 @@ def checkpoints() -> Found:
             yield Fact(file.stem, "loads", f"loads, {file.stat().st_size / 2**20:.1f} MB")
         except Exception as error:
             yield Fact(file.stem, "damaged" if file.exists() else "missing")
-            sentence = f"{' '.join(str(error).split())}; restore it from the repository: git checkout data/checkpoints"
-            yield Problem(sentence, essential=True)
+            message = f"{' '.join(str(error).split())}; restore it from the repository: git checkout data/checkpoints"
+            yield Problem(message, essential=True)
 
 
-def browser() -> Found:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    yield Fact("Chromium", found, found or "not found")
-    if not found:
+def check_browser() -> Findings:
+    """Check that there is a Chromium, which the browser tests drive."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    yield Fact("Chromium", program, program or "not found")
+    if not program:
         yield Problem("no Chromium was found: the browser tests need one, the notebooks run in any browser")
 
 
-def notebooks() -> Found:
+def estimate_notebooks() -> Findings:
+    """Estimate the minutes of each notebook from the time of one small training step."""
     try:
         here, there = minutes.yardstick_seconds(), read_results("calibration")["seconds_per_step"]
         yield Fact(
             "estimated by",
             {"seconds_here": here, "seconds_there": there},
-            f"a small training step takes {here:.2f} s on this CPU and {there:.2f} s on the course's two cores",
+            f"a small training step takes {here:.2f} s on this CPU and {there:.2f} s on the two reference cores",
         )
         factor = here / there
     except Exception as error:
         factor = 1.0
-        yield Problem(f"this machine's speed cannot be measured ({_reason(error)}): minutes are as on two cores")
+        yield Problem(f"this CPU's speed cannot be measured ({_one_line(error)}): minutes are for two cores")
     files = sorted(minutes.NOTEBOOKS.glob("*.ipynb"))
     if not files:
-        yield Problem("there is no folder of notebooks beside the package: clone the repository to have the course")
+        yield Problem("there is no folder of notebooks beside the package: clone the repository to get the course")
     for file in files:
         nominal = minutes.nominal(file)
         if nominal is None:
-            yield Fact(file.stem, None, "says no time")
+            yield Fact(file.stem, None, "states no time")
         else:
-            shown = f"about {minutes.shown(nominal * factor)} ({minutes.shown(nominal)} on two cores)"
-            yield Fact(file.stem, round(nominal * factor, 2), shown)
+            display = f"about {minutes.shown(nominal * factor)} ({minutes.shown(nominal)} on two cores)"
+            yield Fact(file.stem, round(nominal * factor, 2), display)
 
 
-TOPICS: dict[str, Callable[[], Found]] = {
-    "software": software,
-    "torch": torch_works,
-    "machine": machine,
-    "data": data,
-    "checkpoints": checkpoints,
-    "browser": browser,
-    "notebooks": notebooks,
+TOPICS: dict[str, Callable[[], Findings]] = {
+    "software": check_software,
+    "torch": check_torch,
+    "machine": check_machine,
+    "data": check_data,
+    "checkpoints": check_checkpoints,
+    "browser": check_browser,
+    "notebooks": estimate_notebooks,
 }

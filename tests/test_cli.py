@@ -99,7 +99,7 @@ def test_train_tells_run_and_losses_as_json(tmp_path):
 def test_translate_writes_every_style_of_every_image_and_a_sheet(finished, sketches, command, tmp_path):
     out = tmp_path / "painted"
     code, said, _ = command("translate", finished, sketches, out, "--styles", 3)
-    assert code == 0 and "wrote 2 × 3 images" in said and said.endswith("sheet.png with all\n")
+    assert code == 0 and "wrote 2 × 3 images" in said and said.endswith("sheet.png with all of them\n")
     written = [f"sketch{k}_style{s}.png" for k in (0, 1) for s in (1, 2, 3)]
     assert sorted(p.name for p in out.iterdir()) == ["sheet.png", *written]
     assert Image.open(out / "sketch0_style1.png").size == (32, 32)
@@ -432,7 +432,7 @@ def test_alone_it_prints_its_help_and_the_exit_codes(command):
     code, out, err = command()
     assert code == 0 and not err
     assert all(name in out for name in cli.COMMANDS)
-    assert all(code in out for code in ("0 good", "1 an error", "2 a command", "130 stopped", "143 stopped"))
+    assert all(code in out for code in ("0 success", "1 an error", "2 an invalid", "130 stopped", "143 stopped"))
     assert out == command("--help")[1]
 
 

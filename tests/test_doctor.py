@@ -18,7 +18,7 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite import doctor
-from munit_lite.doctor import Fact, Problem, examine
+from munit_lite.doctor import Fact, Problem, diagnose
 from munit_lite.experiments import machine_speed as minutes
 from munit_lite.experiments import results
 from munit_lite.experiments.results import read_results
@@ -86,7 +86,7 @@ MISMATCH = 'RuntimeError("operator torchvision::nms does not exist")'
     [
         ("torchvision", MISMATCH, "torchvision does not work with this torch"),
         ("torch", 'OSError("libtorch.so: cannot open shared object file")', "libtorch.so: cannot open"),
-        ("skimage", 'ImportError("no skimage")', "munit_lite cannot be imported (ImportError: no skimage)"),
+        ("safetensors", 'ImportError("no safetensors")', "munit_lite cannot be imported (ImportError: no safetensors)"),
     ],
 )
 def test_a_broken_package_is_essential_and_the_rest_is_still_told(package, error, sentence, tmp_path):
@@ -117,17 +117,21 @@ def test_other_commands_on_a_broken_machine_send_to_the_doctor(tmp_path):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
-    monkeypatch.setattr(doctor, "COURSE_PACKAGES", ("papermill", "no-such-course"))
+    monkeypatch.setattr(doctor, "EXTRAS", {"data": ("requests",), "notebooks": ("papermill", "no_such_module")})
     facts, (essential, optional) = look("software")
-    assert facts["no-such-package"].value is None and facts["for the notebooks"].value is False
-    assert essential.essential and "no-such-package is missing" in essential.sentence
-    assert not optional.essential and "pip install no-such-course" in optional.sentence
+    assert facts["no-such-package"].value is None
+    assert facts["extra data"].value is True and facts["extra notebooks"].value is False
+    assert essential.essential and "no-such-package is missing" in essential.message
+    assert (
+        not optional.essential
+        and "lacks no_such_module: run python -m pip install -e '.[notebooks]'" in optional.message
+    )
 
 
 def test_an_unsupported_python_is_essential(monkeypatch):
     monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 0))
     _, problems = look("software")
-    assert [p.essential for p in problems] == [True] and "is not 3.11, 3.12 or 3.13" in problems[0].sentence
+    assert [p.essential for p in problems] == [True] and "is not 3.11, 3.12 or 3.13" in problems[0].message
 
 
 def test_little_memory_and_a_full_disk_are_problems_but_not_essential(monkeypatch):
@@ -137,8 +141,8 @@ def test_little_memory_and_a_full_disk_are_problems_but_not_essential(monkeypatc
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     _, problems = look("machine")
     assert [p.essential for p in problems] == [False, False]
-    assert f"{read_results('bench_cpu')['world32']['peak_memory_gib']:.1f} GiB of memory" in problems[0].sentence
-    assert "are free in" in problems[1].sentence
+    assert f"{read_results('bench_cpu')['world32']['peak_memory_gib']:.1f} GiB of memory" in problems[0].message
+    assert "are free in" in problems[1].message
 
 
 @pytest.fixture
@@ -165,7 +169,7 @@ def test_data_sets_are_found_each_with_its_path(root):
     (root / "something else").mkdir()
     facts, problems = look("data")
     assert not problems and set(facts) == {"data root", "Fashion-MNIST", "apples"}
-    assert facts["Fashion-MNIST"].value == "found" and str(raw) in facts["Fashion-MNIST"].shown
+    assert facts["Fashion-MNIST"].value == "found" and str(raw) in facts["Fashion-MNIST"].display
     assert facts["apples"].value == {"path": str(root / "apples"), "trainA": 3, "trainB": 2, "testA": 1, "testB": 1}
 
 
@@ -178,7 +182,7 @@ def test_an_incomplete_data_set_is_a_problem_that_names_what_is_missing(root):
     (root / "leaves" / "testB").mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(root / "leaves" / "testB" / "a.png")
     _, problems = look("data")
-    said = [problem.sentence for problem in problems]
+    said = [problem.message for problem in problems]
     assert all(f"{name}.gz" in said[0] for name in FASHION[1:]) and f"{FASHION[0]}.gz" not in said[0]
     empty = ["apples/trainB", "leaves/trainA", "leaves/trainB", "leaves/testA"]  # test folders both, or neither
     assert [s.split()[0] for s in said[1:]] == [str(root / name) for name in empty]
@@ -188,12 +192,12 @@ def test_a_missing_data_root_is_a_problem_only_where_somebody_has_named_it(tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MUNIT_LITE_DATA", raising=False)
     facts, problems = look("data")
-    assert "not there yet" in facts["data root"].shown and not problems
-    assert "downloaded when it is needed" in facts["Fashion-MNIST"].shown
+    assert "does not exist yet" in facts["data root"].display and not problems
+    assert "downloaded when it is needed" in facts["Fashion-MNIST"].display
     monkeypatch.setenv("MUNIT_LITE_DATA", str(tmp_path / "nowhere"))
     _, problems = look("data")
     assert [p.essential for p in problems] == [False]
-    assert problems[0].sentence.startswith(f"MUNIT_LITE_DATA names {tmp_path / 'nowhere'}, where no folder is")
+    assert problems[0].message.startswith(f"MUNIT_LITE_DATA names {tmp_path / 'nowhere'}, where no folder is")
 
 
 def test_every_shipped_checkpoint_is_loaded():
@@ -213,8 +217,8 @@ def test_damaged_and_missing_checkpoints_are_named(tmp_path, monkeypatch):
         "bad": "damaged", "good": "loads", "judge_painting": "missing", "judge_sketch": "loads",
     }  # fmt: skip
     assert [p.essential for p in problems] == [True, True]
-    assert "bad.safetensors" in problems[0].sentence and "judge_painting.safetensors" in problems[1].sentence
-    assert all("git checkout" in p.sentence for p in problems)
+    assert "bad.safetensors" in problems[0].message and "judge_painting.safetensors" in problems[1].message
+    assert all("git checkout" in p.message for p in problems)
 
 
 def test_a_browser_is_looked_for_on_the_path(tmp_path, monkeypatch):
@@ -259,7 +263,7 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
     monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
     facts, problems = look("notebooks")
-    assert facts["01_a"].value == 10 and facts["01_a"].shown == "about 10 min (4 min on two cores)"
+    assert facts["01_a"].value == 10 and facts["01_a"].display == "about 10 min (4 min on two cores)"
     assert facts["02_b"].value is None and not problems
     assert facts["estimated by"].value == {"seconds_here": 0.5, "seconds_there": 0.2}
 
@@ -270,7 +274,7 @@ def test_minutes_that_cannot_be_scaled_are_said_to_be_those_of_two_cores(tmp_pat
     monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
     facts, problems = look("notebooks")
-    assert facts["01_a"].value == 4 and "minutes are as on two cores" in problems[0].sentence
+    assert facts["01_a"].value == 4 and "minutes are for two cores" in problems[0].message
 
 
 def test_every_notebook_of_the_course_says_its_time():
@@ -290,7 +294,7 @@ def test_a_topic_that_fails_leaves_the_others(monkeypatch):
         yield Fact("before", 1)
         raise OSError("the disk is on fire")
 
-    monkeypatch.setattr(doctor, "TOPICS", {"machine": broken, "browser": doctor.browser})
-    report = examine()
+    monkeypatch.setattr(doctor, "TOPICS", {"machine": broken, "browser": doctor.check_browser})
+    report = diagnose()
     assert [f.name for f in report.topics["machine"]] == ["before"] and report.topics["browser"]
-    assert "machine cannot be examined: OSError: the disk is on fire" in report.problems[0].sentence
+    assert "machine cannot be examined: OSError: the disk is on fire" in report.problems[0].message

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torchvision.transforms.v2.functional as TF
 from filelock import FileLock
-from skimage.feature import canny
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 from tqdm.auto import tqdm
@@ -151,6 +150,8 @@ def edge_drawing(photos: Tensor) -> Tensor:
     Returns:
         (N, 3, H, W) uint8, values 0 and 255.
     """
+    from skimage.feature import canny  # not in the base installation, which needs no Fashion-MNIST
+
     gray = photos.float().mean(dim=1).numpy() / 255
     sigma = photos.shape[-1] / 32
     progress = tqdm(gray, desc="edge drawings", mininterval=1, disable=len(gray) < 2000)

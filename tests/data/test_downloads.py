@@ -21,7 +21,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from munit_lite import jobs
+from munit_lite import commands
 from munit_lite.config import DataConfig
 from munit_lite.data import downloads
 from munit_lite.data.downloads import ARCHIVES, Archive, download, fetch
@@ -454,7 +454,7 @@ def test_an_archive_without_a_variety_is_refused(grocery, tmp_path):
 
 def test_the_command_names_the_preset_that_is_meant_for_the_fruit(grocery, tmp_path, command):
     code, out, _ = command("download", "apples2citrus", "--root", tmp_path)
-    assert code == 0 and "10 pictures in testA, 10 pictures in testB, 10 pictures in trainA" in out
+    assert code == 0 and "10 images in testA, 10 images in testB, 10 images in trainA" in out
     assert f"munit-lite train apples2citrus --data-root {tmp_path}" in out
 
 
@@ -462,7 +462,7 @@ def test_the_command_names_the_preset_that_is_meant_for_the_fruit(grocery, tmp_p
 
 
 def test_the_command_knows_every_data_set():
-    name, *_ = get_args(get_type_hints(jobs.Download, include_extras=True)["name"])
+    name, *_ = get_args(get_type_hints(commands.download, include_extras=True)["name"])
     assert set(get_args(name)) == set(ARCHIVES)
 
 

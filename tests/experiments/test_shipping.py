@@ -14,7 +14,7 @@ from safetensors import safe_open
 from tiny import tiny
 
 import munit_lite as ml
-from munit_lite import cli, jobs
+from munit_lite import cli
 from munit_lite.config import from_dict, override
 from munit_lite.evaluation.attribute_predictors import load_judge
 from munit_lite.experiments.results import write_results
@@ -223,8 +223,8 @@ def test_absolute_folders_become_names_below_the_data_root(run, shelf, tmp_path)
 def test_the_command_of_a_card_trains_the_very_same_configuration(config):
     words = shlex.split(train_command(config))
     assert words[:2] == ["munit-lite", "train"]
-    job = cli._parse(words[1:])
-    assert isinstance(job, jobs.TrainJob) and job.config == config
+    command, _ = cli.parse_arguments(words[1:])
+    assert command.func is cli.COMMANDS["train"] and command.keywords["config"].checked() == config
 
 
 def test_a_model_of_a_preset_that_is_gone_says_so():

@@ -15,10 +15,10 @@ from filelock import FileLock
 from tiny import tiny
 
 import munit_lite as ml
+from munit_lite.commands import sweep
 from munit_lite.experiments import sweep as sweeps
 from munit_lite.experiments.plans import Planned, SweepError, read_plan
 from munit_lite.experiments.sweep import Outcome, gather, report, run_sweep
-from munit_lite.jobs import Sweep
 
 STEPS, INTERVAL = tiny().steps, tiny().save_every
 
@@ -147,10 +147,10 @@ def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_pa
     results = tmp_path / "all.json"
     for piece, seeds in enumerate(([5], [5, 6], [6])):
         file = sweep_file(grids=[{"data": "world32", "seeds": seeds}])
-        answer = Sweep(file=file, out=tmp_path / str(piece), workers=1, results=results).run()
-        assert answer.good
+        result = sweep(file=file, out=tmp_path / str(piece), workers=1, results=results)
+        assert result.success
         if piece == 1:
-            assert [run["status"] for run in answer.values["runs"]] == ["finished before", "finished"]
+            assert [run["status"] for run in result.values["runs"]] == ["finished before", "finished"]
     gathered = json.loads(results.read_text())["numbers"]["world32"]["munit"]
     assert gathered.keys() == {"5", "6"} and not list((tmp_path / "1").rglob("seed5"))
     assert all(record["parameters"] == {"preset": "world32"} for record in gathered.values())
@@ -160,7 +160,7 @@ def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_pa
     with pytest.raises(
         SweepError, match=r"the earlier results of world32/munit/seed5 are of a finished run .*'bad': 2"
     ):
-        Sweep(file=file, out=tmp_path / "2", workers=1, results=results).run()
+        sweep(file=file, out=tmp_path / "2", workers=1, results=results)
 
 
 def test_a_results_file_of_something_else_is_told_before_anything_is_run(sweep_file, tmp_path):
@@ -168,7 +168,7 @@ def test_a_results_file_of_something_else_is_told_before_anything_is_run(sweep_f
     for text in ("{", "[1]", "{}", '{"numbers": {"there": {"quality": 1}}}', '{"numbers": {"a": {"b": {"0": {}}}}}'):
         results.write_text(text)
         with pytest.raises(ValueError, match=r"--results is .*all.json, which no sweep has written"):
-            Sweep(file=sweep_file(), out=tmp_path / "runs", results=results).run()
+            sweep(file=sweep_file(), out=tmp_path / "runs", results=results)
     assert not (tmp_path / "runs").exists()
 
 
@@ -210,7 +210,7 @@ def test_a_sweep_that_is_stopped_has_kept_what_had_finished(sweep_file, tmp_path
 
     monkeypatch.setattr(sweeps, "run_sweep", stopped)
     with pytest.raises(KeyboardInterrupt):
-        Sweep(file=sweep_file(), out=tmp_path / "runs", results=tmp_path / "all.json").run()
+        sweep(file=sweep_file(), out=tmp_path / "runs", results=tmp_path / "all.json")
     numbers = json.loads((tmp_path / "all.json").read_text())["numbers"]
     assert [record["numbers"] for record in numbers["world32"]["munit"].values()] == [{"there": {"v": 3}}]
 
