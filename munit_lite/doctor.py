@@ -170,7 +170,7 @@ def machine() -> Found:
 def data() -> Found:
     from torchvision.datasets import FashionMNIST
 
-    from munit_lite.data.datasets import data_root
+    from munit_lite.data import data_root
     from munit_lite.data.image_files import IMAGE_SUFFIXES
 
     root = data_root(preset("fashion32"))

@@ -306,7 +306,7 @@ class Download(Job):
     """Data root to put it into; None: the variable MUNIT_LITE_DATA, else ./data/downloads."""
 
     def run(self) -> Answer:
-        from munit_lite.data.datasets import data_root
+        from munit_lite.data import data_root
         from munit_lite.data.downloads import ARCHIVES, download
 
         folder = download(self.name, self.root or data_root(preset("folder64")))

@@ -6,7 +6,27 @@ import importlib
 import pytest
 import torch
 
-MODULES = ("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices")
+MODULES = (
+    "networks",
+    "losses",
+    "model",
+    "objective",
+    "training",
+    "methods",
+    "methods.unit",
+    "acceleration.devices",
+    "counter_rng",
+    "data",
+    "data.image_files",
+    "data.synthetic",
+    "data.fashion",
+    "storage.files",
+    "storage.tensors",
+    "storage.nvlabs",
+    "storage.checkpoints",
+    "callbacks",
+    "inference",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -16,28 +16,28 @@ PACKAGE = ROOT / "munit_lite"
 
 # The reading order of the package: a module may import only modules that stand before it.
 _READING_ORDER = """
-networks losses world config presets model objective methods.cyclegan methods.unit methods.bicyclegan methods
-acceleration.devices acceleration.distributed acceleration.fused_layers acceleration.parallel_domains
-acceleration.objective acceleration.accelerate acceleration storage.files data.image_files data.folders
-data.downloads data.datasets storage.run_folder storage.nvlabs storage.checkpoints callbacks interruptions
-training inference evaluation.statistics experiments.results experiments.shipping
-evaluation.attribute_predictors evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage
-evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation
-theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
-experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
-experiments.benchmark course.figures course.diagrams course.equations course.notebook
-course.exercises.framework course.exercises.inputs course.exercises.cycle course.exercises.optimality
-course.exercises.content course.exercises.two_samples course.exercises.normalization course.exercises.total
-course.exercises.assumption course.exercises.real_images course.exercises.adversarial
-course.exercises.experiments course.exercises.style course.exercises.decoder course.exercises.joint
-course.exercises.reconstruction course.exercises.latent course.exercises course.explorers.widget
-course.explorers.exhibit course.explorers.world course.explorers.surgery course.explorers.style
-course.explorers.loss course.explorers.example course.explorers.proposition course.explorers.joint
-course.explorers course.explorers.timing doctor jobs cli
+networks losses counter_rng world config presets model objective methods.cyclegan methods.unit
+methods.bicyclegan methods acceleration.devices acceleration.distributed acceleration.fused_layers
+acceleration.parallel_domains acceleration.objective acceleration.accelerate acceleration storage.files
+storage.tensors data.image_files data.downloads data.base data.synthetic data.fashion data.folders data
+storage.run_folder storage.nvlabs storage.checkpoints callbacks interruptions training inference
+evaluation.statistics experiments.results experiments.shipping evaluation.attribute_predictors
+evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evaluation.metrics
+theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation theory.two_sample
+theory.verdicts theory.propositions theory.calibration experiments.machine_speed experiments.claims
+experiments.plans experiments.sweep experiments.tables experiments.steganography experiments.benchmark
+course.figures course.diagrams course.equations course.notebook course.exercises.framework
+course.exercises.inputs course.exercises.cycle course.exercises.optimality course.exercises.content
+course.exercises.two_samples course.exercises.normalization course.exercises.total course.exercises.assumption
+course.exercises.real_images course.exercises.adversarial course.exercises.experiments course.exercises.style
+course.exercises.decoder course.exercises.joint course.exercises.reconstruction course.exercises.latent
+course.exercises course.explorers.widget course.explorers.exhibit course.explorers.world
+course.explorers.surgery course.explorers.style course.explorers.loss course.explorers.example
+course.explorers.proposition course.explorers.joint course.explorers course.explorers.timing doctor jobs cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.
-DESCRIPTIONS = ["data", "storage", "evaluation", "theory", "experiments", "course"]
+DESCRIPTIONS = ["storage", "evaluation", "theory", "experiments", "course"]
 
 
 def _name(file: Path) -> str:
