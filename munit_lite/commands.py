@@ -346,7 +346,7 @@ def download(
         root: Data root that receives the dataset. None: the environment variable MUNIT_LITE_DATA, else
             ./data/downloads.
     """
-    from munit_lite.data.datasets import data_root
+    from munit_lite.data import data_root
     from munit_lite.data.downloads import ARCHIVES
     from munit_lite.data.downloads import download as download_archive
 

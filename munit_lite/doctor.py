@@ -200,7 +200,7 @@ def check_data() -> Findings:
     """Check the data root, Fashion-MNIST, and each folder dataset in the data root."""
     from torchvision.datasets import FashionMNIST
 
-    from munit_lite.data.datasets import data_root
+    from munit_lite.data import data_root
     from munit_lite.data.image_files import IMAGE_SUFFIXES
 
     root = data_root(preset("fashion32"))

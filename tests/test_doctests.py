@@ -16,6 +16,17 @@ MODULES = (
     "methods.unit",
     "acceleration.devices",
     "course.exercises.framework",
+    "counter_rng",
+    "data",
+    "data.image_files",
+    "data.synthetic",
+    "data.fashion",
+    "storage.files",
+    "storage.tensors",
+    "storage.nvlabs",
+    "storage.checkpoints",
+    "callbacks",
+    "inference",
 )
 
 

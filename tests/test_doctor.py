@@ -22,7 +22,8 @@ from munit_lite.doctor import Fact, Problem, diagnose
 from munit_lite.experiments import machine_speed as minutes
 from munit_lite.experiments import results
 from munit_lite.experiments.results import read_results
-from munit_lite.storage.checkpoints import SHIPPED, save_model
+from munit_lite.storage.checkpoints import SHIPPED
+from munit_lite.storage.run_folder import save_model
 
 
 def look(topic) -> tuple[dict[str, Fact], list[Problem]]:

@@ -31,8 +31,9 @@ from munit_lite.experiments.tables import ledger, photo_table, table_1, table_2
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
 from munit_lite.presets import PRESETS
-from munit_lite.storage.checkpoints import save_model, shipped_models
-from munit_lite.storage.files import read_header
+from munit_lite.storage.checkpoints import shipped_checkpoints
+from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.tensors import read_header
 from tools.readme import seeds_table
 
 # Float32 rounding, with the largest differences that were measured between three instruction sets (AVX-512, AVX2,
@@ -280,9 +281,9 @@ def values(config: dict[str, Any]) -> Counter:
     return found
 
 
-@pytest.mark.parametrize("name", shipped_models())
+@pytest.mark.parametrize("name", shipped_checkpoints())
 def test_the_configuration_of_a_shipped_checkpoint_is_read_in_full(name):
-    held = read_header(shipped_models()[name])["config"]
+    held = read_header(shipped_checkpoints()[name])["config"]
     for (
         removed,
         value,

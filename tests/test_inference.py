@@ -106,7 +106,10 @@ def test_another_size_than_the_models_own(model, tmp_path):
     assert Image.open(tmp_path / "out" / "a_style1.png").size == (64, 64)
 
 
-@pytest.mark.parametrize(("size", "message"), [(33, "not divisible by 2.*use 32 or 34"), (4, "size 4 is below 8")])
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(33, "must be divisible by 2 .*use 32 or 34"), (4, "size is 4, but this model needs at least 8")],
+)
 def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path, size, message):
     with pytest.raises(ValueError, match=message):
         translate_files(model, sketches, tmp_path / "out", size=size)
@@ -188,7 +191,7 @@ def test_one_file_that_is_there_stops_it_before_it_reads_or_writes(model, sketch
     out.mkdir()
     (out / there).write_text("mine")
     (sketches / "sketch1.png").write_bytes(b"")  # would be refused as well, but only when read
-    with pytest.raises(ml.DataError, match=rf"{there} is already there; use --overwrite"):
+    with pytest.raises(ml.DataError, match=rf"{there} already exists; use --overwrite"):
         translate_files(model, sketches, out)
     assert [(f.name, f.read_text()) for f in out.iterdir()] == [(there, "mine")]
 
@@ -217,7 +220,7 @@ def test_a_folder_is_its_own_visible_images_in_the_order_of_their_names(model, s
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [
         "sheet.png", "sketch0_style1.png", "sketch1_style1.png", "sketch2_style1.png",
     ]  # fmt: skip
-    with pytest.raises(ml.DataError, match="folders inside it are not looked at"):
+    with pytest.raises(ml.DataError, match="its subfolders are not searched"):
         (tmp_path / "outer").mkdir()
         (sketches / "deeper").rename(tmp_path / "outer" / "deeper")
         translate_files(model, tmp_path / "outer", tmp_path / "out2")
@@ -231,9 +234,9 @@ def test_two_images_that_would_share_a_file_are_refused(model, tmp_path):
 
 
 def test_a_folder_that_is_read_is_not_written_into(model, sketches, tmp_path):
-    with pytest.raises(ml.DataError, match="is also read from"):
+    with pytest.raises(ml.DataError, match="contains the input images"):
         translate_files(model, sketches, sketches / ".." / "sketches")
-    with pytest.raises(ml.DataError, match="is also read from"):
+    with pytest.raises(ml.DataError, match="contains the input images"):
         translate_files(model, sketches / "sketch0.png", sketches, style_from=sketches)
 
 
@@ -242,8 +245,8 @@ def test_a_folder_that_is_read_is_not_written_into(model, sketches, tmp_path):
     [
         ({"images": "nowhere"}, "there is no file or folder .*nowhere"),
         ({"style_from": "nowhere"}, "there is no file or folder .*nowhere"),
-        ({"out": "sketches/sketch0.png"}, "sketch0.png is a file, but a folder"),
-        ({"out": "sketches/sketch0.png/out"}, "cannot write into .*choose another folder"),
+        ({"out": "sketches/sketch0.png"}, "sketch0.png is a file, but it must be a folder"),
+        ({"out": "sketches/sketch0.png/out"}, "cannot write to .*choose another folder"),
     ],
 )
 def test_paths_that_cannot_be_used_are_named(model, sketches, tmp_path, options, message):
@@ -274,5 +277,5 @@ def test_a_full_disk_is_told_with_what_to_do(model, sketches, tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(translations, "save_image", full)
-    with pytest.raises(ml.DataError, match=r"cannot write into .*No space left.*free some space"):
+    with pytest.raises(ml.DataError, match=r"cannot write to .*No space left.*free some space"):
         translate_files(model, sketches, tmp_path / "out")

@@ -18,7 +18,7 @@ import munit_lite as ml
 from munit_lite.acceleration.objective import AcceleratedObjective
 from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
 from munit_lite.config import OptimizerConfig
-from munit_lite.data.datasets import open_data
+from munit_lite.data import open_data
 from munit_lite.training import Trainer, learning_rate, sample_styles
 
 
@@ -282,7 +282,7 @@ def test_a_loss_that_breaks_down_is_named_and_the_run_goes_on_with_a_lower_rate(
         run = ml.train(gentler, tmp_path, callbacks=[])
     assert [record["step"] for record in run.history] == list(range(1, 13))
     assert all(parameter.isfinite().all() for parameter in run.model.parameters())
-    assert ml.storage.run_folder.RunFolder(tmp_path).config() == gentler
+    assert ml.storage.run_folder.RunFolder(tmp_path).read_config() == gentler
 
 
 def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path):
@@ -307,7 +307,7 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
     assert len(ml.train(tiny(save_every=2), tmp_path, callbacks=[]).history) == 12
 
 
-@pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_weights", "callbacks.SampleSheets.on_sample"])
+@pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_checkpoint", "callbacks.SampleSheets.on_sample"])
 def test_kept_weights_and_sheets_whose_writing_failed_are_made_when_the_run_goes_on(fails, monkeypatch, tmp_path):
     def full(*_):
         raise ml.CheckpointError("cannot write: No space left on device")
@@ -334,7 +334,7 @@ def test_a_run_goes_on_exactly_whatever_the_memory_layout_of_its_weights():
     (whole, x_1, x_2), (again, _, _) = trainer(), trainer()
     for number in range(3):
         whole.step(number, x_1, x_2)
-    stored = {name: tensor.contiguous().clone() for name, tensor in whole.state(3).tensors().items()}
+    stored = {name: tensor.contiguous().clone() for name, tensor in whole.state(3).state_dict().items()}
     again.state(0).restore(stored)
     for number in range(3, 6):
         whole.step(number, x_1, x_2)

@@ -15,12 +15,12 @@ import tyro
 from munit_lite.config import from_dict
 from munit_lite.course import figures
 from munit_lite.course.explorers import timing as bench_explorers
-from munit_lite.data.datasets import open_data
+from munit_lite.data import open_data
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.results import RESULTS, markdown_table, read_results
 from munit_lite.experiments.shipping import train_command
 from munit_lite.storage.checkpoints import SHIPPED, load
-from munit_lite.storage.files import read_tensors
+from munit_lite.storage.tensors import read_tensors
 from tools import tracks
 
 README = Path(__file__).parents[1] / "README.md"

@@ -5,7 +5,7 @@
 
 from munit_lite import doctor
 from munit_lite.callbacks import SampleSheets, TensorBoardLog, sample_rows
-from munit_lite.data.datasets import open_data
+from munit_lite.data import open_data
 from munit_lite.evaluation import image_metrics
 from munit_lite.evaluation.attribute_predictors import load_judge
 from munit_lite.evaluation.image_metrics import conditional_inception_score

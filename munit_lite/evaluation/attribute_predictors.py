@@ -19,8 +19,10 @@ from tqdm.auto import tqdm
 
 from munit_lite.experiments.results import write_results
 from munit_lite.experiments.shipping import write_card
-from munit_lite.storage.checkpoints import SHIPPED, read_tensors, versions, write_tensors
+from munit_lite.storage.checkpoints import SHIPPED
 from munit_lite.storage.files import write_checksum
+from munit_lite.storage.run_folder import versions
+from munit_lite.storage.tensors import read_tensors, write_tensors
 from munit_lite.world import (
     CONTENT_FACTORS,
     DOMAIN_NAMES,

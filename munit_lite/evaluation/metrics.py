@@ -11,7 +11,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from munit_lite.data.datasets import FashionData, FolderData, open_data
+from munit_lite.data import open_data
+from munit_lite.data.fashion import FashionData
+from munit_lite.data.folders import FolderData
 from munit_lite.evaluation.attribute_predictors import Judge, Reading, load_judge
 from munit_lite.evaluation.mode_coverage import variety_metrics
 from munit_lite.evaluation.photo_metrics import photo_metrics

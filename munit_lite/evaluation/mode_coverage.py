@@ -22,8 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
-from munit_lite.data.datasets import FolderData, open_data
-from munit_lite.data.folders import Source
+from munit_lite.data import open_data
+from munit_lite.data.folders import FileSet, FolderData
 from munit_lite.evaluation.image_metrics import conditional_inception_score, mode_probabilities
 from munit_lite.evaluation.statistics import Numbers, Translator, mean_with_interval
 from munit_lite.experiments.results import write_results
@@ -69,7 +69,7 @@ def domain_varieties(data: FolderData, domain: int) -> Varieties:
     Raises:
         NoVarieties: the names say none: one for all, one of its own for a photo, or one in test alone.
     """
-    train, test = (variety_of(sets[domain - 1].files) for sets in (data.sets.train, data.sets.test))
+    train, test = (variety_of(sets[domain - 1].files) for sets in (data.files.train, data.files.test))
     counts = Counter(train)
     rarest, unknown = min(counts, key=lambda name: counts[name]), sorted(set(test) - set(counts))
     if len(counts) == 1:
@@ -101,10 +101,10 @@ def color_features(images: Tensor) -> np.ndarray:
     return np.sqrt(counts / bins.shape[1])
 
 
-def photo_features(data: FolderData, source: Source) -> np.ndarray:
+def photo_features(data: FolderData, source: FileSet) -> np.ndarray:
     """`color_features` of all photos of a set, a few in memory at a time."""
     numbers = torch.arange(len(source.files)).split(250)
-    return np.concatenate([color_features(data.centers(source, part.tolist())) for part in numbers])
+    return np.concatenate([color_features(data.center_crops(source, part.tolist())) for part in numbers])
 
 
 def new_classifier() -> LogisticRegression:
@@ -138,7 +138,7 @@ def taught(data: FolderData, domain: int, seed: int) -> Taught:
         NoVarieties: the photos name none.
     """
     known = domain_varieties(data, domain)
-    train, test = (photo_features(data, sets[domain - 1]) for sets in (data.sets.train, data.sets.test))
+    train, test = (photo_features(data, sets[domain - 1]) for sets in (data.files.train, data.files.test))
     labels, truth = known.numbers(known.train), known.numbers(known.test)
     classifier = new_classifier().fit(train, labels.numpy())
     guessed, modes = torch.from_numpy(classifier.predict(test)), len(known.names)
@@ -233,9 +233,9 @@ def variety_metrics(
         for k, name in enumerate(names):
             if tested[k]:
                 numbers[f"{name}_recognized"] = (confusion[k, k] / confusion[k].sum()).item()
-        files, generator = data.sets.test[source - 1], torch.Generator().manual_seed(seed)
+        files, generator = data.files.test[source - 1], torch.Generator().manual_seed(seed)
         order = torch.randperm(len(files.files), generator=generator)[: min(count, MOST_INPUTS)]
-        what = (data.centers(files, order.tolist()), source, known.probabilities)
+        what = (data.center_crops(files, order.tolist()), source, known.probabilities)
         numbers |= reached_metrics(mode_probabilities(model, *what, samples, seed), names)
         numbers["varieties_reached_by_photos_of_one"] = reached(confusion[tested]).double().mean().item()
         control = reached_metrics(mode_probabilities(OneStyle(model), *what, 2, seed), names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from munit_lite.data.datasets import FashionData, edge_drawing
+from munit_lite.data.fashion import FashionData, edge_drawing
 from munit_lite.evaluation.statistics import Numbers, Translator, mean_with_interval, translated
 
 

@@ -29,7 +29,8 @@ from tqdm.auto import tqdm
 from munit_lite.acceleration import open_fabric
 from munit_lite.callbacks import default_callbacks
 from munit_lite.config import Config, override
-from munit_lite.data.datasets import ImageData, open_data
+from munit_lite.data import open_data
+from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import DataError
 from munit_lite.experiments.results import markdown_table
 from munit_lite.objective import LossTerms
@@ -234,12 +235,12 @@ def _around_the_step(bench: Bench, scratch: Path) -> Numbers:
         data.batch(0, config.batch_size)
         seconds["data"] = bench.seconds(lambda: [data.batch(k, config.batch_size) for k in range(1, 9)]) / 8
     folder = RunFolder(scratch / "run")
-    with folder.claimed(config):
+    with folder.lock(config):
         terms, reports = bench.step(), default_callbacks(folder.path)
 
         def tell() -> None:
             record = finite_record(1, terms, folder, bench.fabric)
-            folder.append(record)
+            folder.append_history(record)
             for report in reports:
                 report.on_log(record)
 
@@ -253,7 +254,7 @@ def _around_the_step(bench: Bench, scratch: Path) -> Numbers:
             seconds["telling"] += spent / config.sample_every
         for report in reports:
             report.on_end()
-        seconds["saving"] = bench.seconds(lambda: folder.save(trainer.state(1), config)) / config.save_every
+        seconds["saving"] = bench.seconds(lambda: folder.save_state(trainer.state(1), config)) / config.save_every
     return seconds
 
 

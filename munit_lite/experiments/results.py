@@ -15,12 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from munit_lite.storage.files import atomic_path
+
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
 def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
     """Command, commit, settings, device, versions and time of a measurement."""
-    from munit_lite.storage.checkpoints import versions
+    from munit_lite.storage.run_folder import versions
 
     return {
         "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -50,10 +52,9 @@ def write_results(
         command: what to run to get them again; by default the command line of this process.
     """
     path = _file(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"numbers": numbers, "provenance": provenance(settings, command)}, indent=1) + "\n")
-    partial.replace(path)
+    text = json.dumps({"numbers": numbers, "provenance": provenance(settings, command)}, indent=1)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n")
     return path
 
 

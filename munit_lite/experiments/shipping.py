@@ -20,8 +20,9 @@ from torch import Tensor
 from munit_lite.config import Config, from_dict, override, to_dict
 from munit_lite.experiments import results as measurements
 from munit_lite.presets import PRESETS
-from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, load, weights_file
-from munit_lite.storage.files import read_tensors, replacing, sha256_of, write_checksum, write_tensors
+from munit_lite.storage.checkpoints import SHIPPED, checkpoint_path, load
+from munit_lite.storage.files import CheckpointError, atomic_path, sha256, write_checksum
+from munit_lite.storage.tensors import read_tensors, write_tensors
 
 LARGEST = 8_000_000  # bytes
 _ANYWHERE = {"device": "auto", "threads": 0, "data_root": ""}  # what a run was made on is no part of the model
@@ -57,7 +58,7 @@ def ship(
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith("judge_"):
         raise CheckpointError(f"{name!r} cannot name a model: use small letters, digits and _, and not judge_ in front")
-    model, (_, header) = load(source), read_tensors(weights_file(source))
+    model, (_, header) = load(source), read_tensors(checkpoint_path(source))
     config = _portable(model.config)
     measured = _measured(results or Path(source) / "results.json")
     tensors = model.state_dict().items()
@@ -110,8 +111,8 @@ def _measured(file: Path) -> dict[str, Any]:
 def write_card(path: Path) -> Path:
     """Write the model card beside a shipped weights file."""
     target = path.with_suffix(".md")
-    with replacing(target) as partial:
-        partial.write_text(card(path))
+    with atomic_path(target) as temporary:
+        temporary.write_text(card(path))
     return target
 
 
@@ -153,7 +154,7 @@ at commit {found["commit"]}, on {found["device"]}, {found["time"]}. After ±: ha
 ## File
 
 `{path.name}`: {path.stat().st_size:,} bytes, {sum(t.numel() for t in tensors.values()):,} numbers as {kinds}, sha256
-`{sha256_of(path)}`.
+`{sha256(path)}`.
 Made with {made}.
 It is read without running any code in it. Licence: MIT, as the course.
 

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from munit_lite.experiments.plans import Plan, Planned, SweepError
 from munit_lite.experiments.results import commit
-from munit_lite.storage.files import replacing
+from munit_lite.storage.files import atomic_path
 
 _ORPHANS_LEAVE = 120.0  # seconds; a kernel notices within one or two that its worker was killed
 
@@ -188,8 +188,8 @@ def _perform_alone(notebook: Path, run: Planned, folder: Path) -> Outcome:
     except Exception as error:
         return Outcome(run.name, "failed", time.monotonic() - start, error=f"{type(error).__name__}: {error}")
     seconds = time.monotonic() - start
-    with replacing(folder / "done.json") as partial:
-        partial.write_text(json.dumps({"parameters": run.parameters, "seconds": round(seconds, 1)}) + "\n")
+    with atomic_path(folder / "done.json") as temporary:
+        temporary.write_text(json.dumps({"parameters": run.parameters, "seconds": round(seconds, 1)}) + "\n")
     return Outcome(run.name, "finished", seconds)
 
 

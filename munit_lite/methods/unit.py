@@ -46,8 +46,8 @@ def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
 
     Args:
         like: a tensor of the shape and device that the noise shall have.
-        styles: (B, style_dim); its first elements, rounded to 1/1024, are the seed. Without rounding, the last bit, which
-            differs between processors, would change the noise altogether.
+        styles: (B, style_dim); its first elements, rounded to 1/1024, are the seed. Without rounding, the last bit,
+            which differs between processors, would change the noise altogether.
         number: tells several noises of one step apart.
     """
     seed = number

@@ -20,7 +20,7 @@ from munit_lite.acceleration import accelerate
 from munit_lite.acceleration.accelerate import accelerated_model
 from munit_lite.acceleration.fused_layers import FusedUpsampling, MatrixConvolution, upsample_and_convolve
 from munit_lite.acceleration.objective import AcceleratedObjective
-from munit_lite.data.datasets import open_data
+from munit_lite.data import open_data
 from munit_lite.methods import build, build_objective
 from munit_lite.networks import ConvBlock
 from munit_lite.objective import Objective

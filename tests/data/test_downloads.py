@@ -25,7 +25,7 @@ from munit_lite import commands
 from munit_lite.config import DataConfig
 from munit_lite.data import downloads
 from munit_lite.data.downloads import ARCHIVES, Archive, download, fetch
-from munit_lite.data.folders import image_sets
+from munit_lite.data.folders import find_dataset_files
 from munit_lite.data.image_files import DataError
 
 
@@ -105,7 +105,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(downloads, "PAUSE", 0.01)
+    monkeypatch.setattr(downloads, "RETRY_DELAY", 0.01)
     with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url, 0))
@@ -129,7 +129,7 @@ def is_whole(root):
 def test_a_data_set_is_downloaded_unpacked_and_ready_to_train_on(server, tmp_path, capsys):
     root = tmp_path / "new" / "root"
     assert download("edges2shoes", root) == root / "edges2shoes" and is_whole(root)
-    sets = image_sets(DataConfig(folder="edges2shoes"), root)
+    sets = find_dataset_files(DataConfig(folder="edges2shoes"), root)
     assert (len(sets.train[0].files), sets.train[1].half, len(sets.test[0].files), sets.paired) == (3, "right", 2, True)
     assert "edges2shoes.tar.gz: 100%" in capsys.readouterr().err
 
@@ -156,7 +156,7 @@ def test_the_checksum_of_the_first_download_is_kept_as_sha256sum_writes_it_and_a
 
     shutil.rmtree(tmp_path / "edges2shoes")
     server.content = packed(FILES | {"train/9_AB.png": picture(9)})
-    with pytest.raises(DataError, match=r"has the sha256 \w{64}, but the first download had \w{64}: it is damaged or"):
+    with pytest.raises(DataError, match=r"has the sha256 \w{64}, but the first download had \w{64}: it is damaged, or"):
         download("edges2shoes", tmp_path)
     assert not (tmp_path / "edges2shoes").exists()
     pin.unlink()
@@ -175,8 +175,10 @@ def test_a_connection_cut_off_again_and_again_goes_on_where_it_stopped(server, t
 
 
 def test_a_second_command_goes_on_where_the_first_gave_up(server, tmp_path):
-    server.cut_after = [5000] + [0] * downloads.TRIES
-    with pytest.raises(DataError, match=r"the connection was cut off; 5,000 bytes are kept in .*partial: try again"):
+    server.cut_after = [5000] + [0] * downloads.MAX_ATTEMPTS
+    with pytest.raises(
+        DataError, match=r"the connection was interrupted; 5,000 bytes are kept in .*partial: try again"
+    ):
         download("edges2shoes", tmp_path)
     assert not (tmp_path / "edges2shoes").exists()
     server.asked.clear()
@@ -202,8 +204,8 @@ def test_what_cannot_be_gone_on_with_starts_again(server, tmp_path, change):
     for name in ("tag", "date") if "tag" in change and not change["date"] else ():
         setattr(server, name, change[name])  # already so at the first try
     other = packed({name: content[::-1] for name, content in FILES.items()})
-    server.content, server.cut_after = other, [5000] + [0] * downloads.TRIES
-    with pytest.raises(DataError, match="cut off"):
+    server.content, server.cut_after = other, [5000] + [0] * downloads.MAX_ATTEMPTS
+    with pytest.raises(DataError, match="interrupted"):
         download("edges2shoes", tmp_path)
     for name, value in change.items():
         setattr(server, name, value)
@@ -213,13 +215,13 @@ def test_what_cannot_be_gone_on_with_starts_again(server, tmp_path, change):
 
 
 def test_a_refused_try_leaves_no_part_of_an_old_version_under_the_new_ones_name(server, tmp_path, monkeypatch):
-    server.cut_after = [5000] + [0] * downloads.TRIES
-    with pytest.raises(DataError, match="cut off"):
+    server.cut_after = [5000] + [0] * downloads.MAX_ATTEMPTS
+    with pytest.raises(DataError, match="interrupted"):
         download("edges2shoes", tmp_path)
     server.tag, server.date = '"2"', "Mon, 03 Sep 2018 00:00:00 GMT"
     with monkeypatch.context() as full:
         full.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "total used free")(0, 0, 0))
-        with pytest.raises(DataError, match="GB are free"):
+        with pytest.raises(DataError, match="GB free"):
             download("edges2shoes", tmp_path)
     server.asked.clear()
     download("edges2shoes", tmp_path)
@@ -234,9 +236,9 @@ def test_only_the_date_of_the_last_change_serves_too(server, tmp_path):
 
 def test_a_server_that_cannot_go_on_and_always_breaks_is_given_up(server, tmp_path):
     server.ranges, server.cut_after = False, [5000] * 50
-    with pytest.raises(DataError, match="the connection was cut off"):
+    with pytest.raises(DataError, match="the connection was interrupted"):
         download("edges2shoes", tmp_path)
-    assert len(server.asked) == downloads.TRIES + 1
+    assert len(server.asked) == downloads.MAX_ATTEMPTS + 1
 
 
 def test_a_part_that_was_not_asked_for_is_not_used(server, tmp_path, monkeypatch):
@@ -277,10 +279,10 @@ def test_a_server_that_refuses_is_told_with_its_own_words(server, tmp_path, stat
 @pytest.mark.parametrize("after", [0, 700])
 def test_a_silent_server_is_given_up_in_time(server, tmp_path, monkeypatch, after):
     monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
-    monkeypatch.setattr(downloads, "TRIES", 2)
+    monkeypatch.setattr(downloads, "MAX_ATTEMPTS", 2)
     server.silent, server.cut_after = 1.5, [after, 0, 0]
     begin = time.monotonic()
-    with pytest.raises(DataError, match=r"the server was silent for 0\.2 seconds"):
+    with pytest.raises(DataError, match=r"the server sent nothing for 0\.2 seconds"):
         download("edges2shoes", tmp_path)
     assert time.monotonic() - begin < 5
 
@@ -330,7 +332,7 @@ BAD = {  # archive: (content, message)
     "another checksum at the end": (GOOD[:-8] + b"1234" + GOOD[-4:], "CRC check failed"),
     "cut off": (GOOD[: len(GOOD) // 2], "ended before the end-of-stream marker"),
     "no tar": (gzip.compress(b"hello" * 1000), "invalid header"),
-    "of another set": (packed(FILES, "edges2handbags"), "it holds no edges2shoes/train"),
+    "of another set": (packed(FILES, "edges2handbags"), "it contains no edges2shoes/train"),
     "a path that leads out": (packed(FILES, extra=[member("edges2shoes/../../../escaped.txt")]), "outside"),
     "an absolute link": (packed(FILES, extra=[member("edges2shoes/l", tarfile.SYMTYPE, "/etc")]), "absolute path"),
     "a link that leads out": (packed(FILES, extra=[member("edges2shoes/l", tarfile.SYMTYPE, "../../..")]), "outside"),
@@ -371,7 +373,7 @@ def test_a_disk_that_fills_is_told_and_the_download_goes_on_later(server, tmp_pa
     assert len(GOOD) > 9000 and max(map(len, FILES.values())) > 6000 > 3000
     if room == 6000:  # the archive is there, the pictures do not fit
         (tmp_path / "edges2shoes.tar.gz").write_bytes(GOOD)
-    monkeypatch.setattr(downloads, "CHUNK", 1000)
+    monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
     free = limited(room)
     try:
         with pytest.raises(DataError, match=r"cannot write .*: File too large; free some space or choose another data"):
@@ -388,7 +390,7 @@ def test_too_little_room_is_told_before_the_first_byte(server, tmp_path, monkeyp
     usage = namedtuple("usage", "total used free")(0, 0, 2 * len(GOOD) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
-        DataError, match=r"archive and pictures take 0\.0 GB more, but 0\.0 GB are free in .*; free some"
+        DataError, match=r"the archive and its images need 0\.0 GB, but .* has only 0\.0 GB free; free some"
     ):
         download("edges2shoes", tmp_path)
     assert not (tmp_path / ".edges2shoes.tar.gz.partial").exists()
@@ -406,7 +408,7 @@ def test_a_second_download_at_the_same_time_is_told(server, tmp_path):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(DataError, match="unknown data set 'shoes'; known: edges2shoes, edges2handbags, apples2citrus"):
+    with pytest.raises(DataError, match="unknown dataset 'shoes'; known: edges2shoes, edges2handbags, apples2citrus"):
         download("shoes", tmp_path)
 
 
@@ -447,7 +449,7 @@ def test_fruit_is_taken_out_of_the_archive_and_sorted_into_domains(grocery, tmp_
 
 def test_an_archive_without_a_variety_is_refused(grocery, tmp_path):
     grocery.content = packed({k: v for k, v in groceries().items() if "/Lime/" not in k}, "GroceryStoreDataset-fc80")
-    with pytest.raises(DataError, match=r"cannot be used: it holds no dataset/train/Fruit/Lime\. It was removed"):
+    with pytest.raises(DataError, match=r"cannot be used: it contains no dataset/train/Fruit/Lime\. It was removed"):
         download("apples2citrus", tmp_path)
     assert left(tmp_path) == []
 
@@ -518,7 +520,7 @@ def test_the_command_fails_in_a_sentence(server, tmp_path, command):
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_has_come(server, tmp_path, monkeypatch):
     server.silent, server.cut_after = 4, [5000]
-    monkeypatch.setattr(downloads, "CHUNK", 1000)
+    monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 2)

@@ -13,9 +13,8 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite.callbacks import Callback
 from munit_lite.config import DataConfig
-from munit_lite.data import datasets
-from munit_lite.data.datasets import FolderData, open_data
-from munit_lite.data.folders import image_sets
+from munit_lite.data import folders, open_data
+from munit_lite.data.folders import FolderData, find_dataset_files
 from munit_lite.data.image_files import DataError
 from munit_lite.presets import preset
 
@@ -43,7 +42,7 @@ def four(tmp_path):
 
 
 def sets_of(root, **settings):
-    return image_sets(DataConfig(**settings), root)
+    return find_dataset_files(DataConfig(**settings), root)
 
 
 def opened(folder, seed=0, cache_gib=1.0, size=32, **settings):
@@ -191,8 +190,8 @@ def test_held_out_images_are_center_crops_of_equally_many(four):
 
 
 def counted_reads(monkeypatch):
-    reads, read = [], datasets.read_pixels
-    monkeypatch.setattr(datasets, "read_pixels", lambda file, *rest: reads.append(file) or read(file, *rest))
+    reads, read = [], folders.read_pixels
+    monkeypatch.setattr(folders, "read_pixels", lambda file, *rest: reads.append(file) or read(file, *rest))
     return reads
 
 
@@ -204,7 +203,7 @@ def test_the_cache_stays_within_its_budget_and_changes_no_batch(four, monkeypatc
     reads = counted_reads(monkeypatch)
     for step in range(20):
         assert all(torch.equal(a, b) for a, b in zip(data.batch(step, 4), truth.batch(step, 4), strict=True))
-    held = [image.nbytes for image in data._cache._held.values()]
+    held = [image.nbytes for image in data._cache._images.values()]
     assert sum(held) <= budget and len(held) == min(images, 11)
     if images == 1000:
         reads.clear()
@@ -240,44 +239,44 @@ def emptied(name):
 
 FAULTS = {  # what is wrong: (how it comes about, settings, message)
     "no such set": (lambda root: None, {"folder": "nowhere"},
-                    r"there is no folder nowhere, here or in the data root .*/root; give a path.* download --help"),
-    "nothing named": (lambda root: None, {"folder": ""}, "say where the images are: `folder` names a data set"),
-    "too much named": (lambda root: None, {"folder_1": "set"}, "say where the images are"),
-    "one of two named": (lambda root: None, {"folder": "", "folder_2": "set/trainA"}, "say where the images are"),
+                    r"no folder nowhere in the current folder or in the data root .*/root; .* download --help"),
+    "nothing named": (lambda root: None, {"folder": ""}, "the configuration must name the images: set `folder`"),
+    "too much named": (lambda root: None, {"folder_1": "set"}, "the configuration must name the images"),
+    "one of two named": (lambda root: None, {"folder": "", "folder_2": "set/trainA"}, "must name the images"),
     "no trainB": (lambda root: shutil.rmtree(root / "trainB"), {},
-                  r"there is no folder .*set/trainB; a data set has trainA and trainB"),
+                  r"there is no folder .*set/trainB; a dataset contains trainA and trainB"),
     "no testA": (lambda root: shutil.rmtree(root / "testA"), {},
-                 r"there is no folder .*set/testA, but there is testB; both are needed, or none"),
-    "empty trainA": (emptied("trainA"), {}, "set/trainA holds no images; put some there"),
-    "empty testB": (emptied("testB"), {}, "set/testB holds no images"),
+                 r"there is no folder .*set/testA, but there is testB; provide both or neither"),
+    "empty trainA": (emptied("trainA"), {}, "set/trainA contains no images; add some in any format"),
+    "empty testB": (emptied("testB"), {}, "set/testB contains no images"),
     "empty folder of one's own": (lambda root: (root / "mine").mkdir(), {
-        "folder": "", "folder_1": "set/mine", "folder_2": "set/trainB"}, "set/mine holds no images"),
+        "folder": "", "folder_1": "set/mine", "folder_2": "set/trainB"}, "set/mine contains no images"),
     "one image": (lambda root: fill(root / "mine", [77]), {
         "folder": "", "folder_1": "set/mine", "folder_2": "set/trainB"},
-        "set/mine holds one image, but one to train on and one to hold out are needed"),
+        "set/mine contains one image, but at least two are needed: one to train on, one to hold out"),
     "one folder twice": (lambda root: None, {"folder": "", "folder_1": "set/trainA", "folder_2": "set/../set/trainA"},
                          "folder_1 and folder_2 are both .*trainA, but the domains need different images"),
     "a list that names a missing file": (
         listed(b"001.png\n\nno such.png\n"), {},
         r"list_trainA.txt, line 3: there is no file .*trainA/no such.png; correct the list"),
     "a list that names a folder": (listed(b"001.png\n.\n"), {}, "line 2: there is no file"),
-    "an empty list": (listed(b"\n  \n"), {}, "list_trainA.txt names no images; write one path a line, relative to"),
-    "a list that is no text": (listed(b"\xff\xfe\x00\x81"), {}, "list_trainA.txt is no list of files: it cannot be"),
+    "an empty list": (listed(b"\n  \n"), {}, "list_trainA.txt names no images; write one path per line, relative to"),
+    "a list that is no text": (listed(b"\xff\xfe\x00\x81"), {}, "list_trainA.txt is not a list of files: it cannot be"),
     "an image as folder": (lambda root: None, {
-        "folder": "", "folder_1": "set/trainA/000.png", "folder_2": "set/trainB"}, r"000.png is no list of files"),
+        "folder": "", "folder_1": "set/trainA/000.png", "folder_2": "set/trainB"}, r"000.png is not a list of files"),
     "an empty file": (lambda root: (root / "trainA" / "003.png").write_bytes(b""), {},
-                      "trainA/003.png cannot be read as an image .it is empty, 0 bytes.; repair or remove it"),
+                      "trainA/003.png cannot be read as an image .the file is empty.; repair or remove it"),
     "an empty test file": (lambda root: (root / "testB" / "030.png").write_bytes(b""), {}, "testB/030.png cannot"),
     "text for an image": (lambda root: (root / "trainB" / "x.jpg").write_text("hello"), {},
-                          "trainB/x.jpg cannot be read as an image .it is of no image format that PIL knows"),
+                          "trainB/x.jpg cannot be read as an image .PIL does not recognize its format"),
     "a header cut off": (lambda root: rewrite(root / "trainB" / "012.png", lambda content: content[:20]), {},
                          "trainB/012.png cannot be read as an image"),
     "a broken link": (lambda root: (root / "trainA" / "z.png").symlink_to("gone"), {},
                       "there is no file .*trainA/z.png"),
     "a strip": (lambda root: fill(root / "trainA", [200], height=2, width=90), {},
-                "trainA/200.png is 90 x 2 pixels, longer than 16 times its short side; crop it"),
+                "trainA/200.png is 90 x 2 pixels, but its long side must be at most 16 times its short side; crop it"),
     "overlapping domains": (lambda root: copy(root, "trainA/002.png", "trainB/copy.png"), {},
-                            "trainB/copy.png is the same image as .*trainA/002.png: the two domains, and training and"),
+                            "trainB/copy.png is the same image as .*trainA/002.png, but the two domains, and"),
     "the domains are one": (lambda root: shutil.copytree(root / "trainA", root / "trainB", dirs_exist_ok=True), {},
                             r"is the same image as .*\(and 4 more such files\)"),
     "a test image trained on": (lambda root: copy(root, "testA/021.png", "trainA/mine.png"), {},
@@ -285,9 +284,9 @@ FAULTS = {  # what is wrong: (how it comes about, settings, message)
     "a test image of the other domain": (lambda root: copy(root, "trainB/012.png", "testA/x.png"), {}, "same image"),
     "a pair that is none": (
         lambda root: fill(root / "AB" / "train", range(2), width=72) and fill(root / "AB" / "train", [5], width=73),
-        {"folder": "set/AB"}, "AB/train/005.png is 73 x 36 pixels, but a picture of a pair, .* is twice as wide"),
+        {"folder": "set/AB"}, "AB/train/005.png is 73 x 36 pixels, but a picture of a pair .* must be twice as wide"),
     "a single pair": (lambda root: fill(root / "AB" / "train", [1], width=72) and fill(
-        root / "AB" / "val", [2], width=72), {"folder": "set/AB"}, "holds one picture, but two domains need two"),
+        root / "AB" / "val", [2], width=72), {"folder": "set/AB"}, "contains one picture, but two domains without"),
 }  # fmt: skip
 
 
@@ -325,7 +324,7 @@ def test_one_bad_file_of_many_is_named_at_the_start_or_when_it_is_reached(many):
     """An unreadable header at the start, a cut off body by the batch that wants it: never a batch without it."""
     truth = opened(many)
     bad = many / "trainB" / "117.png"
-    wanted = [117 in {int(names(truth.sets.train[1])[pick]) for pick in picks(truth, step)} for step in range(30)]
+    wanted = [117 in {int(names(truth.files.train[1])[pick]) for pick in picks(truth, step)} for step in range(30)]
     assert any(wanted) and not all(wanted)
     cut(bad)
     data = opened(many)
@@ -341,9 +340,9 @@ def test_one_bad_file_of_many_is_named_at_the_start_or_when_it_is_reached(many):
 
 
 def picks(data, step):
-    from munit_lite.world import uniform
+    from munit_lite.counter_rng import uniform
 
-    return (uniform(torch.arange(4) + step * 4, f"{data.seed}/pick/2") * len(data.sets.train[1].files)).long().tolist()
+    return (uniform(torch.arange(4) + step * 4, f"{data.seed}/pick/2") * len(data.files.train[1].files)).long().tolist()
 
 
 def test_a_cut_off_held_out_file_is_named_when_it_is_shown(many):
@@ -379,7 +378,7 @@ def test_a_file_that_vanishes_while_training_is_named_and_the_run_goes_on_exactl
     config = folder_run(four)
     undisturbed = ml.train(config, tmp_path / "undisturbed", callbacks=[])
     files = sorted((four / "trainB").iterdir()) if vanishes == "an image" else [four / "trainB"]
-    with pytest.raises(DataError, match=r"there is no file .*trainB/01\d\.png; it was moved or removed: put it back"):
+    with pytest.raises(DataError, match=r"there is no file .*trainB/01\d\.png; it was moved or deleted, so restore it"):
         ml.train(config, tmp_path / "run", callbacks=[Vanish(files, step=5)])
     for file in files:
         file.with_suffix(".gone").rename(file)
@@ -394,7 +393,7 @@ def test_the_batch_that_will_be_asked_for_is_decoded_ahead(four, asked, next_one
     data = opened(four)
     for step in asked:  # a run that goes on begins late; one of three processes makes every third batch
         data.batch(step, 4)
-    assert list(data._ahead) == [(next_one, 4)]
+    assert list(data._prefetched) == [(next_one, 4)]
 
 
 def test_what_is_already_in_memory_may_vanish(four):

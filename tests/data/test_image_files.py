@@ -131,8 +131,8 @@ def saved(image, **options):
 
 
 BAD = {  # file name: (how it is written, message)
-    "empty.png": (lambda f: f.touch(), "it is empty, 0 bytes"),
-    "text.jpg": (lambda f: f.write_text("hello"), "it is of no image format that PIL knows"),
+    "empty.png": (lambda f: f.touch(), "the file is empty"),
+    "text.jpg": (lambda f: f.write_text("hello"), "PIL does not recognize its format"),
     "cut off.png": (lambda f: f.write_bytes(whole_png()[:-300]), "truncated"),
     "cut off.jpg": (lambda f: f.write_bytes(whole_jpeg()[:-300]), "truncated"),
     "header only.png": (lambda f: f.write_bytes(whole_png()[:40]), "cannot be read as an image"),
@@ -142,10 +142,10 @@ BAD = {  # file name: (how it is written, message)
     "bomb.png": (lambda f: f.write_bytes(png(20_000, 20_000, 1, 0, [])), "decompression bomb"),
     "float.tif": (saved(Image.fromarray(np.ones((9, 9), np.float32))), "floating-point pixels, whose range is unknown"),
     "32 bit.tif": (saved(Image.fromarray(np.full((9, 9), 70_000, np.int32))),
-        "tones from 70000 to 70000; save"),
+        "values from 70000 to 70000; save"),
     "strip.png": (saved(Image.new("RGB", (1000, 10))),
-        "1000 x 10 pixels, longer than 16 times its short side; crop it"),
-    "gone.png": (lambda f: None, "there is no file .*gone.png; it was moved or removed: put it back"),
+        "1000 x 10 pixels, but its long side must be at most 16 times its short side; crop it"),
+    "gone.png": (lambda f: None, "there is no file .*gone.png; it was moved or deleted, so restore it"),
     "a folder.png": (lambda f: f.mkdir(), "cannot be read as an image"),
     "broken link.png": (lambda f: f.symlink_to("nowhere.png"), "there is no file"),
 }  # fmt: skip

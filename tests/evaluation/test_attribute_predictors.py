@@ -7,7 +7,7 @@ import torch
 from munit_lite.evaluation import attribute_predictors as judges
 from munit_lite.evaluation.attribute_predictors import Judge, JudgeRecipe, judge_errors, labeled_renders, load_judge
 from munit_lite.experiments import results
-from munit_lite.storage.checkpoints import CheckpointError
+from munit_lite.storage.files import CheckpointError
 from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
 
 pytestmark = pytest.mark.numerical

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from munit_lite.data.datasets import FolderData, open_data
+from munit_lite.data import open_data
+from munit_lite.data.folders import FolderData
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.mode_coverage import (
     OneStyle,

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from munit_lite.data.datasets import FashionData, HeldOut, edge_drawing, to_unit
+from munit_lite.data.base import HeldOut
+from munit_lite.data.fashion import FashionData, edge_drawing
+from munit_lite.data.image_files import uint8_to_float
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.photo_metrics import edge_agreement, photo_metrics
 from munit_lite.methods import build
@@ -24,29 +26,29 @@ def boxes(count, seed=0, first=2, last=9):
 
 def test_edges_that_agree_give_one_and_edges_apart_give_zero():
     photos = boxes(5)
-    drawings = to_unit(edge_drawing(photos))
-    assert torch.equal(edge_agreement(to_unit(photos), drawings), torch.ones(5))
+    drawings = uint8_to_float(edge_drawing(photos))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), drawings), torch.ones(5))
     apart = torch.ones(5, 3, 32, 32)
     apart[:, :, :, -1] = -1
-    assert torch.equal(edge_agreement(to_unit(photos), apart), torch.zeros(5))
-    assert torch.equal(edge_agreement(to_unit(photos), torch.ones(5, 3, 32, 32)), torch.zeros(5))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), apart), torch.zeros(5))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), torch.ones(5, 3, 32, 32)), torch.zeros(5))
 
 
 def test_a_shift_of_one_pixel_is_within_the_tolerance_and_two_are_not():
     photos = boxes(5)
-    drawings = to_unit(edge_drawing(photos))
-    assert torch.equal(edge_agreement(to_unit(photos), drawings.roll(1, 3)), torch.ones(5))
-    assert edge_agreement(to_unit(photos), drawings.roll(1, 3), tolerance=0).max() < 0.8
-    assert edge_agreement(to_unit(photos), drawings.roll(2, 3)).max() < 0.9
+    drawings = uint8_to_float(edge_drawing(photos))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), drawings.roll(1, 3)), torch.ones(5))
+    assert edge_agreement(uint8_to_float(photos), drawings.roll(1, 3), tolerance=0).max() < 0.8
+    assert edge_agreement(uint8_to_float(photos), drawings.roll(2, 3)).max() < 0.9
 
 
 def test_edges_that_are_half_there_have_the_f1_of_their_precision_and_recall():
     one = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
     one[:, :, 10:22, 4:12] = 30
     both = torch.minimum(one, one.roll(16, 3))  # a second box of the same size
-    found = edge_agreement(to_unit(one), to_unit(edge_drawing(both)))
+    found = edge_agreement(uint8_to_float(one), uint8_to_float(edge_drawing(both)))
     assert found.item() == pytest.approx(2 / 3)  # precision 1, recall 1/2
-    swapped = edge_agreement(to_unit(both), to_unit(edge_drawing(one)))
+    swapped = edge_agreement(uint8_to_float(both), uint8_to_float(edge_drawing(one)))
     assert swapped.item() == pytest.approx(2 / 3)
 
 

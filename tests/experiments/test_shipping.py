@@ -20,7 +20,9 @@ from munit_lite.evaluation.attribute_predictors import load_judge
 from munit_lite.experiments.results import write_results
 from munit_lite.experiments.shipping import LARGEST, card, cards, ship, train_command
 from munit_lite.presets import PRESETS, preset
-from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, load, read_tensors, shipped_models
+from munit_lite.storage.checkpoints import SHIPPED, load, shipped_checkpoints
+from munit_lite.storage.files import CheckpointError
+from munit_lite.storage.tensors import read_tensors
 
 FILES = sorted(SHIPPED.glob("*.safetensors"))
 NUMBERS = {
@@ -92,7 +94,7 @@ def test_the_checksums_are_of_exactly_the_shipped_files():
 
 def test_a_shipped_run_is_its_averaged_model_by_name_without_discriminators(run, shelf, offline):
     path = ship(str(run.folder), "mine")
-    assert path == shelf / "mine.safetensors" and set(shipped_models()) == {"mine"}
+    assert path == shelf / "mine.safetensors" and set(shipped_checkpoints()) == {"mine"}
     model, whole = load("mine"), run.model.state_dict()
     kept = model.state_dict()
     assert kept and all(torch.equal(kept[name], whole[name]) for name in kept)
@@ -178,7 +180,7 @@ def test_figures_that_are_none_are_refused(run, shelf, tmp_path, text):
 
 
 def test_a_model_that_was_only_saved_has_no_card(run, shelf):
-    from munit_lite.storage.checkpoints import save_model
+    from munit_lite.storage.run_folder import save_model
 
     save_model(shelf / "saved.safetensors", run.model, 4)
     with pytest.raises(CheckpointError, match=r"saved\.safetensors names no measured figures: it was saved, but not"):
@@ -205,7 +207,7 @@ def test_cards_are_written_afresh(run, shelf):
 
 
 def test_absolute_folders_become_names_below_the_data_root(run, shelf, tmp_path):
-    from munit_lite.storage.checkpoints import save_model
+    from munit_lite.storage.run_folder import save_model
 
     config = override(run.config, dataset="folder", folder="/a/b/apples2citrus")
     save_model(tmp_path / "a.safetensors", ml.build(config), 4)

@@ -18,8 +18,10 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback, SampleSheets, TensorBoardLog
-from munit_lite.storage.checkpoints import CheckpointError, RunFolder, load, read_tensors, save_model, write_tensors
-from munit_lite.storage.files import write_checksum
+from munit_lite.storage.checkpoints import load
+from munit_lite.storage.files import CheckpointError, write_checksum
+from munit_lite.storage.run_folder import RunFolder, save_model
+from munit_lite.storage.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +82,22 @@ def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_kept_
 
 @pytest.mark.parametrize("name", ["judge_sketch", "judge_painting"])
 def test_a_judge_is_no_model_to_load(name):
-    with pytest.raises(CheckpointError, match=rf"{name} is no translator but a judge; load it with load_judge"):
+    with pytest.raises(
+        CheckpointError, match=rf"{name} is an attribute predictor, not a translation model; load it with load_"
+    ):
         load(name)
 
 
 def test_a_folder_without_weights_says_so(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no weights yet"):
+    with pytest.raises(CheckpointError, match="contains no weights yet"):
         load(tmp_path)
 
 
 def test_an_installation_without_the_repository_says_where_the_shipped_ones_are(tmp_path, monkeypatch):
     monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path / "not there")
-    with pytest.raises(CheckpointError, match=r"no shipped checkpoints: they come with the repository .*clone it"):
+    with pytest.raises(
+        CheckpointError, match=r"this installation has no checkpoints: they come with the repository .*clone it"
+    ):
         load("world32")
 
 
@@ -104,7 +110,7 @@ def test_a_model_without_discriminators_translates_and_says_that_it_has_none(fin
     x = torch.rand(1, 3, 32, 32)
     style = torch.zeros(1, 3)
     assert torch.equal(model.translate(x, 1, 2, style=style), finished.model.translate(x, 1, 2, style=style))
-    with pytest.raises(CheckpointError, match="holds no discriminators"):
+    with pytest.raises(CheckpointError, match="has no discriminators"):
         model.discriminator(1)(x)
     save_model(tmp_path / "again.safetensors", model, 4)  # and stays loadable when it is saved once more
     assert load_file(tmp_path / "again.safetensors").keys() == kept.keys()
@@ -128,23 +134,27 @@ def without(kind):
 
 @pytest.mark.parametrize(("edit", "reason"), [
     (lambda tensors, header: header["config"]["network"].update(width=8),
-     r"auto_encoders\.\S+ is \(4, 3, 7, 7\), but must be \(8, 3, 7, 7\)"),
+     r"auto_encoders\.\S+ has shape \(4, 3, 7, 7\), but must have \(8, 3, 7, 7\)"),
     (without("auto_encoders"), r"auto_encoders\.\S+ is missing"),
     (without("discriminators"), r"discriminators\.\S+ is missing"),
-    (lambda tensors, header: tensors.update(more=torch.ones(1)), "more is too many"),
+    (lambda tensors, header: tensors.update(more=torch.ones(1)), "more is unexpected"),
     (lambda tensors, header: header["config"].update(style_dimension=3), "unknown field 'style_dimension'"),
     (lambda tensors, header: header["config"]["network"].update(width="wide"), "width is 'wide'"),
 ])  # fmt: skip
 def test_another_architecture_is_refused_by_the_first_difference(finished, tmp_path, edit, reason):
     path = edited(finished, tmp_path / "other.safetensors", edit)
-    with pytest.raises(CheckpointError, match=rf"other\.safetensors does not hold a MUNIT.*: {reason}") as caught:
+    with pytest.raises(
+        CheckpointError, match=rf"other\.safetensors does not match the configuration in its header: {reason}"
+    ) as caught:
         load(path)
     assert "\n" not in str(caught.value)  # torch's own error is a list of every tensor
 
 
 def test_a_file_of_something_else_is_refused(finished, tmp_path):
     path = edited(finished, tmp_path / "judge.safetensors", lambda tensors, header: header.pop("config"))
-    with pytest.raises(CheckpointError, match=r"judge\.safetensors holds no MUNIT: it names no configuration"):
+    with pytest.raises(
+        CheckpointError, match=r"judge\.safetensors is not a MUNIT checkpoint: its header has no configuration"
+    ):
         load(path)
     from safetensors.torch import save_file
 
@@ -154,13 +164,15 @@ def test_a_file_of_something_else_is_refused(finished, tmp_path):
 
 
 def test_another_configuration_in_the_same_folder_is_refused_with_the_difference(finished):
-    with pytest.raises(CheckpointError, match=r"another configuration \(width: 4 in the folder, 8 asked for\)"):
+    with pytest.raises(CheckpointError, match=r"another configuration \(width: 4 in the folder, 8 requested\)"):
         ml.train(tiny(steps=4, width=8), finished.folder, callbacks=[])
 
 
 def test_a_state_of_another_run_is_refused_with_the_difference(finished, tmp_path):
     shutil.copy(finished.folder / "state.safetensors", tmp_path)
-    with pytest.raises(CheckpointError, match=r"state\.safetensors holds a run of another configuration \(seed: 0 in"):
+    with pytest.raises(
+        CheckpointError, match=r"state\.safetensors belongs to a run of another configuration \(seed: 0 in"
+    ):
         ml.train(tiny(steps=4, seed=1), tmp_path, callbacks=[])
 
 
@@ -171,7 +183,7 @@ def test_a_state_of_another_run_is_refused_with_the_difference(finished, tmp_pat
 ])  # fmt: skip
 def test_a_file_that_is_no_state_is_refused(finished, tmp_path, source, edit, reason):
     edited(finished, tmp_path / "state.safetensors", edit, source)
-    with pytest.raises(CheckpointError, match=rf"state\.safetensors is no state of this run: {reason}; remove it"):
+    with pytest.raises(CheckpointError, match=rf"state\.safetensors is not a state of this run: {reason}; remove it"):
         ml.train(finished.config, tmp_path, callbacks=[])
 
 
@@ -197,13 +209,15 @@ def test_a_file_cut_off_anywhere_is_named(finished, tmp_path):
         os.truncate(cut, length)
         with pytest.raises(CheckpointError) as caught:
             read_tensors(cut)
-        assert f"{cut} is not a whole munit-lite checkpoint" in str(caught.value), length
+        assert f"{cut} is not a complete munit-lite checkpoint" in str(caught.value), length
 
 
 def test_a_cut_off_state_stops_the_run_that_would_go_on(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "run")
     os.truncate(tmp_path / "run" / "state.safetensors", 5000)
-    with pytest.raises(CheckpointError, match=r"state\.safetensors is not a whole munit-lite checkpoint .*cut off"):
+    with pytest.raises(
+        CheckpointError, match=r"state\.safetensors is not a complete munit-lite checkpoint .*truncated"
+    ):
         ml.train(finished.config, tmp_path / "run", callbacks=[])
 
 
@@ -236,11 +250,11 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, protocol, name
 
 def test_a_cut_off_line_of_the_history_is_dropped(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.append({"step": 1, "total": 2.0})
-    folder.append({"step": 2, "total": 1.0})
+    folder.append_history({"step": 1, "total": 2.0})
+    folder.append_history({"step": 2, "total": 1.0})
     with open(folder.history_file, "ab") as file:
         file.write(b'{"step": 3, "tot\x00\xff')
-    assert [record["step"] for record in folder.history(until=1)] == [1]
+    assert [record["step"] for record in folder.truncate_history(until=1)] == [1]
     assert len(folder.history_file.read_text().splitlines()) == 1
 
 
@@ -254,7 +268,7 @@ def test_a_damaged_configuration_is_named(finished, tmp_path, text):
 def test_the_configuration_lies_beside_the_weights(finished):
     held = json.loads((finished.folder / "config.json").read_text())
     assert held["config"]["network"]["width"] == 4 and held["versions"]["torch"] == torch.__version__
-    assert RunFolder(finished.folder).config() == finished.config
+    assert RunFolder(finished.folder).read_config() == finished.config
 
 
 # ------------------------------------------------------------------------------------------- disks and folders
@@ -262,7 +276,7 @@ def test_the_configuration_lies_beside_the_weights(finished):
 
 def test_a_second_run_in_the_same_folder_is_told(tmp_path):
     config = tiny()
-    with RunFolder(tmp_path).claimed(config), pytest.raises(CheckpointError, match="another run is training in"):
+    with RunFolder(tmp_path).lock(config), pytest.raises(CheckpointError, match="another run is training in"):
         ml.train(config, tmp_path, callbacks=[])
 
 
@@ -271,7 +285,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     write_tensors(path, {"a": torch.ones(3)}, {"step": 1})
     with full_disk(after=2000), pytest.raises(CheckpointError) as caught:
         write_tensors(path, {"a": torch.zeros(1000)}, {"step": 2})
-    assert re.search(r"cannot write .*state\.safetensors: .*too large.* untouched; free some space", str(caught.value))
+    assert re.search(r"cannot write .*state\.safetensors: .*too large.* unchanged; free some space", str(caught.value))
     tensors, header = read_tensors(path)
     assert header == {"step": 1} and torch.equal(tensors["a"], torch.ones(3))
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
@@ -325,7 +339,7 @@ def test_a_disk_too_full_for_the_configuration_is_told(tmp_path):
 def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
     (tmp_path / "file").touch()
     folder = place.format(file=tmp_path / "file")
-    with pytest.raises(CheckpointError, match=f"cannot write into {folder}.*choose another folder"):
+    with pytest.raises(CheckpointError, match=f"cannot write to {folder}.*choose another folder"):
         ml.train(tiny(), folder, callbacks=[])
 
 
@@ -389,7 +403,7 @@ def _other(run, tmp_path, stack):
 
 
 def _in_use(run, tmp_path, stack):
-    stack.enter_context(RunFolder(run).claimed(RunFolder(run).config()))
+    stack.enter_context(RunFolder(run).lock(RunFolder(run).read_config()))
     return [*TRAIN, "--out", run]
 
 
@@ -399,15 +413,15 @@ def _bad_list(run, tmp_path, stack):
 
 
 CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
-    "weights cut off": (_cut_off, r"step_00000004\.safetensors is not a whole munit-lite checkpoint"),
+    "weights cut off": (_cut_off, r"step_00000004\.safetensors is not a complete munit-lite checkpoint"),
     "another architecture": (
-        _other, r"other\.safetensors does not hold a MUNIT of the configuration it names: \S+ is missing"),
+        _other, r"other\.safetensors does not match the configuration in its header: \S+ is missing"),
     "another configuration": (lambda run, *_: [*TRAIN, "--width", 8, "--out", run],
-                              r"holds a run of another configuration \(.*width: 4 in the folder, 8 asked for"),
+                              r"belongs to a run of another configuration \(.*width: 4 in the folder, 8 requested"),
     "a second run": (_in_use, "another run is training in .*; wait for it or use another folder"),
     "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
-                             "cannot write into /proc/run: .*; choose another folder"),
-    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: a line must be a sha256, two spaces"),
+                             "cannot write to /proc/run: .*; choose another folder"),
+    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: each line must be a sha256, two spaces"),
     "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a"),
 }  # fmt: skip
 
@@ -448,7 +462,7 @@ def test_a_changed_byte_of_a_shipped_checkpoint_is_told(finished, tmp_path, monk
     content[-100] ^= 1
     file.write_bytes(content)
     for source in ("mine", file):
-        with pytest.raises(CheckpointError, match=r"mine\.safetensors is damaged or was changed: its sha256 is not"):
+        with pytest.raises(CheckpointError, match=r"mine\.safetensors is damaged or was changed: its sha256 differs"):
             load(source)
     save_model(tmp_path / "other.safetensors", finished.model, 4)
     write_checksum(tmp_path / "other.safetensors")

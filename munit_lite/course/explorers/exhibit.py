@@ -17,8 +17,8 @@ from torch import Tensor
 
 import munit_lite as ml
 from munit_lite.course.explorers.widget import TOLD, Choice, Control, Explorer, Picture, Slider, State, png
-from munit_lite.data.datasets import open_data
-from munit_lite.data.image_files import DataError, read_image, to_unit
+from munit_lite.data import open_data
+from munit_lite.data.image_files import DataError, read_image, uint8_to_float
 from munit_lite.evaluation.attribute_predictors import Judge, Reading, load_judge
 from munit_lite.model import MUNIT
 from munit_lite.world import DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
@@ -101,7 +101,7 @@ class Exhibit:
             path = Path(scratch) / name
             path.write_bytes(content)
             try:
-                image = to_unit(TF.center_crop(read_image(path, size), [size, size]))[None]
+                image = uint8_to_float(TF.center_crop(read_image(path, size), [size, size]))[None]
             except DataError as error:
                 raise DataError(str(error).replace(str(path), name)) from error
         gray = [_is_gray(images) for images in self.images]

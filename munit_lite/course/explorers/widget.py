@@ -21,7 +21,7 @@ import traitlets
 from IPython.display import Image
 
 from munit_lite.data.image_files import DataError
-from munit_lite.storage.checkpoints import CheckpointError
+from munit_lite.storage.files import CheckpointError
 
 State = dict[str, Any]
 Picture = np.ndarray  # (H, W, 3) uint8

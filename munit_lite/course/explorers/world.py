@@ -14,7 +14,7 @@ from munit_lite.course.explorers.exhibit import CELL, tiles
 from munit_lite.course.explorers.widget import Choice, Control, Explorer, Picture, Slider, State, png
 from munit_lite.evaluation.attribute_predictors import Judge, load_judge
 from munit_lite.model import MUNIT
-from munit_lite.storage.checkpoints import CheckpointError
+from munit_lite.storage.files import CheckpointError
 from munit_lite.world import (
     CONTENT_FACTORS,
     DOMAIN_NAMES,
