@@ -170,7 +170,7 @@ class Evaluate(Measurement):
     seed: int = 1
     """Seed of the test contents and of the drawn styles."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to translate; auto: a GPU if there is one. Judges read on the CPU."""
+    """Where to translate; auto: a GPU if there is one. The attribute predictors run on the CPU."""
     propositions: bool = False
     """Instead say of each of the paper's four propositions whether it holds, fails or is undecided for the model."""
 
@@ -194,7 +194,7 @@ class Evaluate(Measurement):
         numbers = metrics.evaluate(model, count=self.count, seed=self.seed)
         heading = f"{self.model}: {model.config.name}, mean ± half of the 95 % interval"
         return (
-            f"{heading}\n{metrics.table(numbers).replace('_', ' ')}",
+            f"{heading}\n{metrics.format_metrics(numbers).replace('_', ' ')}",
             numbers,
             {"model": self.model, "count": self.count, "seed": self.seed},
         )

@@ -6,7 +6,11 @@ import importlib
 import pytest
 import torch
 
-MODULES = ("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices")
+MODULES = (
+    *("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices"),
+    *("evaluation.metric_names", "evaluation.statistics", "evaluation.attribute_predictors"),
+    *("evaluation.image_metrics", "evaluation.mode_coverage", "evaluation.metrics"),
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

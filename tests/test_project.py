@@ -20,10 +20,10 @@ networks losses world config presets model objective methods.cyclegan methods.un
 acceleration.devices acceleration.distributed acceleration.fused_layers acceleration.parallel_domains
 acceleration.objective acceleration.accelerate acceleration storage.files data.image_files data.folders
 data.downloads data.datasets storage.run_folder storage.nvlabs storage.checkpoints callbacks interruptions
-training inference evaluation.statistics experiments.results experiments.shipping
-evaluation.attribute_predictors evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage
-evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation
-theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
+training inference evaluation.metric_names evaluation.statistics evaluation.attribute_predictors
+evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evaluation.metrics
+experiments.results experiments.shipping theory.linear_gaussian theory.variants theory.inversion theory.oracle
+theory.permutation theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
 experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
 experiments.benchmark course.figures course.diagrams course.equations course.notebook
 course.exercises.framework course.exercises.inputs course.exercises.cycle course.exercises.optimality

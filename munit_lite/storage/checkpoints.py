@@ -62,7 +62,7 @@ def weights_file(source: str | Path) -> Path:
         return shipped[str(source)]
     if (SHIPPED / f"{source}.safetensors").is_file():
         raise CheckpointError(
-            f"{source} is no translator but a judge; load it with load_judge(1 or 2) of "
+            f"{source} is an attribute predictor, not a translator; load it with load_attribute_predictor(1 or 2) of "
             "munit_lite.evaluation.attribute_predictors"
         )
     if not SHIPPED.is_dir():
@@ -75,9 +75,9 @@ def weights_file(source: str | Path) -> Path:
 
 
 def shipped_models() -> dict[str, Path]:
-    """The models under data/checkpoints by name; the judges, which are no translators, are left out."""
+    """The models under data/checkpoints by name; without the attribute predictors, which are not translators."""
     files = sorted(SHIPPED.glob("*.safetensors"))
-    return {file.stem: file for file in files if not file.stem.startswith("judge_")}
+    return {file.stem: file for file in files if not file.stem.startswith("attribute_predictor_")}
 
 
 class LeftOut(nn.Module):
