@@ -195,7 +195,7 @@ def evaluate(
         return _measurement(text, numbers, settings | {"propositions": True}, json_file)
     numbers = metrics.evaluate(loaded, count=count, seed=seed)
     heading = f"{model}: {loaded.config.name}, mean ± half of the 95 % interval"
-    return _measurement(f"{heading}\n{metrics.table(numbers).replace('_', ' ')}", numbers, settings, json_file)
+    return _measurement(f"{heading}\n{metrics.format_metrics(numbers).replace('_', ' ')}", numbers, settings, json_file)
 
 
 def bench(

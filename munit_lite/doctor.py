@@ -234,16 +234,16 @@ def check_data() -> Findings:
 
 def check_checkpoints() -> Findings:
     """Check that every shipped checkpoint loads."""
-    from munit_lite.evaluation.attribute_predictors import judge_file, load_judge
+    from munit_lite.evaluation.attribute_predictors import load_attribute_predictor, predictor_file
     from munit_lite.storage.checkpoints import SHIPPED, load
     from munit_lite.world import DOMAIN_NAMES
 
-    judges = {judge_file(domain): domain for domain in DOMAIN_NAMES}
-    files = sorted({*SHIPPED.glob("*.safetensors"), *judges})
+    predictors = {predictor_file(domain): domain for domain in DOMAIN_NAMES}
+    files = sorted({*SHIPPED.glob("*.safetensors"), *predictors})
     for file in files:
         try:
-            if file in judges:
-                load_judge(judges[file])
+            if file in predictors:
+                load_attribute_predictor(predictors[file])
             else:
                 load(file)
             yield Fact(file.stem, "loads", f"loads, {file.stat().st_size / 2**20:.1f} MB")

@@ -27,6 +27,9 @@ MODULES = (
     "storage.checkpoints",
     "callbacks",
     "inference",
+    *("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices"),
+    *("evaluation.metric_names", "evaluation.statistics", "evaluation.attribute_predictors"),
+    *("evaluation.image_metrics", "evaluation.mode_coverage", "evaluation.metrics"),
 )
 
 

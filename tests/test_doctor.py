@@ -212,13 +212,15 @@ def test_damaged_and_missing_checkpoints_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("munit_lite.evaluation.attribute_predictors.SHIPPED", tmp_path)
     save_model(tmp_path / "good.safetensors", ml.build(tiny()), step=1)
     (tmp_path / "bad.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes()[:-7])
-    shutil.copy(SHIPPED / "judge_sketch.safetensors", tmp_path)
+    shutil.copy(SHIPPED / "attribute_predictor_sketch.safetensors", tmp_path)
     facts, problems = look("checkpoints")
     assert {name: fact.value for name, fact in facts.items()} == {
-        "bad": "damaged", "good": "loads", "judge_painting": "missing", "judge_sketch": "loads",
+        "bad": "damaged", "good": "loads",
+        "attribute_predictor_painting": "missing", "attribute_predictor_sketch": "loads",
     }  # fmt: skip
     assert [p.essential for p in problems] == [True, True]
-    assert "bad.safetensors" in problems[0].message and "judge_painting.safetensors" in problems[1].message
+    assert "attribute_predictor_painting.safetensors" in problems[0].message
+    assert "bad.safetensors" in problems[1].message
     assert all("git checkout" in p.message for p in problems)
 
 

@@ -324,8 +324,8 @@ def excerpt() -> dict[str, Any]:
     """A few runs and numbers of data/results/paper_tables.json."""
     whole = json.loads((RESULTS / "paper_tables.json").read_text())
     wanted = {
-        "world32": ("class_accuracy", "diversity_of_true", "drawn_code_r2"),
-        "fashion32": ("edge_agreement", "best_below_random", "diversity"),
+        "world32": ("class_accuracy", "diversity_ratio", "sampled_style_r2"),
+        "fashion32": ("edge_agreement", "improvement_over_random_photos", "diversity"),
         "apples2citrus": ("cis", "is"),
     }
     runs: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from munit_lite.config import from_dict
 from munit_lite.course import figures
 from munit_lite.course.explorers import timing as bench_explorers
 from munit_lite.data import open_data
+from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.results import RESULTS, markdown_table, read_results
 from munit_lite.experiments.shipping import train_command
@@ -27,7 +28,7 @@ README = Path(__file__).parents[1] / "README.md"
 PICTURE = RESULTS / "world32_translations.png"
 
 _ROWS = {
-    "class_accuracy": "judged class is right",
+    "class_accuracy": "class accuracy",
     "class_accuracy_shuffled_contents": "the same, contents shuffled (control)",
     "position_error": "position error, image widths",
     "fill_hue_ks": "KS distance of fill hue, per input",
@@ -69,16 +70,16 @@ def photo_table(name: str) -> str:
 
 def shipped_table() -> str:
     """Every shipped model with what was measured on it, both directions; a long command is whole in the card only."""
-    heads = ("model", "steps", "trained with", "judged class is right", "diversity, share of the true")
+    heads = ("model", "steps", "trained with", "class accuracy", "diversity ratio")
     rows = []
     for path in sorted(SHIPPED.glob("*.safetensors")):
         _, header = read_tensors(path)
-        if "config" not in header:  # a judge
+        if "config" not in header:  # an attribute predictor
             continue
-        directions = header["note"]["results"]["numbers"].values()
+        directions = with_current_metric_names(header["note"]["results"]["numbers"]).values()
         found = (
             " / ".join(f"{numbers[key]:.3f}" for numbers in directions if key in numbers)
-            for key in ("class_accuracy", "diversity_of_true")
+            for key in ("class_accuracy", "diversity_ratio")
         )
         options = train_command(from_dict(header["config"])).removeprefix("munit-lite train ")
         options = textwrap.shorten(options, 80, placeholder=" …", break_on_hyphens=False)

@@ -7,10 +7,10 @@ from munit_lite import doctor
 from munit_lite.callbacks import SampleSheets, TensorBoardLog, sample_rows
 from munit_lite.data import open_data
 from munit_lite.evaluation import image_metrics
-from munit_lite.evaluation.attribute_predictors import load_judge
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.image_metrics import conditional_inception_score
 from munit_lite.evaluation.metrics import content_features, held_out_predictions, held_out_r2, style_quantiles
-from munit_lite.evaluation.mode_coverage import OneStyle, variety_of
+from munit_lite.evaluation.mode_coverage import MeanStyleTranslator, parse_varieties
 from munit_lite.evaluation.statistics import mean_with_interval
 from munit_lite.experiments.machine_speed import yardstick_seconds
 from munit_lite.experiments.results import RESULTS, papermill_command, read_results, write_results
@@ -18,7 +18,7 @@ from munit_lite.storage.checkpoints import RunFolder
 
 __all__ = [
     "RESULTS",
-    "OneStyle",
+    "MeanStyleTranslator",
     "RunFolder",
     "SampleSheets",
     "TensorBoardLog",
@@ -28,14 +28,14 @@ __all__ = [
     "held_out_predictions",
     "held_out_r2",
     "image_metrics",
-    "load_judge",
+    "load_attribute_predictor",
     "mean_with_interval",
     "open_data",
     "papermill_command",
+    "parse_varieties",
     "read_results",
     "sample_rows",
     "style_quantiles",
-    "variety_of",
     "write_results",
     "yardstick_seconds",
 ]

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from munit_lite.evaluation.metric_names import current_metric_name
+from munit_lite.evaluation.statistics import mean_over_directions
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -26,6 +29,7 @@ class Expectation:
     claim: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "number", current_metric_name(self.number))
         if self.at_least == -math.inf and self.at_most == math.inf:
             raise ValueError(f"an expectation of {self.data}/{self.method} has no bound: it needs at_least or at_most")
         if self.ratio_to and self.difference_from:
@@ -73,7 +77,7 @@ def compared(expectations: Sequence[Expectation], found: dict[str, Any]) -> list
                         f"an expectation of {one.data}/{method} is about {one.number!r}, but measured were: "
                         f"{', '.join(sorted(numbers))}"
                     )
-            means[seed] = sum(numbers[one.number] for numbers in directions) / len(directions)
+            means[seed], _ = mean_over_directions(result["numbers"], one.number)
         return means
 
     rows = []

@@ -53,7 +53,7 @@ def read_plan(file: Path) -> Plan:
     grids:
     - {data: world32, seeds: [0, 1, 2]}   # and, for this grid alone: methods, a list of names; parameters
     expectations:
-    - {data: world32, method: unit, number: diversity_of_true, at_most: 0.2}
+    - {data: world32, method: unit, number: diversity_ratio, at_most: 0.2}
     ```
 
     A run's preset is its data's name, unless its method says otherwise.

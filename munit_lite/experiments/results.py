@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.storage.files import atomic_path
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
@@ -60,7 +61,7 @@ def write_results(
 
 def read_results(name: str | Path) -> dict[str, Any]:
     """The numbers of a file, named as for `write_results`."""
-    return json.loads(_file(name).read_text())["numbers"]
+    return with_current_metric_names(json.loads(_file(name).read_text())["numbers"])
 
 
 def _file(name: str | Path) -> Path:

@@ -18,6 +18,7 @@ import tyro
 from torch import Tensor
 
 from munit_lite.config import Config, from_dict, override, to_dict
+from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments import results as measurements
 from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import SHIPPED, checkpoint_path, load
@@ -25,6 +26,7 @@ from munit_lite.storage.files import CheckpointError, atomic_path, sha256, write
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 LARGEST = 8_000_000  # bytes
+_PREDICTOR = "attribute_predictor_"
 _ANYWHERE = {"device": "auto", "threads": 0, "data_root": ""}  # what a run was made on is no part of the model
 _DATA = {
     "world": "the known world of this course, drawn by `munit_lite/world.py` (MIT)",
@@ -56,8 +58,11 @@ def ship(
     Raises:
         CheckpointError: no such model, too large, a name that cannot be used, no figures, an unwritable folder.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith("judge_"):
-        raise CheckpointError(f"{name!r} cannot name a model: use small letters, digits and _, and not judge_ in front")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith(_PREDICTOR):
+        raise CheckpointError(
+            f"{name!r} cannot name a model: use lowercase letters, digits and _, and no name that "
+            f"begins with {_PREDICTOR}"
+        )
     model, (_, header) = load(source), read_tensors(checkpoint_path(source))
     config = _portable(model.config)
     measured = _measured(results or Path(source) / "results.json")
@@ -123,7 +128,7 @@ def cards() -> None:
 
 
 def card(path: Path) -> str:
-    """The model card of a shipped file, made of nothing but the file (for judges also data/results/judges.json)."""
+    """The model card of a shipped file, made of the file alone; the errors of predictors are read from data/results."""
     tensors, header = read_tensors(path)
     if "config" in header:
         critics = any(tensor.startswith("discriminators.") for tensor in tensors)
@@ -132,11 +137,11 @@ def card(path: Path) -> str:
         about, recipe, measured = _about_model(path.stem, header, critics), header["config"], header["note"]["results"]
     else:
         about, recipe, measured = (
-            _about_judge(path.stem, header),
+            _about_predictor(path.stem, header),
             header["recipe"],
-            _measured(measurements.RESULTS / "judges.json"),
+            _measured(measurements.RESULTS / "attribute_predictors.json"),
         )
-        measured["numbers"] = measured["numbers"][path.stem.removeprefix("judge_")]
+        measured["numbers"] = measured["numbers"][path.stem.removeprefix(_PREDICTOR)]
     kinds = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
     made = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     found = measured["provenance"]
@@ -146,7 +151,7 @@ def card(path: Path) -> str:
 
 ## Measured
 
-{_table(measured["numbers"])}
+{_table(with_current_metric_names(measured["numbers"]))}
 
 By `{found["command"]}`
 at commit {found["commit"]}, on {found["device"]}, {found["time"]}. After ±: half of the 95 % interval.
@@ -186,20 +191,22 @@ Trained again with
 ```"""
 
 
-def _about_judge(name: str, header: dict[str, Any]) -> str:
-    domain = {"judge_sketch": 1, "judge_painting": 2}[name]
-    return f"""A judge: it reads the content and the style of a {name.removeprefix("judge_")} of the known world,
-so that translations can be measured. It translates nothing and knows nothing but that world (MIT, drawn by
-`munit_lite/world.py`).
+def _about_predictor(name: str, header: dict[str, Any]) -> str:
+    domain = {"attribute_predictor_sketch": 1, "attribute_predictor_painting": 2}[name]
+    return f"""An attribute predictor: it predicts the content and style factors of a {name.removeprefix(_PREDICTOR)}
+of the known world, so that translations can be evaluated. It translates nothing, and it applies only to
+that world (MIT, rendered by `munit_lite/world.py`).
 
 ```python
-reading = munit_lite.evaluation.attribute_predictors.load_judge({domain})(images)  # (B, 3, H, W) in [-1, 1]
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
+
+attributes = load_attribute_predictor({domain})(images)  # (B, 3, H, W) in [-1, 1]
 ```
 
 Trained again, with its twin, with
 
 ```
-python -m munit_lite.evaluation.attribute_predictors
+python -m tools.train_predictors
 ```"""
 
 

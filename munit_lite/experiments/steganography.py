@@ -14,9 +14,9 @@ import torch
 import tyro
 from torch import Tensor
 
-from munit_lite.evaluation.attribute_predictors import load_judge
-from munit_lite.evaluation.metrics import batches, judged_styles, spread_of_true
-from munit_lite.evaluation.statistics import Numbers, Translator, mean_with_interval, translated
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
+from munit_lite.evaluation.metrics import diversity_ratio, labeled_batches, predict_output_styles
+from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
 from munit_lite.experiments.results import write_results
 from munit_lite.experiments.shipping import train_command
 from munit_lite.model import MUNIT
@@ -40,20 +40,20 @@ def there_and_back(model: Translator, images: Tensor, source: int, noise: float,
     """
     generator = torch.Generator().manual_seed(seed)
     out, home = (model.sample_style(len(images), generator) for _ in range(2))
-    there = translated(model, images, source, 3 - source, out)
+    there = translate_on_device(model, images, source, 3 - source, out)
     there = there + noise * torch.randn(there.shape, generator=generator)
-    return translated(model, there, 3 - source, source, home)
+    return translate_on_device(model, there, 3 - source, source, home)
 
 
-def diversity(model: Translator, images: Tensor, source: int, seed: int, styles_each: int) -> Numbers:
-    """`diversity_of_true` as in `metrics.style_metrics`, of any images: (B, 3, H, W) in [-1, 1] of the source."""
-    judge, generator = load_judge(3 - source), torch.Generator().manual_seed(seed)
-    few = [judged_styles(model, judge, part, source, styles_each, generator) for part in images.split(10)]
-    mean, interval = mean_with_interval(spread_of_true(torch.cat(few)).mean(1))
-    return {"diversity_of_true": mean, "diversity_of_true_interval": interval}
+def diversity(model: Translator, images: Tensor, source: int, seed: int, styles_each: int) -> Metrics:
+    """`diversity_ratio` as in `metrics.style_metrics`, of any images: (B, 3, H, W) in [-1, 1] of the source."""
+    predictor, generator = load_attribute_predictor(3 - source), torch.Generator().manual_seed(seed)
+    few = [predict_output_styles(model, predictor, part, source, styles_each, generator) for part in images.split(10)]
+    mean, interval = mean_with_interval(diversity_ratio(torch.cat(few)).mean(1))
+    return {"diversity_ratio": mean, "diversity_ratio_interval": interval}
 
 
-def hidden_writing(model: MUNIT, count: int = 200, seed: int = 1, styles_each: int = 32) -> dict[str, Numbers]:
+def hidden_writing(model: MUNIT, count: int = 200, seed: int = 1, styles_each: int = 32) -> dict[str, Metrics]:
     """By direction: the cycle's error for each amount of noise, and the spread on true images and on translations.
 
     Args:
@@ -64,23 +64,27 @@ def hidden_writing(model: MUNIT, count: int = 200, seed: int = 1, styles_each: i
 
     Returns:
         `cycle_error_noise_<deviation>`, the median relative error of there and back (1: guessing the mean image);
-        `diversity_of_true` on true images of the source, `diversity_of_true_on_translations` on images that the model
+        `diversity_ratio` on true images of the source, `diversity_ratio_on_translations` on images that the model
         itself translated into the source.
     """
     world, size, found = World(model.config.data.variant), model.config.data.size, {}
     for source, target in ((1, 2), (2, 1)):
-        own, other = (torch.cat([b.images for b in batches(world, d, count, seed, size)]) for d in (source, target))
-        numbers: Numbers = {
+        own, other = (
+            torch.cat([b.images for b in labeled_batches(world, d, count, seed, size)]) for d in (source, target)
+        )
+        numbers: Metrics = {
             f"cycle_error_noise_{noise:g}": relative_error(there_and_back(model, own, source, noise, seed), own).median
             for noise in NOISES
         }
         few = max(2, count // 4)
         with torch.no_grad():
             styles = model.sample_style(few, torch.Generator().manual_seed(seed + 1))
-            made = translated(model, other[:few], target, source, styles)
+            made = translate_on_device(model, other[:few], target, source, styles)
         numbers |= diversity(model, own[:few], source, seed, styles_each)
         again = diversity(model, made, source, seed, styles_each)
-        numbers |= {name.replace("of_true", "of_true_on_translations"): value for name, value in again.items()}
+        numbers |= {
+            name.replace("diversity_ratio", "diversity_ratio_on_translations"): value for name, value in again.items()
+        }
         found[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = numbers
     return found
 

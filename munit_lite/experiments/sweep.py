@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
+from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments.plans import Plan, Planned, SweepError
 from munit_lite.experiments.results import commit
 from munit_lite.storage.files import atomic_path
@@ -226,7 +227,7 @@ def gather(plan: Plan, out: Path, earlier: dict[str, Any] | None = None) -> dict
         if _finished(run, out) and (folder / "results.json").exists():
             begun = (folder / "starts.jsonl").read_text().splitlines()
             record = {"parameters": run.parameters, "starts": [json.loads(line) for line in begun]}
-            record |= json.loads((folder / "results.json").read_text())
+            record |= with_current_metric_names(json.loads((folder / "results.json").read_text()))
             found.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = record
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.claims import Comparison
 from munit_lite.experiments.machine_speed import NOTEBOOKS
 from munit_lite.experiments.results import markdown_table
@@ -89,12 +90,8 @@ def by_seed(found: dict[str, Any], data: str, method: str, number: str) -> dict[
     """
     seeds = {}
     for seed, record in found.get(data, {}).get(method, {}).items():
-        directions = [numbers for numbers in record["numbers"].values() if number in numbers]
-        if directions:
-            mean = sum(numbers[number] for numbers in directions) / len(directions)
-            # Both directions are measured on the same contents, so their errors are not independent: add them up.
-            halves = [numbers.get(f"{number}_interval", float("nan")) for numbers in directions]
-            seeds[seed] = Estimate(mean, sum(halves) / len(directions), 1)
+        if any(number in metrics for metrics in record["numbers"].values()):
+            seeds[seed] = Estimate(*mean_over_directions(record["numbers"], number), 1)
     return seeds
 
 
@@ -134,7 +131,7 @@ def table_1(found: dict[str, Any]) -> str:
     """The paper's table 1 beside the known world: the paper's two data sets, then ours with 95 % intervals."""
     header = ["method", "shoes: quality, %", "LPIPS", "handbags: quality, %", "LPIPS"]
     header += ["**ours:** seeds", "class kept", "diversity, share of the true", "R² of the drawn style"]
-    numbers = ("class_accuracy", "diversity_of_true", "drawn_code_r2")
+    numbers = ("class_accuracy", "diversity_ratio", "sampled_style_r2")
     rows = []
     for method, (name, *ours) in zip(METHODS, table_rows(found, "world32", numbers), strict=True):
         reported = [number for data in TABLE_1.get(method, ()) for number in data]
@@ -157,7 +154,7 @@ def table_2(found: dict[str, Any]) -> str:
 
 def photo_table(found: dict[str, Any], methods: Sequence[str]) -> str:
     """Edges to photos: how well outputs follow the drawing, how much those of one drawing differ."""
-    numbers = ("edge_agreement", "best_below_random", "diversity")
+    numbers = ("edge_agreement", "improvement_over_random_photos", "diversity")
     header = [
         "method",
         "seeds",

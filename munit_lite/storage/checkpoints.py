@@ -76,8 +76,8 @@ def checkpoint_path(source: str | Path) -> Path:
         return shipped[str(source)]
     if (SHIPPED / f"{source}.safetensors").is_file():
         raise CheckpointError(
-            f"{source} is an attribute predictor, not a translation model; load it with load_judge(1 or 2) of "
-            "munit_lite.evaluation.attribute_predictors"
+            f"{source} is an attribute predictor, not a translation model; load it with load_attribute_predictor"
+            "(1 or 2) of munit_lite.evaluation.attribute_predictors"
         )
     if not SHIPPED.is_dir():
         raise CheckpointError(
@@ -91,7 +91,7 @@ def checkpoint_path(source: str | Path) -> Path:
 def shipped_checkpoints() -> dict[str, Path]:
     """Return the files of the translation models in data/checkpoints by name, without the attribute predictors."""
     files = sorted(SHIPPED.glob("*.safetensors"))
-    return {file.stem: file for file in files if not file.stem.startswith("judge_")}
+    return {file.stem: file for file in files if not file.stem.startswith("attribute_predictor_")}
 
 
 class MissingDiscriminator(nn.Module):

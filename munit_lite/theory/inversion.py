@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from munit_lite.evaluation.attribute_predictors import Judge
+from munit_lite.evaluation.attribute_predictors import AttributePredictor
 from munit_lite.world import CONTENT_FACTORS, SHAPES, STYLE_FACTORS, Content, check_domain, render, style_from_code
 
 _CLEAR = 0.01  # root mean square of what is left (8 bits leave 0.003), above which other classes are tried
@@ -30,7 +30,7 @@ class Fit(NamedTuple):
     residual: Tensor  # (B,) root mean square difference of the picture and its fit, of a range of 2
 
 
-def fit_codes(images: Tensor, domain: int, judge: Judge) -> Fit:
+def fit_codes(images: Tensor, domain: int, judge: AttributePredictor) -> Fit:
     """Fit content and style to pictures.
 
     Args:
@@ -46,7 +46,7 @@ def fit_codes(images: Tensor, domain: int, judge: Judge) -> Fit:
     return Fit(_content(quantiles, shape_class), torch.special.ndtri(quantiles[:, 4:]), residual)
 
 
-def _fit(images: Tensor, domain: int, judge: Judge) -> tuple[Tensor, Tensor, Tensor]:
+def _fit(images: Tensor, domain: int, judge: AttributePredictor) -> tuple[Tensor, Tensor, Tensor]:
     reading = judge(images.float())
     ranges = CONTENT_FACTORS + STYLE_FACTORS[check_domain(domain)]
     read = torch.cat([reading.position, reading.size[:, None], reading.turn[:, None], reading.style], dim=1).double()

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from munit_lite.evaluation.attribute_predictors import Judge, load_judge
+from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
 from munit_lite.theory.inversion import Fit, fit_codes
 from munit_lite.theory.variants import ORACLE, Variant
 from munit_lite.world import (
@@ -131,7 +131,9 @@ class PixelWorld:
             raise ValueError(f"size {size} is not a multiple of 32, but judges read pictures of 32 pixels or multiples")
         self.variant, self.size, self.tolerance = variant, size, tolerance
         self._world = World(variant)
-        self._judges: dict[int, Judge] = {domain: load_judge(domain) for domain in DOMAIN_NAMES}
+        self._judges: dict[int, AttributePredictor] = {
+            domain: load_attribute_predictor(domain) for domain in DOMAIN_NAMES
+        }
 
     def codes(self, index: Tensor, seed: int, domain: int, stream: str = "test") -> tuple[Tensor, Tensor]:
         """Content and style codes of independent items: (B, 10) and (B, 3)."""

@@ -81,13 +81,15 @@ class Photographer:
 
 def test_a_translator_that_copies_the_true_photo_is_perfect_and_not_diverse():
     found = photo_metrics(Photographer(lambda photos, style: photos), DATA, 40, seed=0)
-    assert found["best_of_10_distance"] == 0 and found["best_below_random"] == 1 and found["diversity"] == 0
+    assert (
+        found["best_of_10_distance"] == 0 and found["improvement_over_random_photos"] == 1 and found["diversity"] == 0
+    )
     assert found["edge_agreement"] == found["edge_agreement_true_photos"] == pytest.approx(1)
     assert found["edge_agreement_shuffled_drawings"] < 0.6
     assert (
         found["random_photo_distance"] > found["best_of_10_photos_distance"] > 0.02
         and found["drawings"] == 40
-        and found["styles_each"] == 10
+        and found["styles_per_input"] == 10
     )
 
 
@@ -100,14 +102,18 @@ def test_photos_of_the_class_that_know_nothing_of_the_drawing_are_no_better_than
         ])  # fmt: skip
 
     found = photo_metrics(Photographer(another), DATA, 40, seed=0)  # one in twenty is the true photo itself
-    assert abs(found["best_below_random"]) < 0.5 < 1 - found["best_of_10_distance"] / found["random_photo_distance"]
+    assert (
+        abs(found["improvement_over_random_photos"])
+        < 0.5
+        < 1 - found["best_of_10_distance"] / found["random_photo_distance"]
+    )
 
 
 def test_a_constant_translator_has_no_diversity_and_the_distance_to_its_constant():
     found = photo_metrics(Photographer(lambda photos, style: torch.zeros_like(photos)), DATA, 40, seed=0)
-    wanted = (PHOTOS.double() / 255 - 0.5).abs().mean().item()
+    expected = (PHOTOS.double() / 255 - 0.5).abs().mean().item()
     assert found["diversity"] == 0 and found["edge_agreement"] == 0
-    assert found["best_of_10_distance"] == pytest.approx(wanted, abs=1e-5)
+    assert found["best_of_10_distance"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_best_of_k_is_the_nearest_and_diversity_the_mean_difference():
@@ -115,7 +121,7 @@ def test_the_best_of_k_is_the_nearest_and_diversity_the_mean_difference():
         right = torch.arange(len(photos)) % 4 == 3
         return torch.where(right[:, None, None, None], photos, torch.ones_like(photos))
 
-    found = photo_metrics(Photographer(one_right), DATA, 40, seed=0, styles_each=4)
+    found = photo_metrics(Photographer(one_right), DATA, 40, seed=0, styles_per_input=4)
     assert found["best_of_4_distance"] == 0
     to_white = (1 - PHOTOS.double() / 255).mean().item()  # between the right output and each of three white ones
     assert found["diversity"] == pytest.approx(to_white * 3 / 6, rel=1e-4)
@@ -131,7 +137,7 @@ def test_the_random_photo_is_another_one_of_the_same_class():
     constant.photo = {d.numpy().tobytes(): p for d, p in zip(*data.test(40)[:2], strict=True)}
     found = photo_metrics(constant, data, 40, seed=0)
     assert 0 < found["random_photo_distance"] < 1.01 / 255
-    with pytest.raises(ValueError, match="only one photo of class 9 among 5: raise the count"):
+    with pytest.raises(ValueError, match="only one of 5 photos is of class 9: increase the count"):
         photo_metrics(constant, photo_data(photos[:5], [8, 8, 9, 8, 8]), 5, seed=0)
 
 

@@ -88,4 +88,4 @@ def test_the_shipped_sweep_plans_the_papers_rows_on_presets_that_exist():
     assert methods >= {"unit", "cyclegan", "cyclegan_noise", "bicyclegan", "munit"} and len(methods) >= 8
     assert all(len(found) >= 3 for (data, _), found in seeds.items() if data == "world32")
     expected = {(one.method, one.number) for one in plan.expectations if one.data == "world32"}
-    assert expected >= {(method, number) for method in methods for number in ("diversity_of_true", "class_accuracy")}
+    assert expected >= {(method, number) for method in methods for number in ("diversity_ratio", "class_accuracy")}

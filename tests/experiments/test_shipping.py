@@ -16,7 +16,7 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import cli
 from munit_lite.config import from_dict, override
-from munit_lite.evaluation.attribute_predictors import load_judge
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.experiments.results import write_results
 from munit_lite.experiments.shipping import LARGEST, card, cards, ship, train_command
 from munit_lite.presets import PRESETS, preset
@@ -59,14 +59,14 @@ def offline(monkeypatch):
 
 
 def test_there_are_shipped_checkpoints():
-    assert {"judge_sketch", "judge_painting"} <= {file.stem for file in FILES}
+    assert {"attribute_predictor_sketch", "attribute_predictor_painting"} <= {file.stem for file in FILES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
     assert file.stat().st_size <= LARGEST == 8e6
-    if file.stem.startswith("judge_"):
-        load_judge({"judge_sketch": 1, "judge_painting": 2}[file.stem])
+    if file.stem.startswith("attribute_predictor_"):
+        load_attribute_predictor({"attribute_predictor_sketch": 1, "attribute_predictor_painting": 2}[file.stem])
     else:
         model = load(file.stem)
         size = model.config.data.size
@@ -164,9 +164,11 @@ def test_what_is_too_large_in_float32_is_rounded_to_float16_and_what_is_too_larg
         ship(str(run.folder), "mine")
 
 
-@pytest.mark.parametrize("name", ["", "Mine", "mine/yours", "../mine", "judge_mine", "1mine", "mine.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["", "Mine", "mine/yours", "../mine", "attribute_predictor_mine", "1mine", "mine.safetensors"]
+)
 def test_names_that_would_not_do_are_refused(run, shelf, name):
-    with pytest.raises(CheckpointError, match="cannot name a model: use small letters"):
+    with pytest.raises(CheckpointError, match="cannot name a model: use lowercase letters"):
         ship(str(run.folder), name)
     assert not shelf.exists()
 
@@ -244,6 +246,6 @@ def test_one_command_ships(run, tmp_path):
     done = subprocess.run([*line, "mine"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "with its card and checksum" in done.stdout, done.stderr
     assert (tmp_path / "shelf" / "mine.md").exists()
-    done = subprocess.run([*line, "judge_x"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and done.stderr.startswith("'judge_x' cannot name a model")
+    done = subprocess.run([*line, "attribute_predictor_x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("'attribute_predictor_x' cannot name a model")
     assert Path(tmp_path / "shelf").is_dir()

@@ -49,8 +49,8 @@ def test_a_model_that_changes_nothing_hides_nothing_closes_its_cycle_and_is_not_
     for numbers in hidden_writing(model, count=80, styles_each=2).values():
         errors = [numbers[f"cycle_error_noise_{noise:g}"] for noise in NOISES]
         assert errors[0] == 0 and errors == sorted(errors) and 0.01 < errors[-1] < 0.5
-        assert numbers["diversity_of_true"] == pytest.approx(0, abs=1e-6)
-        assert numbers["diversity_of_true_on_translations"] == pytest.approx(0, abs=1e-6)
+        assert numbers["diversity_ratio"] == pytest.approx(0, abs=1e-6)
+        assert numbers["diversity_ratio_on_translations"] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_numbers_of_a_model():
@@ -58,4 +58,4 @@ def test_the_numbers_of_a_model():
     assert set(found) == {"sketch to painting", "painting to sketch"}
     for numbers in found.values():
         assert {f"cycle_error_noise_{noise:g}" for noise in NOISES} < set(numbers)
-        assert {"diversity_of_true", "diversity_of_true_on_translations_interval"} < set(numbers)
+        assert {"diversity_ratio", "diversity_ratio_on_translations_interval"} < set(numbers)

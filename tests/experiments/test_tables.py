@@ -129,7 +129,11 @@ def test_a_table_in_markdown_keeps_its_columns():
 def test_the_papers_numbers_stand_beside_ours():
     scores = {"numbers": {"there": {"cis": 0.5, "is": 1.0}, "back": {"cis": 0.7, "is": 1.2}}}
     kept = {"numbers": {"there": {"class_accuracy": 0.75, "class_accuracy_interval": 0.02}}}
-    edges = {"numbers": {"there": {"edge_agreement": 0.9, "edge_agreement_interval": 0.01, "best_below_random": 0.6}}}
+    edges = {
+        "numbers": {
+            "there": {"edge_agreement": 0.9, "edge_agreement_interval": 0.01, "improvement_over_random_photos": 0.6}
+        }
+    }
     found = {"apples2citrus": {"munit": {"0": scores}}, "world32": {"unit": {"0": kept}}}
     first, second = table_1(found).splitlines(), table_2(found).splitlines()
     missing = "not measured yet"

@@ -80,10 +80,11 @@ def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_kept_
     assert not same_weights(load(tmp_path), finished.model)
 
 
-@pytest.mark.parametrize("name", ["judge_sketch", "judge_painting"])
-def test_a_judge_is_no_model_to_load(name):
+@pytest.mark.parametrize("name", ["attribute_predictor_sketch", "attribute_predictor_painting"])
+def test_an_attribute_predictor_is_not_a_model_to_load(name):
     with pytest.raises(
-        CheckpointError, match=rf"{name} is an attribute predictor, not a translation model; load it with load_"
+        CheckpointError,
+        match=rf"{name} is an attribute predictor, not a translation model; load it with load_",
     ):
         load(name)
 

@@ -19,7 +19,7 @@ import munit_lite as ml
 from munit_lite.course.explorers.widget import TOLD, Choice, Control, Explorer, Picture, Slider, State, png
 from munit_lite.data import open_data
 from munit_lite.data.image_files import DataError, read_image, uint8_to_float
-from munit_lite.evaluation.attribute_predictors import Judge, Reading, load_judge
+from munit_lite.evaluation.attribute_predictors import AttributePredictor, Attributes, load_attribute_predictor
 from munit_lite.model import MUNIT
 from munit_lite.world import DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
 
@@ -52,7 +52,7 @@ class Exhibit:
     names: tuple[str, str]
     images: tuple[Tensor, Tensor]
     contents: tuple[Tensor, Tensor]
-    judges: tuple[Judge, ...]
+    judges: tuple[AttributePredictor, ...]
 
     @property
     def style_dim(self) -> int:
@@ -80,7 +80,7 @@ class Exhibit:
         drawn = self.model.sample_style(1, torch.Generator().manual_seed(number))
         return (100 * drawn.clamp(-REACH, REACH)).round() / 100
 
-    def judged(self, images: Tensor, domain: int) -> Reading | None:
+    def judged(self, images: Tensor, domain: int) -> Attributes | None:
         """What the domain's judge reads, where there is one."""
         return self.judges[domain - 1](images) if self.judges else None
 
@@ -136,7 +136,7 @@ def open_exhibit(checkpoint: str | Path | MUNIT) -> Exhibit:
     data = model.config.data
     held_out = open_data(model.config).test(2 * SHOWN)
     images = (held_out.images_1[:SHOWN], held_out.images_2[-SHOWN:])
-    judges = (load_judge(1), load_judge(2)) if data.dataset == "world" else ()
+    judges = (load_attribute_predictor(1), load_attribute_predictor(2)) if data.dataset == "world" else ()
     return Exhibit(model, NAMES[data.dataset], images, _encoded(model, *images), judges)
 
 
@@ -262,7 +262,7 @@ def stacked(*pictures: Picture) -> Picture:
     return np.concatenate(parts[:-1])
 
 
-def reading_rows(reading: Reading, columns: Sequence[str], domain: int) -> list[list[str]]:
+def reading_rows(reading: Attributes, columns: Sequence[str], domain: int) -> list[list[str]]:
     """A table of what a judge reads: a row for the shape and each style factor, a named column for each image."""
     rows = [["judge reads", *columns], ["shape", *(SHAPE_NAMES[k] for k in reading.shape_class.tolist())]]
     for factor, values in zip(STYLE_FACTORS[domain], reading.style.T.tolist(), strict=True):

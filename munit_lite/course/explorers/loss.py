@@ -32,8 +32,8 @@ RUNS = {
 MEASURED = {
     "class right": "class_accuracy",
     "place off by, image widths": "position_error",
-    "diversity, of the true one": "diversity_of_true",
-    "drawn code rules the style, R²": "drawn_code_r2",
+    "diversity, of the true one": "diversity_ratio",
+    "drawn code rules the style, R²": "sampled_style_r2",
     "distance to the example's style": "example_error",
 }
 ROWS, STYLES = 3, 7

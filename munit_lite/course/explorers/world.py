@@ -12,7 +12,7 @@ from IPython.display import Image
 import munit_lite as ml
 from munit_lite.course.explorers.exhibit import CELL, tiles
 from munit_lite.course.explorers.widget import Choice, Control, Explorer, Picture, Slider, State, png
-from munit_lite.evaluation.attribute_predictors import Judge, load_judge
+from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
 from munit_lite.model import MUNIT
 from munit_lite.storage.files import CheckpointError
 from munit_lite.world import (
@@ -39,14 +39,14 @@ EDGE = 0.02  # share of a style's range left out at its open ends, where the cod
 class Instruments(NamedTuple):
     """What reads the images: judges of domain 1 and 2, and a model whose codes are shown, if there is one."""
 
-    judges: tuple[Judge, Judge]
+    judges: tuple[AttributePredictor, AttributePredictor]
     model: MUNIT | None
     missing: str  # why there is none
 
 
 def open_instruments(checkpoint: str | Path | MUNIT) -> Instruments:
     """The judges, and the model if it is there and of the known world."""
-    judges = (load_judge(1), load_judge(2))
+    judges = (load_attribute_predictor(1), load_attribute_predictor(2))
     try:
         model = checkpoint if isinstance(checkpoint, MUNIT) else ml.load(checkpoint)
     except CheckpointError as error:
