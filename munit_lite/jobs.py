@@ -183,12 +183,12 @@ class Evaluate(Measurement):
 
         model = load(self.model).to(find_device(self.device))
         if self.propositions:
-            from munit_lite.theory.propositions import check_trained
+            from munit_lite.theory.propositions import check_trained_model
 
-            verdicts = check_trained(model, self.count, self.seed)
+            verdicts = check_trained_model(model, self.count, self.seed)
             return (
-                "\n\n".join(verdict.text() for verdict in verdicts.values()),
-                {name: verdict.as_dict() for name, verdict in verdicts.items()},
+                "\n\n".join(verdict.report() for verdict in verdicts.values()),
+                {name: verdict.to_dict() for name, verdict in verdicts.items()},
                 {"model": self.model, "count": self.count, "seed": self.seed, "propositions": True},
             )
         numbers = metrics.evaluate(model, count=self.count, seed=self.seed)

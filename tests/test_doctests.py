@@ -6,7 +6,22 @@ import importlib
 import pytest
 import torch
 
-MODULES = ("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices")
+MODULES = (
+    "networks",
+    "losses",
+    "model",
+    "objective",
+    "training",
+    "methods",
+    "methods.unit",
+    "acceleration.devices",
+    "theory.linear_gaussian",
+    "theory.variants",
+    "theory.oracle",
+    "theory.two_sample",
+    "theory.verdicts",
+    "theory.propositions",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

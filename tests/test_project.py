@@ -22,7 +22,7 @@ acceleration.objective acceleration.accelerate acceleration storage.files data.i
 data.downloads data.datasets storage.run_folder storage.nvlabs storage.checkpoints callbacks interruptions
 training inference evaluation.statistics experiments.results experiments.shipping
 evaluation.attribute_predictors evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage
-evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation
+evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle
 theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
 experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
 experiments.benchmark course.figures course.diagrams course.equations course.notebook
