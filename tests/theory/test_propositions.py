@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from munit_lite.experiments import results
 from munit_lite.experiments.results import read_results
 from munit_lite.theory import propositions
 from munit_lite.theory.oracle import CodeWorld, Oracle, PixelWorld
@@ -28,6 +29,7 @@ from munit_lite.theory.verdicts import (
     summarize_errors,
     summarize_nrmse,
 )
+from tools import calibrate_propositions
 
 pytestmark = pytest.mark.numerical
 
@@ -301,3 +303,31 @@ def test_the_verdict_on_the_minimum_states_what_was_measured(verdicts):
         recorded = read_results(f"{state}_propositions")["minimum"]
         assert recorded["measured"] == f"{PixelWorld.measured} for translations, images and codes for reconstructions"
         assert recorded["units"] == UNITS and recorded["status"] == FAILS
+
+
+@pytest.mark.slow
+def test_the_calibration_script_writes_records_of_the_recorded_form(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(calibrate_propositions, "BROKEN_VARIANTS", BROKEN_VARIANTS[:1])
+    monkeypatch.setattr(calibrate_propositions, "UNDETECTABLE_VARIANTS", ())
+    calibrate_propositions.main(calibrate_propositions.CalibrationSettings(2, 3, 1, 100, 72))
+    written = read_results("propositions_calibration")
+    monkeypatch.undo()
+    recorded = read_results("propositions_calibration")
+    for section in ("pixels", "nulls"):
+        assert {name: set(values) for name, values in written[section].items()} == {
+            name: set(values) for name, values in recorded[section].items()
+        }
+    assert set(written["variants"]) == {ORACLE.name, BROKEN_VARIANTS[0].name}
+    for name, checks in written["variants"].items():
+        assert {check: set(cell) for check, cell in checks.items()} == {
+            check: set(cell) for check, cell in recorded["variants"][name].items()
+        }
+    assert written["variants"][BROKEN_VARIANTS[0].name]["cycle"] == {
+        "expected": "H",
+        "as_expected": 3,
+        "seeds": 3,
+        HOLDS: 3,
+        FAILS: 0,
+        UNDECIDED: 0,
+    }
