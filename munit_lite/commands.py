@@ -187,11 +187,11 @@ def evaluate(
     loaded = load(model).to(find_device(device))
     settings: dict[str, Any] = {"model": model, "count": count, "seed": seed}
     if propositions:
-        from munit_lite.theory.propositions import check_trained
+        from munit_lite.theory.propositions import check_trained_model
 
-        verdicts = check_trained(loaded, count, seed)
-        text = "\n\n".join(verdict.text() for verdict in verdicts.values())
-        numbers = {name: verdict.as_dict() for name, verdict in verdicts.items()}
+        verdicts = check_trained_model(loaded, count, seed)
+        text = "\n\n".join(verdict.report() for verdict in verdicts.values())
+        numbers = {name: verdict.to_dict() for name, verdict in verdicts.items()}
         return _measurement(text, numbers, settings | {"propositions": True}, json_file)
     numbers = metrics.evaluate(loaded, count=count, seed=seed)
     heading = f"{model}: {loaded.config.name}, mean ± half of the 95 % interval"

@@ -133,9 +133,9 @@ FAULTS = (
         "p-value of zero",
         "a permutation test does not count the sample's own order, so that its p-value can be 0",
         ("11",),
-        "theory/permutation.py",
-        "return (1 + len(reached)) / (permutations + 1), drawn",
-        "return len(reached) / permutations, drawn",
+        "theory/two_sample.py",
+        "return (1 + len(exceedances)) / (permutations + 1), effects",
+        "return len(exceedances) / permutations, effects",
     ),
     Fault(
         "held-out rows fitted",

@@ -174,12 +174,12 @@ def test_evaluate_says_of_every_proposition_what_it_found(finished, tmp_path, co
     code, out, _ = command("evaluate", finished, "--propositions", "--count", 100, "--json-file", file)
     numbers = json.loads(file.read_text())["numbers"]
     assert code == 0 and list(numbers) == ["minimum", "latents", "joint", "cycle", "content"]
-    assert all(verdict["sentence"] in out for verdict in numbers.values())
+    assert all(verdict["summary"] in out for verdict in numbers.values())
     assert numbers["minimum"]["status"] == "fails" and "R" in numbers["minimum"]["reasons"]  # four steps are few
-    reads = {name: verdict["reads"] for name, verdict in numbers.items()}
-    assert reads.pop("latents") == "the codes" and reads.pop("cycle") == "images and codes"
-    assert all("judged factors" in what for what in reads.values())
-    assert "p(c1) = p(c2), channel means" in [part["name"] for part in numbers["latents"]["parts"]]
+    measured = {name: verdict["measured"] for name, verdict in numbers.items()}
+    assert measured.pop("latents") == "the codes" and measured.pop("cycle") == "images and codes"
+    assert all("predicted attributes" in what for what in measured.values())
+    assert "p(c1) = p(c2), channel means" in [finding["name"] for finding in numbers["latents"]["findings"]]
 
 
 @pytest.mark.slow

@@ -30,6 +30,12 @@ MODULES = (
     *("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices"),
     *("evaluation.metric_names", "evaluation.statistics", "evaluation.attribute_predictors"),
     *("evaluation.image_metrics", "evaluation.mode_coverage", "evaluation.metrics"),
+    "theory.linear_gaussian",
+    "theory.variants",
+    "theory.oracle",
+    "theory.two_sample",
+    "theory.verdicts",
+    "theory.propositions",
 )
 
 

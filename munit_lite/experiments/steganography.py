@@ -21,7 +21,7 @@ from munit_lite.experiments.results import write_results
 from munit_lite.experiments.shipping import train_command
 from munit_lite.model import MUNIT
 from munit_lite.storage.checkpoints import load
-from munit_lite.theory.verdicts import relative_error
+from munit_lite.theory.verdicts import summarize_nrmse
 from munit_lite.world import DOMAIN_NAMES, World
 
 NOISES = (0.0, 0.02, 0.05, 0.1)  # standard deviations; pixels go from -1 to 1
@@ -73,7 +73,7 @@ def hidden_writing(model: MUNIT, count: int = 200, seed: int = 1, styles_each: i
             torch.cat([b.images for b in labeled_batches(world, d, count, seed, size)]) for d in (source, target)
         )
         numbers: Metrics = {
-            f"cycle_error_noise_{noise:g}": relative_error(there_and_back(model, own, source, noise, seed), own).median
+            f"cycle_error_noise_{noise:g}": summarize_nrmse(there_and_back(model, own, source, noise, seed), own).median
             for noise in NOISES
         }
         few = max(2, count // 4)

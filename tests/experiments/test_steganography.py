@@ -6,7 +6,7 @@ from tiny import tiny
 
 from munit_lite.experiments.steganography import NOISES, hidden_writing, there_and_back
 from munit_lite.methods import build
-from munit_lite.theory.verdicts import relative_error
+from munit_lite.theory.verdicts import summarize_nrmse
 from munit_lite.world import World
 
 pytestmark = pytest.mark.numerical
@@ -33,12 +33,12 @@ def test_faint_noise_destroys_what_is_hidden_and_nothing_else():
     pairs = World().pairs(torch.arange(80), 0, 32)
     model = Hider(pairs.image_2.roll(1, 0))
     errors = [
-        relative_error(there_and_back(model, pairs.image_1, 1, noise, 0), pairs.image_1).median for noise in NOISES
+        summarize_nrmse(there_and_back(model, pairs.image_1, 1, noise, 0), pairs.image_1).median for noise in NOISES
     ]
     assert errors[0] < 1e-3 and all(error > 1 for error in errors[1:])
     model.translate = lambda images, source, target, style=None: -images
     errors = [
-        relative_error(there_and_back(model, pairs.image_1, 1, noise, 0), pairs.image_1).median for noise in NOISES
+        summarize_nrmse(there_and_back(model, pairs.image_1, 1, noise, 0), pairs.image_1).median for noise in NOISES
     ]
     assert errors[0] == 0 and max(errors) < 0.3
 

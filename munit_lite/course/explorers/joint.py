@@ -15,10 +15,10 @@ from munit_lite.course.explorers.proposition import NAMES
 from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
 from munit_lite.course.figures import COLORS, picture, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle, content_from_code
-from munit_lite.theory.propositions import ALPHA, BANDWIDTH, EFFECT, check_all
+from munit_lite.theory.propositions import ALPHA, BANDWIDTH, EFFECT_THRESHOLD, check_all
 from munit_lite.theory.two_sample import mmd_test
-from munit_lite.theory.variants import ORACLE, Variant, X, mix_content_and_style
-from munit_lite.theory.verdicts import Verdict, verdict
+from munit_lite.theory.variants import ORACLE, X_COLUMN, OracleVariant, mix_content_and_style
+from munit_lite.theory.verdicts import PropositionVerdict, decide
 from munit_lite.world import render as draw
 from munit_lite.world import style_from_code
 
@@ -28,7 +28,7 @@ WORDS = NAMES | {"places": "3 · of the places alone"}
 REACH = 2.0  # places of the images shown, as normal scores
 
 
-def turned(angle: float, nets: str) -> Variant:
+def turned(angle: float, nets: str) -> OracleVariant:
     """The oracle with the place (x) and the first style number of domain 2 turned into each other.
 
     Args:
@@ -37,7 +37,7 @@ def turned(angle: float, nets: str) -> Variant:
     """
     turn = math.radians(angle)
     encode = {2: mix_content_and_style(-turn)} if nets == BOTH else {}
-    return Variant("turned", "", ORACLE.expected, encode=encode, decode={2: mix_content_and_style(turn)})
+    return OracleVariant("turned", "", ORACLE.expected, encode=encode, decode={2: mix_content_and_style(turn)})
 
 
 def controls() -> dict[str, Control]:
@@ -56,20 +56,20 @@ def places(angle: float, nets: str, seed: int) -> tuple[Tensor, Tensor]:
     for own, other in ((1, 2), (2, 1)):
         images = world.images(torch.arange(UNITS), seed, own)
         made = oracle.translate(images, own, other, generator=generator)
-        read = [world.invert(x, domain)[0][:, X] for x, domain in ((images, own), (made, other))]
+        read = [world.invert(x, domain)[0][:, X_COLUMN] for x, domain in ((images, own), (made, other))]
         found.append(torch.stack(read if own == 1 else read[::-1], 1))
     return found[0], found[1]
 
 
 @lru_cache(maxsize=1)  # the picture and its description need the same verdicts
-def verdicts(angle: float, nets: str, seed: int) -> dict[str, Verdict]:
+def verdicts(angle: float, nets: str, seed: int) -> dict[str, PropositionVerdict]:
     """All checks of the turned oracle, in code space, and the joint one again with the places alone."""
     world = CodeWorld()
     found = check_all(Oracle(world, turned(angle, nets)), world, UNITS, seed)
     generator = torch.Generator().manual_seed(seed)
     test = mmd_test(*places(angle, nets, seed), generator, round(1 / ALPHA) - 1, bandwidth=BANDWIDTH)
     tests = {("place in the sketch, place in the painting", "F"): test}
-    found["places"] = verdict("Places match", tests, {}, EFFECT, world.tolerance, UNITS, ALPHA, "two places")
+    found["places"] = decide("Places match", tests, {}, EFFECT_THRESHOLD, world.tolerance, UNITS, ALPHA, "two places")
     return found
 
 
@@ -78,8 +78,8 @@ def _images(angle: float, nets: str, seed: int) -> np.ndarray:
     world, oracle, rows = CodeWorld(), Oracle(CodeWorld(), turned(angle, nets)), []
     for own, other in ((1, 2), (2, 1)):
         content, style = world.codes(torch.arange(SHOWN), seed, own)
-        content[:, X] = torch.linspace(-REACH, REACH, SHOWN)
-        given = world.draw(content, style, own)
+        content[:, X_COLUMN] = torch.linspace(-REACH, REACH, SHOWN)
+        given = world.render(content, style, own)
         made = oracle.translate(given, own, other, generator=torch.Generator().manual_seed(seed))
         for code_image, domain in ((given, own), (made, other)):
             codes = world.invert(code_image, domain)
@@ -126,7 +126,7 @@ def describe(angle: float, nets: str, seed: int) -> tuple[str, list[list[str]]]:
     """What `render` shows, and every verdict with the part that settles it."""
     rows = [["check", "verdict", "settled by", "effect", "counts from"]]
     for name, result in verdicts(angle, nets, seed).items():
-        part = result.decisive
+        part = result.decisive_finding
         rows.append([WORDS[name], result.status, part.name, f"{part.effect:.2g}", f"{part.threshold:.2g}"])
     return _sentence(angle, nets, seed), rows
 

@@ -15,15 +15,15 @@ from munit_lite.theory.oracle import CodeWorld, Oracle
 from munit_lite.theory.propositions import check_all
 from munit_lite.theory.variants import (
     ORACLE,
-    SIZE,
-    Edit,
-    Variant,
-    column,
+    SIZE_COLUMN,
+    CodeEdit,
+    OracleVariant,
+    edit_content,
+    leak_content_into_style,
     mix_content_and_style,
-    style_plus_content,
-    style_times,
+    transform_style,
 )
-from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
+from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, PropositionVerdict
 from munit_lite.world import STYLE_DIM
 
 MARKS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # number in `figures.COLORS`, and marker
@@ -37,31 +37,33 @@ NAMES = {
 _I = torch.eye(STYLE_DIM, dtype=torch.float64)
 
 
-def _edited(encode: Edit | None = None, decode: Edit | None = None) -> Variant:
+def _edited(encode: CodeEdit | None = None, decode: CodeEdit | None = None) -> OracleVariant:
     """The oracle with domain 2's encoder or decoder edited."""
     one, two = ({} if edit is None else {2: edit} for edit in (encode, decode))
-    return Variant("broken by hand", "", ORACLE.expected, encode=one, decode=two)
+    return OracleVariant("broken by hand", "", ORACLE.expected, encode=one, decode=two)
 
 
-def _correlated(strength: float) -> Variant:
+def _correlated(strength: float) -> OracleVariant:
     factor = torch.linalg.cholesky((1 - 0.9 * strength) * _I + 0.9 * strength)
-    return _edited(style_times(factor.inverse()), style_times(factor))
+    return _edited(transform_style(factor.inverse()), transform_style(factor))
 
 
-def _content_in_style(strength: float) -> Variant:
+def _content_in_style(strength: float) -> OracleVariant:
     share, rest = 0.8 * strength, math.sqrt(1 - (0.8 * strength) ** 2)
-    return _edited(style_plus_content(share, rest), style_plus_content(-share / rest, 1 / rest))
+    return _edited(leak_content_into_style(share, rest), leak_content_into_style(-share / rest, 1 / rest))
 
 
-BREAKS: dict[str, Callable[[float], Variant]] = {
-    "styles of domain 2 scaled, in E and G": lambda t: _edited(style_times(_I / (1 + t)), style_times((1 + t) * _I)),
+BREAKS: dict[str, Callable[[float], OracleVariant]] = {
+    "styles of domain 2 scaled, in E and G": lambda t: _edited(
+        transform_style(_I / (1 + t)), transform_style((1 + t) * _I)
+    ),
     "styles of domain 2 correlated, in E and G": _correlated,
     "content in the style, its variance kept": _content_in_style,
-    "content in the style, encoder only": lambda t: _edited(style_plus_content(1.5 * t)),
+    "content in the style, encoder only": lambda t: _edited(leak_content_into_style(1.5 * t)),
     "a larger size in domain 2, in E and G": lambda t: _edited(
-        column(SIZE, lambda size: size - t), column(SIZE, lambda size: size + t)
+        edit_content(SIZE_COLUMN, lambda size: size - t), edit_content(SIZE_COLUMN, lambda size: size + t)
     ),
-    "style turned to its negative, encoder only": lambda t: _edited(style_times((1 - 2 * t) * _I)),
+    "style turned to its negative, encoder only": lambda t: _edited(transform_style((1 - 2 * t) * _I)),
     "content and style mixed by a turn, in E and G": lambda t: _edited(
         mix_content_and_style(-t * math.pi / 2), mix_content_and_style(t * math.pi / 2)
     ),
@@ -78,7 +80,7 @@ def controls() -> dict[str, Control]:
 
 
 @lru_cache(maxsize=1)  # the picture and its description need the same verdicts
-def verdicts(broken: str, strength: float, units: int, seed: int) -> dict[str, Verdict]:
+def verdicts(broken: str, strength: float, units: int, seed: int) -> dict[str, PropositionVerdict]:
     """All checks of the oracle with one of `BREAKS`, in code space: exact factors."""
     world = CodeWorld()
     return check_all(Oracle(world, BREAKS[broken](strength)), world, units, seed)
@@ -96,7 +98,7 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
     found = verdicts(broken, strength, units, seed)
     figure, (axis,) = subplots(1, (7.5, 2.9))
     for row, result in enumerate(found.values()):
-        part, (color, mark) = result.decisive, MARKS[result.status]
+        part, (color, mark) = result.decisive_finding, MARKS[result.status]
         low, effect, high = (max(value / part.threshold, 0.0) for value in (part.low, part.effect, part.high))
         axis.plot([low, high], [row, row], "-", color=COLORS[color], lw=3)
         axis.plot(effect, row, marker=mark, color=COLORS[color], ms=11, mec="white")
@@ -108,7 +110,7 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
     return picture(figure, _sentence(found, broken, strength, units))
 
 
-def _sentence(found: dict[str, Verdict], broken: str, strength: float, units: int) -> str:
+def _sentence(found: dict[str, PropositionVerdict], broken: str, strength: float, units: int) -> str:
     told = "; ".join(f"{NAMES[name]}: {result.status}" for name, result in found.items())
     return f"The oracle with {broken}, strength {strength:g}, {units} images of each domain. {told}."
 
@@ -118,7 +120,7 @@ def describe(broken: str, strength: float, units: int, seed: int) -> tuple[str, 
     found = verdicts(broken, strength, units, seed)
     rows = [["check", "verdict", "settled by", "effect", "95 % interval", "counts from"]]
     for name, result in found.items():
-        part = result.decisive
+        part = result.decisive_finding
         interval = f"{part.low:.2g} to {part.high:.2g}"
         rows.append([NAMES[name], result.status, part.name, f"{part.effect:.2g}", interval, f"{part.threshold:.2g}"])
     return _sentence(found, broken, strength, units), rows
