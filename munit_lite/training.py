@@ -231,7 +231,7 @@ def train(
         CheckpointError: the folder holds a run of another configuration, or cannot be written.
         DataError: an image can no longer be read; a single process saves its state first.
         TrainingError: a loss is not finite, memory is full, or torch.compile failed; the message says what to do. The
-            last good state stays in the folder.
+            last saved state stays in the folder.
         ValueError: the device does not exist, the batch cannot be divided, or a loss has a weight that the method never
             computes.
         KeyboardInterrupt: Ctrl-C; SystemExit on SIGTERM. The state is saved first.

@@ -109,7 +109,7 @@ def test_translate_overwrites_only_when_told(finished, sketches, command, tmp_pa
     out = tmp_path / "painted"
     command("translate", finished, sketches, out)
     code, _, err = command("translate", finished, sketches, out)
-    assert code == 1 and "sketch0_style1.png is already there (and 8 more); use --overwrite" in err
+    assert code == 1 and "sketch0_style1.png already exists (and 8 more); use --overwrite" in err
     assert command("translate", finished, sketches, out, "--overwrite")[0] == 0
 
 
@@ -289,7 +289,7 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["translate", "no/run", ".", "out"], "no/run is neither a run folder, a weights file nor a shipped"),
+        (["translate", "no/run", ".", "out"], "no/run is neither a run folder, a file of weights, nor a checkpoint"),
         (["evaluate", "no/run"], "no/run is neither a run folder"),
         (["evaluate", "no/run", "--json-file", "numbers.txt"], "numbers.txt, but its name must end in .json"),
         (["evaluate", "no/run", "--count", "1"], "--count is 1, but an interval needs 2 or more"),
@@ -324,7 +324,7 @@ def test_a_model_of_folders_whose_photos_name_no_varieties_cannot_be_evaluated_a
 def test_an_empty_folder_to_translate_is_named(finished, tmp_path, command):
     (tmp_path / "empty").mkdir()
     code, _, err = command("translate", finished, tmp_path / "empty", tmp_path / "out")
-    assert code == 1 and "empty is neither an image nor a folder with images" in err
+    assert code == 1 and "empty contains no images" in err
 
 
 def test_a_device_that_is_not_there_is_refused(finished, sketches, command, tmp_path):

@@ -24,7 +24,7 @@ assert explorer.picture.startswith(b"\\x89PNG") and not explorer.problem, explor
 for name in ("_esm", "_css"):
     Path(name).write_text(str(getattr(explorer, name)))
 problem = LossExplorer().problem
-assert "this installation has no shipped checkpoints" in problem, problem
+assert "this installation has no checkpoints" in problem, problem
 print(Path(munit_lite.__file__).parent)
 """
 

@@ -354,7 +354,7 @@ def test_the_proposition_explorer_tells_what_the_checks_say():
 @pytest.mark.parametrize("kind", MODEL_EXPLORERS)
 def test_a_missing_checkpoint_is_one_sentence_and_no_controls(kind):
     explorer = kind("no_such_model")
-    assert explorer.problem.startswith("no_such_model is neither a run folder, a weights file nor a shipped checkpoint")
+    assert explorer.problem.startswith("no_such_model is neither a run folder, a file of weights, nor a checkpoint")
     assert explorer.controls == [] and explorer.actions == {} and explorer.uploads == {} and not explorer.picture
     stored, _ = explorer._repr_mimebundle_()
     assert stored["text/plain"] == explorer.problem and "image/png" not in stored
