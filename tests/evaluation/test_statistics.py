@@ -10,6 +10,7 @@ from munit_lite.evaluation.statistics import (
     held_out_predictions,
     held_out_r2,
     ks_to_uniform,
+    mean_over_directions,
     mean_with_interval,
     wasserstein_to_uniform,
 )
@@ -37,6 +38,15 @@ def test_mean_with_interval_is_the_normal_interval():
     low, high = stats.norm.interval(0.95, loc=values.double().mean(), scale=stats.sem(values.double()))
     assert mean == pytest.approx((low + high) / 2) and half == pytest.approx((high - low) / 2, rel=1e-4)
     assert mean_with_interval(torch.tensor([True, False, True, True]))[0] == 0.75
+
+
+def test_the_mean_over_directions_has_the_mean_of_the_half_widths():
+    metrics = {"1 to 2": {"m": 0.2, "m_interval": 0.1, "n": 1.0}, "2 to 1": {"m": 0.6, "m_interval": 0.3, "n": 2.0}}
+    assert mean_over_directions(metrics, "m") == pytest.approx((0.4, 0.2))
+    mean, half_width = mean_over_directions(metrics, "n")
+    assert mean == 1.5 and np.isnan(half_width)
+    with pytest.raises(KeyError, match="p"):
+        mean_over_directions(metrics, "p")
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])
