@@ -21,6 +21,8 @@ from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.ext import napoleon
+from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
@@ -58,7 +60,7 @@ project = "munit-lite"
 root_doc = START
 include_patterns = ["README.md", "ERRATA.md", "data/**.md", "notebooks/*.ipynb", "site/api/*.md"]
 exclude_patterns = [".*", "build", "runs", "**/.ipynb_checkpoints"]
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -106,7 +108,7 @@ def contents() -> str:
 
 def public_names() -> str:
     """A table of the names that the package exports, each with a link to its page and its first sentence."""
-    rows = ["| name | |", "| --- | --- |"]
+    rows = ["| name | description |", "| --- | --- |"]
     for statement in ast.parse((ROOT / "munit_lite/__init__.pyi").read_text()).body:
         if isinstance(statement, ast.ImportFrom):
             module = importlib.import_module(f"munit_lite.{statement.module}")
@@ -140,7 +142,7 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def convert_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Turn the equations of a docstring, which stand between `$$` as in a notebook, into math blocks."""
+    """Turn a docstring into reStructuredText: its sections, and its equations, which stand between `$$`."""
     pieces = re.split(r"(\$\$.*?\$\$|`[^`]*`|^ *>>>[^\n]*)", "\n".join(lines), flags=re.DOTALL | re.MULTILINE)
     for k, piece in enumerate(pieces):
         if piece.startswith("$$"):
@@ -148,7 +150,11 @@ def convert_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any,
             pieces[k] = "\n".join([".. math::", "", *tex, ""])
         elif k % 2 == 0:
             pieces[k] = re.sub(r"([|*])", r"\\\1", piece)  # which reStructuredText would read as markup
-    lines[:] = "".join(pieces).split("\n")
+    text = "".join(pieces)
+    if what in ("attribute", "data", "property"):  # napoleon would take the words before a colon for a type
+        lines[:] = text.split("\n")
+    else:
+        lines[:] = GoogleDocstring(text, napoleon.Config(), app, what, name, obj, options).lines()
 
 
 def skip_member(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
@@ -228,7 +234,7 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("env-get-outdated", lambda *_: [START])  # its table of contents may have grown
     app.connect("source-read", prepare)
-    app.connect("autodoc-process-docstring", convert_docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", convert_docstring)
     app.connect("autodoc-skip-member", skip_member)
     app.connect("doctree-read", unlink)
     app.connect("build-finished", finish)
