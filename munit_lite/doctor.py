@@ -26,8 +26,7 @@ GIB = 2**30
 PACKAGES = ("munit-lite", "torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors", "tyro")
 # The modules that each extra of pyproject.toml adds to the base installation.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "data": ("requests", "skimage", "urllib3"),
-    "evaluation": ("scipy", "sklearn", "torchmetrics"),
+    "evaluation": ("scipy", "skimage", "sklearn", "torchmetrics"),
     "notebooks": (
         *("anywidget", "distributed", "IPython", "ipykernel", "ipywidgets", "jupyterlab", "matplotlib", "nbconvert"),
         *("papermill", "yaml"),

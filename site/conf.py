@@ -5,11 +5,15 @@ Nothing is executed, downloaded or copied beside the sources: the notebooks are 
 
 from __future__ import annotations
 
+import ast
+import importlib
 import itertools
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from docutils import nodes
@@ -17,10 +21,26 @@ from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.ext import napoleon
+from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the API pages document the package that stands beside this folder
+API = (
+    "index",
+    "world",
+    "networks",
+    "losses",
+    "model",
+    "objective",
+    "training",
+    "methods",
+    "config",
+    "presets",
+    "files",
+)
 START = "README"
 APPLY = "\u2061"  # the invisible sign between a function and its argument
 ACCENTS = set("ˉˆ~˙")
@@ -38,9 +58,14 @@ PARTS = {
 
 project = "munit-lite"
 root_doc = START
-include_patterns = ["README.md", "ERRATA.md", "data/**.md", "notebooks/*.ipynb"]
+include_patterns = ["README.md", "ERRATA.md", "data/**.md", "notebooks/*.ipynb", "site/api/*.md"]
 exclude_patterns = [".*", "build", "runs", "**/.ipynb_checkpoints"]
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+default_role = "literal"  # docstrings write `name`, as Markdown does
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -74,16 +99,31 @@ def contents() -> str:
         for part, found in PARTS.items()
     }
     parts["Beside it"] = ["ERRATA", "data/README", *pages("data/checkpoints/*.md")]
+    parts["API"] = [f"site/api/{page}" for page in API]
     tables = [
         ["```{toctree}", ":hidden:", f":caption: {part}", "", *found, "```"] for part, found in parts.items() if found
     ]
     return "\n\n".join("\n".join(table) for table in tables)
 
 
+def public_names() -> str:
+    """A table of the names that the package exports, each with a link to its page and its first sentence."""
+    rows = ["| name | description |", "| --- | --- |"]
+    for statement in ast.parse((ROOT / "munit_lite/__init__.pyi").read_text()).body:
+        if isinstance(statement, ast.ImportFrom):
+            module = importlib.import_module(f"munit_lite.{statement.module}")
+            for name in (alias.name for alias in statement.names):
+                summary = (getattr(module, name).__doc__ or "").split("\n\n")[0].replace("\n", " ")
+                rows.append(f"| {{py:obj}}`{name} <{module.__name__}.{name}>` | {summary} |")
+    return "\n".join(rows)
+
+
 def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     """Gives the start page its table of contents, pictures their alternative text, and explorers a caption."""
     if docname == START:
         source[0] += "\n\n" + contents()
+    elif docname == "site/api/index":
+        source[0] = source[0].replace("PUBLIC_NAMES", public_names())
     elif docname.startswith("notebooks/"):
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:
@@ -101,13 +141,36 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = json.dumps(notebook)
 
 
+def convert_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Turn a docstring into reStructuredText: its sections, and its equations, which stand between `$$`."""
+    pieces = re.split(r"(\$\$.*?\$\$|`[^`]*`|^ *>>>[^\n]*)", "\n".join(lines), flags=re.DOTALL | re.MULTILINE)
+    for k, piece in enumerate(pieces):
+        if piece.startswith("$$"):
+            tex = [f"   {line.strip()}" for line in piece.strip("$").strip().split("\n")]
+            pieces[k] = "\n".join([".. math::", "", *tex, ""])
+        elif k % 2 == 0:
+            pieces[k] = re.sub(r"([|*])", r"\\\1", piece)  # which reStructuredText would read as markup
+    text = "".join(pieces)
+    if what in ("attribute", "data", "property"):  # napoleon would take the words before a colon for a type
+        lines[:] = text.split("\n")
+    else:
+        lines[:] = GoogleDocstring(text, napoleon.Config(), app, what, name, obj, options).lines()
+
+
+def skip_member(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of named tuples that have no docstring of their own."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def unlink(app: Sphinx, doctree: nodes.document) -> None:
     """Links to folders, and to notebooks of the course that are not written yet, become their text."""
     for link in list(doctree.findall(pending_xref)):
+        if link["reftype"] != "myst":
+            continue
         target = Path(app.env.doc2path(link["refdoc"])).parent / link["reftarget"]
         number = re.fullmatch(r"(\d\d)_\w+\.ipynb", target.name)
         planned = number and not list(ROOT.glob(f"notebooks/{number[1]}_*.ipynb"))
-        if link["reftype"] == "myst" and (planned or target.is_dir()):
+        if planned or target.is_dir():
             link.replace_self(link.children)
 
 
@@ -171,5 +234,7 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("env-get-outdated", lambda *_: [START])  # its table of contents may have grown
     app.connect("source-read", prepare)
+    app.connect("autodoc-process-docstring", convert_docstring)
+    app.connect("autodoc-skip-member", skip_member)
     app.connect("doctree-read", unlink)
     app.connect("build-finished", finish)

@@ -118,10 +118,10 @@ def test_other_commands_on_a_broken_machine_send_to_the_doctor(tmp_path):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
-    monkeypatch.setattr(doctor, "EXTRAS", {"data": ("requests",), "notebooks": ("papermill", "no_such_module")})
+    monkeypatch.setattr(doctor, "EXTRAS", {"evaluation": ("scipy",), "notebooks": ("papermill", "no_such_module")})
     facts, (essential, optional) = look("software")
     assert facts["no-such-package"].value is None
-    assert facts["extra data"].value is True and facts["extra notebooks"].value is False
+    assert facts["extra evaluation"].value is True and facts["extra notebooks"].value is False
     assert essential.essential and "no-such-package is missing" in essential.message
     assert (
         not optional.essential

@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 from notebook_files import COURSE, ROOT, TEACHING, WRITTEN, code, read
 
+import munit_lite
 from munit_lite.course import explorers
 
 pytestmark = pytest.mark.slow
@@ -120,3 +121,47 @@ def test_equations_are_shown_without_a_script(name, site):
     page = page_of(site, name)
     assert len(page.find_all("math")) > 3
     assert "$$" not in "".join(paragraph.text for paragraph in page.find_all("p"))
+
+
+# --------------------------------------------------------------------------------------------------- the API pages
+
+
+def api_page(site, name):
+    (found,) = [page for path, page in site.items() if path.parts[-3:] == ("site", "api", f"{name}.html")]
+    return found
+
+
+def test_each_public_name_has_its_entry_in_the_api_and_a_link_from_the_overview(site):
+    overview = api_page(site, "index")
+    links = {link.text: link["href"] for link in overview.select("table a")}
+    assert set(links) == set(munit_lite.__all__)
+    for name, address in links.items():
+        page, _, anchor = address.partition("#")
+        entry = api_page(site, Path(page).stem).find(id=anchor)
+        assert entry is not None and entry.find_next("dd").get_text(strip=True), name
+
+
+def test_the_api_stands_in_the_navigation_of_every_page(site):
+    for path, page in site.items():
+        captions = [caption.get_text(strip=True) for caption in page.select(".sidebar-tree .caption")]
+        assert "API" in captions or path.stem in ("genindex", "search", "py-modindex"), path
+
+
+@pytest.mark.parametrize("number, name", [
+    (1, "image_reconstruction"),
+    (2, "content_reconstruction"),
+    (3, "style_reconstruction"),
+])  # fmt: skip
+def test_the_equation_of_a_loss_is_shown_with_its_arguments_and_example(number, name, site):
+    entry = api_page(site, "losses").find(id=f"munit_lite.losses.{name}").find_next("dd")
+    assert f"equation {number}" in entry.get_text() and entry.find("math") is not None
+    assert not re.search(r"\\mathcal|\\left|\$\$", entry.get_text())
+    fields = [field.get_text(strip=True).rstrip(":") for field in entry.find_all("dt")]
+    assert {"Parameters", "Raises"} <= set(fields)
+    assert f"{name}(" in entry.find("pre").get_text()
+
+
+def test_a_field_of_the_configuration_is_described_in_whole(site):
+    entry = api_page(site, "config").find(id="munit_lite.config.DataConfig.folder_1").find_next("dd")
+    (documented,) = re.findall(r'    folder_1: str = ""\n    """(.*?)"""', (ROOT / "munit_lite/config.py").read_text())
+    assert entry.get_text(strip=True) == documented
