@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from munit_lite.experiments import machine_speed as minutes
-from munit_lite.experiments.results import read_results
+from munit_lite.experiments import notebook_times
+from munit_lite.experiments.results import NOTEBOOKS, read_results
 from munit_lite.presets import preset
 
 GIB = 2**30
@@ -231,7 +231,7 @@ def browser() -> Found:
 
 def notebooks() -> Found:
     try:
-        here, there = minutes.yardstick_seconds(), read_results("calibration")["seconds_per_step"]
+        here, there = notebook_times.time_yardstick_step(), read_results("calibration")["seconds_per_step"]
         yield Fact(
             "estimated by",
             {"seconds_here": here, "seconds_there": there},
@@ -241,16 +241,16 @@ def notebooks() -> Found:
     except Exception as error:
         factor = 1.0
         yield Problem(f"this machine's speed cannot be measured ({_reason(error)}): minutes are as on two cores")
-    files = sorted(minutes.NOTEBOOKS.glob("*.ipynb"))
+    files = sorted(NOTEBOOKS.glob("*.ipynb"))
     if not files:
         yield Problem("there is no folder of notebooks beside the package: clone the repository to have the course")
     for file in files:
-        nominal = minutes.nominal(file)
+        nominal = notebook_times.stated_minutes(file)
         if nominal is None:
             yield Fact(file.stem, None, "says no time")
         else:
-            shown = f"about {minutes.shown(nominal * factor)} ({minutes.shown(nominal)} on two cores)"
-            yield Fact(file.stem, round(nominal * factor, 2), shown)
+            here_minutes, stated = (notebook_times.format_minutes(m) for m in (nominal * factor, nominal))
+            yield Fact(file.stem, round(nominal * factor, 2), f"about {here_minutes} ({stated} on two cores)")
 
 
 TOPICS: dict[str, Callable[[], Found]] = {

@@ -143,6 +143,10 @@ class Measurement(Job, ABC):
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """The numbers in words, the numbers, and the settings they were measured with."""
 
+    def columns(self) -> tuple[str, ...]:
+        """The names of the levels of nesting of the numbers."""
+        return ("direction",)
+
     def run(self) -> Answer:
         if self.json_file is not None and self.json_file.suffix != ".json":
             raise ValueError(f"--json-file is {self.json_file}, but its name must end in .json")
@@ -154,7 +158,7 @@ class Measurement(Job, ABC):
         from munit_lite.experiments.results import provenance, write_results
 
         if self.json_file is not None:
-            write_results(self.json_file, numbers, settings)
+            write_results(self.json_file, numbers, settings, columns=self.columns())
         return Answer(text, {"numbers": numbers, "provenance": provenance(settings)})
 
 
@@ -173,6 +177,9 @@ class Evaluate(Measurement):
     """Where to translate; auto: a GPU if there is one. Judges read on the CPU."""
     propositions: bool = False
     """Instead say of each of the paper's four propositions whether it holds, fails or is undecided for the model."""
+
+    def columns(self) -> tuple[str, ...]:
+        return ("proposition", "list", "part") if self.propositions else ("direction",)
 
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if self.count < 2:
@@ -220,6 +227,9 @@ class Bench(Measurement):
     explorers: bool = False
     """Instead time each explorer from a moved slider to the new picture, in the kernel."""
 
+    def columns(self) -> tuple[str, ...]:
+        return ("explorer",) if self.explorers else ("preset",)
+
     def measure(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}, but it must be 1 or more")
@@ -229,12 +239,15 @@ class Bench(Measurement):
             numbers = bench_explorers.follow(self.steps)
             return bench_explorers.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
         from munit_lite.experiments import benchmark as bench
+        from munit_lite.experiments.benchmark_records import cost_table, profile_table
 
         rows = bench.cases(self.presets, self.precisions, self.compile, self.batch_sizes)
         for row in rows:
             row.config()  # what does not exist is told before minutes are spent on the others
-        numbers = {str(row): bench.measure(row, self.steps, self.straight_line) for row in bench.shown(rows)}
-        text = f"{bench.table(numbers)}\n\n{bench.split_table(numbers)}"
+        numbers = {
+            str(row): bench.measure(row, self.steps, self.straight_line) for row in bench.with_progress_bar(rows)
+        }
+        text = f"{cost_table(numbers)}\n\n{profile_table(numbers)}"
         return text, numbers, {"steps": self.steps, "straight_line": self.straight_line}
 
 
@@ -257,42 +270,44 @@ class Sweep(Job):
     def run(self) -> Answer:
         if self.results is not None and self.results.suffix != ".json":
             raise ValueError(f"--results is {self.results}, but its name must end in .json")
-        from munit_lite.experiments import claims as expectations
-        from munit_lite.experiments import plans, sweep
+        from munit_lite.experiments import claims, sweep
         from munit_lite.experiments.results import write_results
 
-        planned, out = plans.read_plan(self.file), self.out or Path("runs") / self.file.stem
-        earlier = self._earlier()
+        plan, out = sweep.read_plan(self.file), self.out or Path("runs") / self.file.stem
+        previous = self._previous()
 
-        def keep() -> None:
+        def save_results() -> None:
             if self.results is not None:
-                found = sweep.gather(planned, out, earlier)
-                write_results(self.results, found, {"sweep": self.file.name}, f"munit-lite sweep {self.file}")
+                gathered = sweep.gather(plan, out, previous)
+                write_results(self.results, gathered, {"sweep": self.file.name}, f"munit-lite sweep {self.file}")
 
-        outcomes = sweep.run_sweep(planned, out, self.workers, self.scheduler, earlier, finished=keep)
-        keep()
-        judged = expectations.compared(planned.expectations, sweep.gather(planned, out, earlier))
-        words = "\n".join(filter(None, [expectations.told(judged), sweep.report(outcomes)]))
+        outcomes = sweep.run_sweep(plan, out, self.workers, self.scheduler, previous, on_run_finished=save_results)
+        save_results()
+        comparisons = claims.compare(plan.expectations, sweep.gather(plan, out, previous))
+        words = "\n".join(filter(None, [claims.format_comparisons(comparisons), sweep.summarize(outcomes)]))
         return Answer(
             f"{words}\nnotebooks and numbers of the runs are in {out}",
-            {"out": str(out), "runs": [vars(o) for o in outcomes], "expectations": expectations.as_dicts(judged)},
+            {
+                "out": str(out),
+                "runs": [vars(o) for o in outcomes],
+                "expectations": claims.comparison_records(comparisons),
+            },
             good=not any(outcome.status == "failed" for outcome in outcomes),
         )
 
-    def _earlier(self) -> dict[str, Any]:
+    def _previous(self) -> dict[str, Any]:
         """What the results file holds already."""
-        from munit_lite.experiments.results import read_results
-        from munit_lite.experiments.sweep import is_gathered
+        from munit_lite.experiments.results import is_sweep, read_results
 
         if self.results is None or not self.results.exists():
             return {}
         try:
-            found = read_results(self.results)
+            previous: Any = read_results(self.results)
         except (ValueError, KeyError, TypeError):
-            found = None
-        if not is_gathered(found):
+            previous = None
+        if not is_sweep(previous):
             raise ValueError(f"--results is {self.results}, which no sweep has written; give another name")
-        return found or {}
+        return previous
 
 
 @dataclass(kw_only=True)

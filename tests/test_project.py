@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.readme import filled
+from tools import readme, syllabus
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "munit_lite"
@@ -20,12 +20,12 @@ networks losses world config presets model objective methods.cyclegan methods.un
 acceleration.devices acceleration.distributed acceleration.fused_layers acceleration.parallel_domains
 acceleration.objective acceleration.accelerate acceleration storage.files data.image_files data.folders
 data.downloads data.datasets storage.run_folder storage.nvlabs storage.checkpoints callbacks interruptions
-training inference evaluation.statistics experiments.results experiments.shipping
+training inference evaluation.statistics experiments.results
 evaluation.attribute_predictors evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage
 evaluation.metrics theory.linear_gaussian theory.variants theory.inversion theory.oracle theory.permutation
-theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.machine_speed
-experiments.claims experiments.plans experiments.sweep experiments.tables experiments.steganography
-experiments.benchmark course.figures course.diagrams course.equations course.notebook
+theory.two_sample theory.verdicts theory.propositions theory.calibration experiments.notebook_times
+experiments.claims experiments.sweep experiments.tables experiments.steganography
+experiments.benchmark_records experiments.benchmark course.figures course.diagrams course.equations course.notebook
 course.exercises.framework course.exercises.inputs course.exercises.cycle course.exercises.optimality
 course.exercises.content course.exercises.two_samples course.exercises.normalization course.exercises.total
 course.exercises.assumption course.exercises.real_images course.exercises.adversarial
@@ -132,4 +132,9 @@ def test_links_of_the_readme_resolve():
 
 def test_every_number_of_the_readme_comes_from_the_results():
     text = (ROOT / "README.md").read_text()
-    assert filled(text) == text
+    assert readme.update(text) == text, "run: python tools/readme.py"
+
+
+def test_the_tracks_and_the_syllabus_of_the_readme_are_what_the_notebooks_state():
+    text = (ROOT / "README.md").read_text()
+    assert syllabus.update(text) == text, "run: python tools/syllabus.py"

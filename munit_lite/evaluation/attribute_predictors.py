@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from munit_lite.experiments.results import write_results
-from munit_lite.experiments.shipping import write_card
 from munit_lite.storage.checkpoints import SHIPPED, read_tensors, versions, write_tensors
 from munit_lite.storage.files import write_checksum
 from munit_lite.world import (
@@ -214,11 +213,9 @@ def ship_judges(recipe: JudgeRecipe = JudgeRecipe()) -> None:
             "class_accuracy_shuffled_labels": judge_errors(control, count=2000)["class_accuracy"],
             "most_frequent_class": max(World().variant.frequencies_1),
         }
-    write_results(
-        "judges", measured, settings=asdict(recipe), command="python -m munit_lite.evaluation.attribute_predictors"
-    )
-    for domain in DOMAIN_NAMES:
-        write_card(judge_file(domain))
+    command = "python -m munit_lite.evaluation.attribute_predictors"
+    write_results("judges", measured, asdict(recipe), command, columns=("domain",))
+    print("now write the model cards: python tools/publish_checkpoint.py cards")
 
 
 if __name__ == "__main__":

@@ -270,7 +270,8 @@ def measure_classifiers(folder: str = "apples2citrus", size: int = 64, seed: int
             "confusion": known.confusion.tolist(),
         }
     settings = {"folder": folder, "size": size, "seed": seed}
-    return write_results("varieties", measured, settings, "python -m munit_lite.evaluation.mode_coverage")
+    command = "python -m munit_lite.evaluation.mode_coverage"
+    return write_results("varieties", measured, settings, command, columns=("domain",))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ def main(recipe: Recipe) -> None:
         print(variant.name, file=sys.stderr, flush=True)
         seeds = recipe.seeds if variant in BROKEN else recipe.unseen_seeds
         numbers["variants"][variant.name] = statuses(variant, seeds, recipe.units)
-    write_results("propositions_calibration", numbers, asdict(recipe), "python -m munit_lite.theory.calibration")
+    command, columns = "python -m munit_lite.theory.calibration", ("kind", "variant", "proposition")
+    write_results("propositions_calibration", numbers, asdict(recipe), command, columns)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch import Tensor
 from munit_lite import networks
 from munit_lite.course import exercises as checks
 from munit_lite.course.exercises import framework
-from tools.errata import PAGE, filled
+from tools import errata
 
 pytestmark = pytest.mark.numerical
 
@@ -115,8 +115,8 @@ def test_every_exercise_is_posed_by_one_notebook():
 
 @pytest.mark.slow
 def test_the_page_of_the_museum_is_what_the_museum_holds():
-    text = PAGE.read_text()
-    assert filled(text) == text, "run: python -m tools.errata"
+    text = errata.PAGE.read_text()
+    assert errata.update(text) == text, "run: python tools/errata.py"
 
 
 # ---------------------------------------------------------------------------------------------------- the framework

@@ -24,7 +24,7 @@ from munit_lite.evaluation.mode_coverage import (
     variety_metrics,
     variety_of,
 )
-from munit_lite.experiments.results import RESULTS
+from munit_lite.experiments.results import read_results
 from munit_lite.methods import build
 from munit_lite.presets import preset
 
@@ -243,9 +243,9 @@ def real_folder() -> Path:
 @pytest.mark.slow
 def test_the_real_photos_have_five_varieties_and_the_results_are_what_they_give(tmp_path, monkeypatch):
     folder = real_folder()
-    committed = json.loads((RESULTS / "varieties.json").read_text())["numbers"]
+    committed = read_results("varieties")
     monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
-    measured = json.loads(measure_classifiers(str(folder)).read_text())["numbers"]
+    measured = read_results(measure_classifiers(str(folder)))
     for domain, found in measured.items():
         assert len(found["varieties"]) == 5 and found["varieties"] == committed[domain]["varieties"]
         assert found["classifier_accuracy"] == pytest.approx(committed[domain]["classifier_accuracy"], abs=0.02)
