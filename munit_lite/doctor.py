@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from munit_lite.experiments import machine_speed as minutes
-from munit_lite.experiments.results import read_results
+from munit_lite.experiments import notebook_times
+from munit_lite.experiments.results import NOTEBOOKS, read_results
 from munit_lite.presets import preset
 
 GIB = 2**30
@@ -263,7 +263,7 @@ def check_browser() -> Findings:
 def estimate_notebooks() -> Findings:
     """Estimate the minutes of each notebook from the time of one small training step."""
     try:
-        here, there = minutes.yardstick_seconds(), read_results("calibration")["seconds_per_step"]
+        here, there = notebook_times.time_yardstick_step(), read_results("calibration")["seconds_per_step"]
         yield Fact(
             "estimated by",
             {"seconds_here": here, "seconds_there": there},
@@ -272,17 +272,17 @@ def estimate_notebooks() -> Findings:
         factor = here / there
     except Exception as error:
         factor = 1.0
-        yield Problem(f"this CPU's speed cannot be measured ({_one_line(error)}): minutes are for two cores")
-    files = sorted(minutes.NOTEBOOKS.glob("*.ipynb"))
+        yield Problem(f"this machine's speed cannot be measured ({_one_line(error)}): minutes are as on two cores")
+    files = sorted(NOTEBOOKS.glob("*.ipynb"))
     if not files:
         yield Problem("there is no folder of notebooks beside the package: clone the repository to get the course")
     for file in files:
-        nominal = minutes.nominal(file)
+        nominal = notebook_times.stated_minutes(file)
         if nominal is None:
             yield Fact(file.stem, None, "states no time")
         else:
-            display = f"about {minutes.shown(nominal * factor)} ({minutes.shown(nominal)} on two cores)"
-            yield Fact(file.stem, round(nominal * factor, 2), display)
+            here_minutes, stated = (notebook_times.format_minutes(m) for m in (nominal * factor, nominal))
+            yield Fact(file.stem, round(nominal * factor, 2), f"about {here_minutes} ({stated} on two cores)")
 
 
 TOPICS: dict[str, Callable[[], Findings]] = {

@@ -23,11 +23,10 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite.callbacks import Callback
 from munit_lite.config import REMOVED, Config, from_dict, override, to_dict
-from munit_lite.experiments.claims import compared
-from munit_lite.experiments.plans import read_plan
-from munit_lite.experiments.results import RESULTS, read_results
-from munit_lite.experiments.sweep import gather, is_gathered, run_sweep
-from munit_lite.experiments.tables import ledger, photo_table, table_1, table_2
+from munit_lite.experiments.claims import compare, ledger
+from munit_lite.experiments.results import is_sweep, read_results, read_results_file
+from munit_lite.experiments.sweep import gather, read_plan, run_sweep
+from munit_lite.experiments.tables import photo_table, table_1, table_2
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
 from munit_lite.presets import PRESETS
@@ -309,7 +308,7 @@ def numbers(table: str) -> list[list[float]]:
 def tables() -> dict[str, Any]:
     """What the old results say, in every table that is made of such files."""
     found = read_results(SWEPT)
-    judged = compared(read_plan(SWEEP).expectations, found)
+    judged = compare(read_plan(SWEEP).expectations, found)
     return {
         "README": numbers(seeds_table([str(EVALUATED)])),
         "table 1": numbers(table_1(found)),
@@ -322,7 +321,7 @@ def tables() -> dict[str, Any]:
 
 def excerpt() -> dict[str, Any]:
     """A few runs and numbers of data/results/paper_tables.json."""
-    whole = json.loads((RESULTS / "paper_tables.json").read_text())
+    whole = read_results_file("paper_tables")
     wanted = {
         "world32": ("class_accuracy", "diversity_ratio", "sampled_style_r2"),
         "fashion32": ("edge_agreement", "improvement_over_random_photos", "diversity"),
@@ -344,7 +343,7 @@ def _only(directions: dict[str, Record], names: tuple[str, ...]) -> dict[str, Re
 
 def write_results_files() -> None:
     if not EVALUATED.exists():
-        shutil.copy(RESULTS / "world32_seed0.json", EVALUATED)
+        EVALUATED.write_text(json.dumps(read_results_file("world32_seed0"), indent=1) + "\n")
     if not SWEPT.exists():
         SWEPT.write_text(json.dumps(excerpt(), indent=1) + "\n")
     write_lines("tables.json", tables())
@@ -361,8 +360,8 @@ def test_old_results_give_the_same_tables():
 
 def test_an_old_sweep_finds_its_old_results(tmp_path):
     plan, earlier = read_plan(SWEEP), read_results(SWEPT)
-    assert is_gathered(earlier) and gather(plan, tmp_path, earlier) == earlier
-    assert {outcome.status for outcome in run_sweep(plan, tmp_path, earlier=earlier)} == {"finished before"}
+    assert is_sweep(earlier) and gather(plan, tmp_path, earlier) == earlier
+    assert {outcome.status for outcome in run_sweep(plan, tmp_path, previous=earlier)} == {"finished before"}
 
 
 def test_an_old_sweep_plans_runs_of_configurations_that_exist():

@@ -1,7 +1,6 @@
 """The notebooks keep the template, are stored in normal form, and run with other parameters than the stored ones."""
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ from notebook_files import COURSE, NOTEBOOKS, TEACHING, WRITTEN, attempts, calls
 
 import munit_lite
 import munit_lite.course
+from munit_lite.experiments.results import read_results, read_results_file
 
 TAG_IGNORED = "nbval-ignore-output"
 
@@ -36,7 +36,7 @@ def test_training_runs_with_another_seed_and_writes_results_with_their_provenanc
     results = tmp_path / "results.json"
     out = tmp_path / "run"
     execute("09_training.ipynb", tmp_path, fast=True, seed=1, style_dim=2, out=str(out), results=str(results))
-    written = json.loads(results.read_text())
+    written = read_results_file(results)
     assert set(written["numbers"]) == {"sketch to painting", "painting to sketch"}
     assert written["provenance"]["settings"]["style_dim"] == 2 and written["provenance"]["settings"]["seed"] == 1
     assert list((out / "samples").glob("*.png")) and list((out / "weights").glob("*.safetensors"))
@@ -49,7 +49,7 @@ def test_training_runs_on_real_images(tmp_path):
     results = tmp_path / "results.json"
     out = str(tmp_path / "run")
     execute("09_training.ipynb", tmp_path, preset="fashion32", fast=True, out=out, results=str(results), test_count=8)
-    assert "edge_agreement" in json.loads(results.read_text())["numbers"]["drawing to photo"]
+    assert "edge_agreement" in read_results(results)["drawing to photo"]
 
 
 @pytest.mark.slow

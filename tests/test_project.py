@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.readme import filled
+from tools import readme, syllabus
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "munit_lite"
@@ -29,10 +29,10 @@ methods.cyclegan methods.unit methods.bicyclegan methods acceleration.objective 
 acceleration data.base data.folders data.synthetic data.fashion data storage.run_folder storage.nvlabs
 storage.checkpoints callbacks interruptions training inference evaluation.attribute_predictors
 evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evaluation.metrics
-evaluation.metric_names experiments.claims experiments.results experiments.shipping theory.variants
-theory.inversion theory.oracle theory.propositions theory.calibration experiments.machine_speed
-experiments.plans experiments.sweep experiments.tables experiments.steganography experiments.benchmark
-course.equations course.notebook course.explorers.exhibit course.explorers.world course.explorers.surgery
+evaluation.metric_names experiments.results experiments.claims theory.variants theory.inversion theory.oracle
+theory.propositions theory.calibration experiments.sweep experiments.tables experiments.steganography
+experiments.notebook_times experiments.benchmark_records experiments.benchmark course.equations
+course.notebook course.explorers.exhibit course.explorers.world course.explorers.surgery
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.proposition
 course.explorers.joint course.explorers course.explorers.timing doctor course.reexports commands cli
 """
@@ -134,4 +134,9 @@ def test_links_of_the_readme_resolve():
 
 def test_every_number_of_the_readme_comes_from_the_results():
     text = (ROOT / "README.md").read_text()
-    assert filled(text) == text
+    assert readme.update(text) == text, "run: python tools/readme.py"
+
+
+def test_the_tracks_and_the_syllabus_of_the_readme_are_what_the_notebooks_state():
+    text = (ROOT / "README.md").read_text()
+    assert syllabus.update(text) == text, "run: python tools/syllabus.py"

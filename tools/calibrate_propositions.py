@@ -43,7 +43,9 @@ def main(settings: CalibrationSettings) -> Path:
         seeds = settings.broken_seeds if variant in BROKEN_VARIANTS else settings.undetectable_seeds
         numbers["variants"][variant.name] = count_statuses(variant, seeds, settings.units)
     command = "python -m tools.calibrate_propositions"
-    return write_results("propositions_calibration", numbers, asdict(settings), command)
+    return write_results(
+        "propositions_calibration", numbers, asdict(settings), command, ("kind", "variant", "proposition")
+    )
 
 
 if __name__ == "__main__":

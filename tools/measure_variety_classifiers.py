@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 import tyro
-from munit_lite.data.datasets import FolderData, open_data
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from munit_lite.data import open_data
+from munit_lite.data.folders import FolderData
 from munit_lite.evaluation.mode_coverage import fit_variety_classifier, new_logistic_regression
 from munit_lite.evaluation.statistics import mean_with_interval
 from munit_lite.experiments.results import write_results
@@ -45,7 +46,9 @@ def measure_classifiers(folder: str = "apples2citrus", size: int = 64, seed: int
             "confusion": classifier.confusion.tolist(),
         }
     settings = {"folder": folder, "size": size, "seed": seed}
-    return write_results("variety_classifiers", measured, settings, "python -m tools.measure_variety_classifiers")
+    return write_results(
+        "variety_classifiers", measured, settings, "python -m tools.measure_variety_classifiers", ("domain",)
+    )
 
 
 if __name__ == "__main__":

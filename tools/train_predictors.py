@@ -21,10 +21,11 @@ from munit_lite.evaluation.attribute_predictors import (
     predictor_file,
 )
 from munit_lite.experiments.results import write_results
-from munit_lite.experiments.shipping import write_card
-from munit_lite.storage.checkpoints import versions, write_tensors
 from munit_lite.storage.files import write_checksum
+from munit_lite.storage.run_folder import versions
+from munit_lite.storage.tensors import write_tensors
 from munit_lite.world import DOMAIN_NAMES, World
+from tools.publish_checkpoint import write_card
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def publish_predictors(recipe: Recipe = Recipe()) -> None:
             "class_accuracy_shuffled_labels": prediction_errors(control, count=2000)["class_accuracy"],
             "most_frequent_class": max(World().variant.frequencies_1),
         }
-    write_results("attribute_predictors", errors, asdict(recipe), command="python -m tools.train_predictors")
+    command = "python -m tools.train_predictors"
+    write_results("attribute_predictors", errors, asdict(recipe), command, ("domain",))
     for domain in DOMAIN_NAMES:
         write_card(predictor_file(domain))
 

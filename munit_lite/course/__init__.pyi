@@ -34,8 +34,8 @@ from .reexports import (
     read_results,
     sample_rows,
     style_quantiles,
+    time_yardstick_step,
     write_results,
-    yardstick_seconds,
 )
 
 __all__ = [
@@ -81,7 +81,7 @@ __all__ = [
     "start",
     "style_quantiles",
     "table",
+    "time_yardstick_step",
     "turned",
     "write_results",
-    "yardstick_seconds",
 ]

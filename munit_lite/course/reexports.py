@@ -12,7 +12,7 @@ from munit_lite.evaluation.image_metrics import conditional_inception_score
 from munit_lite.evaluation.metrics import content_features, held_out_predictions, held_out_r2, style_quantiles
 from munit_lite.evaluation.mode_coverage import MeanStyleTranslator, parse_varieties
 from munit_lite.evaluation.statistics import mean_with_interval
-from munit_lite.experiments.machine_speed import yardstick_seconds
+from munit_lite.experiments.notebook_times import time_yardstick_step
 from munit_lite.experiments.results import RESULTS, papermill_command, read_results, write_results
 from munit_lite.storage.checkpoints import RunFolder
 
@@ -36,6 +36,6 @@ __all__ = [
     "read_results",
     "sample_rows",
     "style_quantiles",
+    "time_yardstick_step",
     "write_results",
-    "yardstick_seconds",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 from munit_lite import networks
 from munit_lite.course import exercises
 from munit_lite.course.exercises import framework
-from tools.errata import PAGE, fill_page
+from tools import errata
 
 pytestmark = pytest.mark.numerical
 
@@ -122,8 +122,8 @@ def test_the_exercises_of_a_notebook_stand_in_one_file():
 
 @pytest.mark.slow
 def test_the_page_of_errata_lists_the_known_bugs():
-    text = PAGE.read_text()
-    assert fill_page(text) == text, "run: python -m tools.errata"
+    text = errata.PAGE.read_text()
+    assert errata.update(text) == text, "run: python tools/errata.py"
 
 
 # ---------------------------------------------------------------------------------------------------- the framework

@@ -24,7 +24,7 @@ from munit_lite.evaluation.mode_coverage import (
     mode_coverage_metrics,
     parse_varieties,
 )
-from munit_lite.experiments.results import RESULTS
+from munit_lite.experiments.results import read_results
 from munit_lite.methods import build
 from munit_lite.presets import preset
 from tools.measure_variety_classifiers import measure_classifiers
@@ -253,9 +253,9 @@ def real_folder() -> Path:
 @pytest.mark.slow
 def test_the_real_photos_have_five_varieties_and_the_results_are_what_they_give(tmp_path, monkeypatch):
     folder = real_folder()
-    committed = json.loads((RESULTS / "variety_classifiers.json").read_text())["numbers"]
+    committed = read_results("variety_classifiers")
     monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
-    measured = json.loads(measure_classifiers(str(folder)).read_text())["numbers"]
+    measured = read_results(measure_classifiers(str(folder)))
     for domain, found in measured.items():
         assert len(found["varieties"]) == 5 and found["varieties"] == committed[domain]["varieties"]
         assert found["classifier_accuracy"] == pytest.approx(committed[domain]["classifier_accuracy"], abs=0.02)
