@@ -226,8 +226,8 @@ class Bench(Measurement):
         if self.explorers:
             from munit_lite.course.explorers import timing as bench_explorers
 
-            numbers = bench_explorers.follow(self.steps)
-            return bench_explorers.follow_table(numbers), numbers, {"steps": self.steps, "explorers": True}
+            numbers = bench_explorers.measure_latency(self.steps)
+            return bench_explorers.latency_table(numbers), numbers, {"steps": self.steps, "explorers": True}
         from munit_lite.experiments import benchmark as bench
 
         rows = bench.cases(self.presets, self.precisions, self.compile, self.batch_sizes)

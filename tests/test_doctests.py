@@ -16,6 +16,10 @@ MODULES = (
     "methods.unit",
     "acceleration.devices",
     "course.exercises.framework",
+    "course.formulas",
+    "course.equations",
+    "course.notebook",
+    "course.explorers.widget",
 )
 
 

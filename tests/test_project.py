@@ -31,9 +31,9 @@ course.exercises.content_encoder course.exercises.style_encoder course.exercises
 course.exercises.image_reconstruction course.exercises.latent_reconstruction course.exercises.adversarial_loss
 course.exercises.full_objective course.exercises.optimality course.exercises.latent_matching
 course.exercises.cycle_consistency course.exercises.joint_matching course.exercises.experiments
-course.exercises.real_images course.exercises course.explorers.widget course.explorers.exhibit
-course.explorers.world course.explorers.surgery course.explorers.style course.explorers.loss
-course.explorers.example course.explorers.proposition course.explorers.joint course.explorers
+course.exercises.real_images course.exercises course.explorers.widget course.explorers.model_explorer
+course.explorers.world course.explorers.adain course.explorers.style course.explorers.loss
+course.explorers.example course.explorers.proposition course.explorers.symmetry course.explorers
 course.explorers.timing doctor course.reexports course jobs cli
 """
 ORDER = _READING_ORDER.split()

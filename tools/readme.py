@@ -97,7 +97,7 @@ def blocks() -> dict[str, str]:
         "bench_cpu": bench.table(read_results("bench_cpu")),
         "bench_reference": bench.table(read_results("bench_reference")),
         "bench_split": bench.split_table(read_results("bench_reference")),
-        "bench_explorers": bench_explorers.follow_table(read_results("bench_explorers")),
+        "bench_explorers": bench_explorers.latency_table(read_results("bench_explorers")),
         "tracks": tracks.tracks_table(),
         "syllabus": tracks.syllabus_table(),
     }
