@@ -297,11 +297,12 @@ def test_the_table_shows_true_factors_close_predictions_and_codes(model):
 
 def test_the_world_explorer_without_attribute_predictors_shows_a_message(monkeypatch):
     def missing(domain):
-        raise CheckpointError("this installation has no shipped checkpoints")
+        raise CheckpointError("there is no file judge.safetensors")
 
     monkeypatch.setattr(world, "load_judge", missing)
     explorer = WorldExplorer()
-    assert explorer.problem == "this installation has no shipped checkpoints" and not explorer.picture
+    assert explorer.problem.startswith("the attribute predictors are missing (there is no file judge.safetensors)")
+    assert not explorer.picture
     assert explorer.controls == [] and explorer.stored_image is None
 
 

@@ -56,7 +56,12 @@ def load_world_models(checkpoint: str | Path | MUNIT) -> WorldModels:
     Raises:
         CheckpointError: the attribute predictors are missing.
     """
-    predictors = (load_judge(1), load_judge(2))
+    try:
+        predictors = (load_judge(1), load_judge(2))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the attribute predictors are missing ({error}): they come with a clone of the repository"
+        ) from error
     try:
         model = checkpoint if isinstance(checkpoint, MUNIT) else ml.load(checkpoint)
     except CheckpointError as error:
