@@ -231,9 +231,9 @@ def bench(
     if explorers:
         from munit_lite.course.explorers import timing
 
-        numbers = timing.follow(steps)
+        numbers = timing.measure_latency(steps)
         return _measurement(
-            timing.follow_table(numbers), numbers, {"steps": steps, "explorers": True}, json_file, ("explorer",)
+            timing.latency_table(numbers), numbers, {"steps": steps, "explorers": True}, json_file, ("explorer",)
         )
     from munit_lite.experiments import benchmark
     from munit_lite.experiments.benchmark_records import cost_table, profile_table

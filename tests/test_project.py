@@ -32,9 +32,9 @@ evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evalu
 evaluation.metric_names experiments.results experiments.claims theory.variants theory.inversion theory.oracle
 theory.propositions theory.calibration experiments.sweep experiments.tables experiments.steganography
 experiments.notebook_times experiments.benchmark_records experiments.benchmark course.equations
-course.notebook course.explorers.exhibit course.explorers.world course.explorers.surgery
-course.explorers.style course.explorers.loss course.explorers.example course.explorers.proposition
-course.explorers.joint course.explorers course.explorers.timing doctor course.reexports commands cli
+course.notebook course.explorers.proposition course.explorers.model_explorer course.explorers.world
+course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
+course.explorers.symmetry course.explorers course.explorers.timing doctor course.reexports commands cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.

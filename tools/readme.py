@@ -92,7 +92,7 @@ def blocks() -> dict[str, str]:
         "bench_cpu": benchmark.cost_table(read_results("bench_cpu")),
         "bench_reference": benchmark.cost_table(reference),
         "bench_split": benchmark.profile_table(reference),
-        "bench_explorers": explorer_timing.follow_table(read_results("bench_explorers")),
+        "bench_explorers": explorer_timing.latency_table(read_results("bench_explorers")),
     }
 
 

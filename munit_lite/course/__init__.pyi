@@ -2,16 +2,16 @@ from . import exercises, explorers, figures
 from .diagrams import model_diagram
 from .equations import equation
 from .explorers import (
+    AdaINExplorer,
     ExampleExplorer,
     LossExplorer,
     PropositionExplorer,
     StyleExplorer,
-    SurgeryExplorer,
     SymmetryExplorer,
     WorldExplorer,
 )
-from .explorers.exhibit import open_exhibit
-from .explorers.joint import ALONE, places, turned
+from .explorers.model_explorer import load_model_samples
+from .explorers.symmetry import DECODER_ONLY, position_scores, rotated_oracle
 from .explorers.widget import Explorer
 from .notebook import LiveCurves, answer, check_parameters, drop_none, predict, start, table
 from .reexports import (
@@ -39,8 +39,9 @@ from .reexports import (
 )
 
 __all__ = [
-    "ALONE",
+    "DECODER_ONLY",
     "RESULTS",
+    "AdaINExplorer",
     "ExampleExplorer",
     "Explorer",
     "LiveCurves",
@@ -50,7 +51,6 @@ __all__ = [
     "RunFolder",
     "SampleSheets",
     "StyleExplorer",
-    "SurgeryExplorer",
     "SymmetryExplorer",
     "TensorBoardLog",
     "WorldExplorer",
@@ -68,20 +68,20 @@ __all__ = [
     "held_out_r2",
     "image_metrics",
     "load_attribute_predictor",
+    "load_model_samples",
     "mean_with_interval",
     "model_diagram",
     "open_data",
-    "open_exhibit",
     "papermill_command",
     "parse_varieties",
-    "places",
+    "position_scores",
     "predict",
     "read_results",
+    "rotated_oracle",
     "sample_rows",
     "start",
     "style_quantiles",
     "table",
     "time_yardstick_step",
-    "turned",
     "write_results",
 ]

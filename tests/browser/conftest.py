@@ -24,7 +24,7 @@ CELLS = (
     "from munit_lite.course.explorers import *",
     "StyleExplorer('model.safetensors')",
     "ExampleExplorer('model.safetensors')",
-    "SurgeryExplorer('model.safetensors')",
+    "AdaINExplorer('model.safetensors')",
     "WorldExplorer('model.safetensors')",
     "LossExplorer()",
     "PropositionExplorer()",
