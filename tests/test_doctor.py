@@ -52,14 +52,14 @@ def breaking(folder: Path, package: str, error: str) -> Path:
 def test_a_healthy_machine_exits_with_0_and_prints_one_json_object():
     done = command("doctor", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["healthy"] is True and not [p for p in told["problems"] if p["essential"]]
-    assert told["torch"]["build"] == torch.__version__
-    assert told["software"]["numpy"] == np.__version__
-    assert set(told) == {"healthy", *doctor.TOPICS, "problems"}
+    report = json.loads(done.stdout)
+    assert report["healthy"] is True and not [p for p in report["problems"] if p["essential"]]
+    assert report["torch"]["build"] == torch.__version__
+    assert report["software"]["numpy"] == np.__version__
+    assert set(report) == {"healthy", *doctor.TOPICS, "problems"}
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    assert told["machine"]["memory, GiB"] == pytest.approx(installed, abs=0.1)
-    assert told["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert report["machine"]["memory, GiB"] == pytest.approx(installed, abs=0.1)
+    assert report["machine"]["cores"] == len(os.sched_getaffinity(0))
 
 
 def test_words_name_every_fact_and_every_problem():
@@ -89,23 +89,23 @@ MISMATCH = 'RuntimeError("operator torchvision::nms does not exist")'
         ("safetensors", 'ImportError("no safetensors")', "munit_lite cannot be imported (ImportError: no safetensors)"),
     ],
 )
-def test_a_broken_package_is_essential_and_the_rest_is_still_told(package, error, sentence, tmp_path):
+def test_a_broken_package_is_essential_and_the_rest_is_still_reported(package, error, sentence, tmp_path):
     done = command("doctor", "--json", broken=breaking(tmp_path, package, error))
     assert done.returncode == 1, done.stderr
-    told = json.loads(done.stdout)
-    essential = [p["problem"] for p in told["problems"] if p["essential"]]
+    report = json.loads(done.stdout)
+    essential = [p["problem"] for p in report["problems"] if p["essential"]]
     assert any(sentence in problem for problem in essential), essential
-    assert told["healthy"] is False
-    assert told["machine"]["memory, GiB"] > 0 and told["software"]["torch"] and "Chromium" in told["browser"]
-    assert "09_training" in told["notebooks"]
+    assert report["healthy"] is False
+    assert report["machine"]["memory, GiB"] > 0 and report["software"]["torch"] and "Chromium" in report["browser"]
+    assert "09_training" in report["notebooks"]
 
 
 @pytest.mark.slow
 def test_what_the_doctor_itself_looks_with_may_be_missing(tmp_path):
     done = command("doctor", "--json", broken=breaking(tmp_path, "psutil", 'ImportError("no psutil")'))
-    told = json.loads(done.stdout)
-    assert done.returncode == 0 and told["healthy"] and told["torch"]["build"] == torch.__version__
-    assert "machine cannot be examined: ImportError: no psutil" in [p["problem"] for p in told["problems"]]
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["healthy"] and report["torch"]["build"] == torch.__version__
+    assert "machine cannot be examined: ImportError: no psutil" in [p["problem"] for p in report["problems"]]
 
 
 @pytest.mark.slow

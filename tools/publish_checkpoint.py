@@ -120,7 +120,7 @@ def write_card(path: Path) -> None:
 
 
 def card(path: Path) -> str:
-    """Return the model card of a published file, from the file alone (attribute predictors: and attribute_predictors.json)."""
+    """Return the model card of a published file, from the file and, for an attribute predictor, its results file."""
     tensors, header = read_tensors(path)
     if "config" in header:
         if "results" not in header["note"]:
@@ -190,7 +190,8 @@ def _about_predictor(name: str, header: dict[str, Any]) -> str:
 so that translations can be measured. It was trained on that world alone (MIT, rendered by `munit_lite/world.py`).
 
 ```python
-attributes = munit_lite.evaluation.attribute_predictors.load_attribute_predictor({domain})(images)  # (B, 3, H, W) in [-1, 1]
+predictor = munit_lite.evaluation.attribute_predictors.load_attribute_predictor({domain})
+attributes = predictor(images)  # (B, 3, H, W) in [-1, 1]
 ```
 
 This command trains the predictors of both domains again:
