@@ -76,8 +76,8 @@ def checkpoint_path(source: str | Path) -> Path:
         return shipped[str(source)]
     if (SHIPPED / f"{source}.safetensors").is_file():
         raise CheckpointError(
-            f"{source} is an attribute predictor, not a translation model; load it with load_attribute_predictor"
-            "(1 or 2) of munit_lite.evaluation.attribute_predictors"
+            f"{source} is an attribute predictor, not a translation model; load it with "
+            "load_attribute_predictor(1 or 2) of munit_lite.evaluation.attribute_predictors"
         )
     if not SHIPPED.is_dir():
         raise CheckpointError(

@@ -24,8 +24,8 @@ def test_a_world_batch_depends_on_seed_and_step_alone():
     data = WorldData(World(), 32, seed=0)
     data.batch(0, 8)
     later = data.batch(3, 8)
-    for fresh, again in zip(WorldData(World(), 32, seed=0).batch(3, 8), later, strict=True):
-        assert torch.equal(fresh, again)
+    for fresh, same in zip(WorldData(World(), 32, seed=0).batch(3, 8), later, strict=True):
+        assert torch.equal(fresh, same)
     for other in (data.batch(4, 8), WorldData(World(), 32, seed=1).batch(3, 8)):
         assert not any(torch.equal(a, b) for a, b in zip(later, other, strict=True))
 
@@ -70,7 +70,7 @@ TRAIN, TEST = products(60, seed=0), products(30, seed=1)
 
 @pytest.fixture
 def fashion_root(tmp_path, monkeypatch):
-    """A data root with small files whose checksums torchvision is told; nothing can be downloaded."""
+    """A data root with small files whose checksums torchvision expects; nothing can be downloaded."""
     raw = tmp_path / "root" / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     checksums = []

@@ -55,17 +55,21 @@ GOOD = packed(FILES)
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Sends `content`, with ranges and conditions as RFC 9110 has them, unless told to misbehave.
+    """Sends `content`, with ranges and conditions as RFC 9110 has them, unless a test makes it misbehave.
 
     `cut_after`: for each request in turn, bytes of the body after which the connection is cut (None: the whole).
     """
 
-    content, tag, ranges, status, length_told, silent = GOOD, '"1"', True, 200, True, 0.0
+    content, tag, ranges, status, states_length, silent = GOOD, '"1"', True, 200, True, 0.0
     date = "Sun, 02 Sep 2018 08:58:00 GMT"
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked, self.cut_after, self.url = [], [], f"http://127.0.0.1:{self.server_port}/edges2shoes.tar.gz"
+        self.ranges_requested, self.cut_after, self.url = (
+            [],
+            [],
+            f"http://127.0.0.1:{self.server_port}/edges2shoes.tar.gz",
+        )
 
     def handle_error(self, request, client_address):
         pass  # a client that has gone
@@ -79,13 +83,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        server.asked.append(self.headers.get("Range"))
+        server.ranges_requested.append(self.headers.get("Range"))
         if server.status != 200:
             return self.send_error(server.status)
         first, body = 0, server.content
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if wanted and server.ranges and self.headers["If-Range"] in (server.tag, server.date):
-            first = int(wanted[1])
+        requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if requested and server.ranges and self.headers["If-Range"] in (server.tag, server.date):
+            first = int(requested[1])
             body = body[first:]
         self.send_response(206 if first else 200)
         for name, value in (("ETag", server.tag), ("Last-Modified", server.date)):
@@ -93,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{len(server.content) - 1}/{len(server.content)}")
-        if server.length_told:
+        if server.states_length:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         cut = server.cut_after.pop(0) if server.cut_after else None
@@ -119,8 +123,8 @@ def left(root):
 
 
 def is_whole(root):
-    found = {f"{p.parent.name}/{p.name}": p.read_bytes() for p in (root / "edges2shoes").rglob("*") if p.is_file()}
-    return found == FILES and left(root) == ["edges2shoes", "edges2shoes.tar.gz.sha256"]
+    files = {f"{p.parent.name}/{p.name}": p.read_bytes() for p in (root / "edges2shoes").rglob("*") if p.is_file()}
+    return files == FILES and left(root) == ["edges2shoes", "edges2shoes.tar.gz.sha256"]
 
 
 # ------------------------------------------------------------------------------------------------------- good
@@ -137,13 +141,13 @@ def test_a_data_set_is_downloaded_unpacked_and_ready_to_train_on(server, tmp_pat
 def test_what_is_there_is_not_downloaded_again(server, tmp_path):
     download("edges2shoes", tmp_path)
     download("edges2shoes", tmp_path)
-    assert server.asked == [None]
+    assert server.ranges_requested == [None]
 
 
 def test_an_archive_that_lies_in_the_data_root_is_unpacked_without_the_network(server, tmp_path):
     (tmp_path / "edges2shoes.tar.gz").write_bytes(GOOD)
     download("edges2shoes", tmp_path)
-    assert is_whole(tmp_path) and server.asked == []
+    assert is_whole(tmp_path) and server.ranges_requested == []
 
 
 def test_the_checksum_of_the_first_download_is_kept_as_sha256sum_writes_it_and_asked_of_later_ones(server, tmp_path):
@@ -167,23 +171,23 @@ def test_the_checksum_of_the_first_download_is_kept_as_sha256sum_writes_it_and_a
 # --------------------------------------------------------------------------------------------- broken connections
 
 
-def test_a_connection_cut_off_again_and_again_goes_on_where_it_stopped(server, tmp_path):
+def test_a_connection_interrupted_many_times_resumes_where_it_stopped(server, tmp_path):
     server.cut_after = [1000, 0, 0, 2000, 5, 0, 0, 0, 300]  # more breaks than tries, but never as many in a row
     download("edges2shoes", tmp_path)
-    starts = [0 if asked is None else int(asked[6:-1]) for asked in server.asked]
+    starts = [0 if header is None else int(header[6:-1]) for header in server.ranges_requested]
     assert starts == [0, 1000, 1000, 1000, 3000, 3005, 3005, 3005, 3005, 3305] and is_whole(tmp_path)
 
 
-def test_a_second_command_goes_on_where_the_first_gave_up(server, tmp_path):
+def test_a_second_command_resumes_where_the_first_gave_up(server, tmp_path):
     server.cut_after = [5000] + [0] * downloads.MAX_ATTEMPTS
     with pytest.raises(
         DataError, match=r"the connection was interrupted; 5,000 bytes are kept in .*partial: try again"
     ):
         download("edges2shoes", tmp_path)
     assert not (tmp_path / "edges2shoes").exists()
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert server.asked == ["bytes=5000-"] and is_whole(tmp_path)
+    assert server.ranges_requested == ["bytes=5000-"] and is_whole(tmp_path)
 
 
 def test_a_whole_file_whose_placing_was_interrupted_is_not_downloaded_again(server, tmp_path):
@@ -191,16 +195,16 @@ def test_a_whole_file_whose_placing_was_interrupted_is_not_downloaded_again(serv
     partial.write_bytes(GOOD)
     note.write_text(json.dumps({"total": len(GOOD), "version": '"1"'}))
     download("edges2shoes", tmp_path)
-    assert server.asked == [] and is_whole(tmp_path)
+    assert server.ranges_requested == [] and is_whole(tmp_path)
 
 
 @pytest.mark.parametrize("change", [
     {"ranges": False},
     {"tag": '"2"', "date": "Mon, 03 Sep 2018 00:00:00 GMT"},  # the file changed between two tries
-    {"tag": None, "date": None},  # nothing tells whether it has
+    {"tag": None, "date": None},  # no way to know whether it has
     {"tag": 'W/"1"', "date": None},
 ])  # fmt: skip
-def test_what_cannot_be_gone_on_with_starts_again(server, tmp_path, change):
+def test_a_download_that_cannot_resume_starts_again(server, tmp_path, change):
     for name in ("tag", "date") if "tag" in change and not change["date"] else ():
         setattr(server, name, change[name])  # already so at the first try
     other = packed({name: content[::-1] for name, content in FILES.items()})
@@ -223,43 +227,43 @@ def test_a_refused_try_leaves_no_part_of_an_old_version_under_the_new_ones_name(
         full.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "total used free")(0, 0, 0))
         with pytest.raises(DataError, match="GB free"):
             download("edges2shoes", tmp_path)
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert server.asked == [None] and is_whole(tmp_path)
+    assert server.ranges_requested == [None] and is_whole(tmp_path)
 
 
 def test_only_the_date_of_the_last_change_serves_too(server, tmp_path):
     server.tag, server.cut_after = None, [5000]
     download("edges2shoes", tmp_path)
-    assert server.asked == [None, "bytes=5000-"] and is_whole(tmp_path)
+    assert server.ranges_requested == [None, "bytes=5000-"] and is_whole(tmp_path)
 
 
-def test_a_server_that_cannot_go_on_and_always_breaks_is_given_up(server, tmp_path):
+def test_a_server_that_cannot_resume_and_always_interrupts_is_given_up(server, tmp_path):
     server.ranges, server.cut_after = False, [5000] * 50
     with pytest.raises(DataError, match="the connection was interrupted"):
         download("edges2shoes", tmp_path)
-    assert len(server.asked) == downloads.MAX_ATTEMPTS + 1
+    assert len(server.ranges_requested) == downloads.MAX_ATTEMPTS + 1
 
 
-def test_a_part_that_was_not_asked_for_is_not_used(server, tmp_path, monkeypatch):
+def test_a_range_that_was_not_requested_is_not_used(server, tmp_path, monkeypatch):
     server.cut_after = [5000]
     monkeypatch.setattr(Handler, "send_header", shifted(Handler.send_header))
     download("edges2shoes", tmp_path)
-    assert server.asked == [None, "bytes=5000-", None] and is_whole(tmp_path)
+    assert server.ranges_requested == [None, "bytes=5000-", None] and is_whole(tmp_path)
 
 
 def shifted(send):
     return lambda self, name, value: send(self, name, value.replace("bytes 5000-", "bytes 4000-"))
 
 
-def test_a_file_of_untold_length_is_downloaded(server, tmp_path):
-    server.length_told = False
+def test_a_file_of_unknown_length_is_downloaded(server, tmp_path):
+    server.states_length = False
     download("edges2shoes", tmp_path)
     assert is_whole(tmp_path)
 
 
-def test_a_file_of_untold_length_that_is_cut_off_is_found_out_by_its_own_checksum(server, tmp_path):
-    server.length_told, server.cut_after = False, [len(GOOD) - 4]
+def test_a_truncated_file_of_unknown_length_fails_its_own_checksum(server, tmp_path):
+    server.states_length, server.cut_after = False, [len(GOOD) - 4]
     with pytest.raises(DataError, match=r"edges2shoes\.tar\.gz cannot be used: .*end.*\. It was removed; run again"):
         download("edges2shoes", tmp_path)
     assert left(tmp_path) == []
@@ -268,12 +272,12 @@ def test_a_file_of_untold_length_that_is_cut_off_is_found_out_by_its_own_checksu
 
 
 @pytest.mark.parametrize(("status", "requests"), [(404, 1), (403, 1), (410, 1), (500, 5), (503, 5), (429, 5)])
-def test_a_server_that_refuses_is_told_with_its_own_words(server, tmp_path, status, requests):
+def test_a_server_that_refuses_is_quoted(server, tmp_path, status, requests):
     server.status = status
     phrase = http.HTTPStatus(status).phrase
     with pytest.raises(DataError, match=f"cannot download {server.url}: the server answers {status} {phrase}; try"):
         download("edges2shoes", tmp_path)
-    assert len(server.asked) == requests and left(tmp_path) == []
+    assert len(server.ranges_requested) == requests and left(tmp_path) == []
 
 
 @pytest.mark.parametrize("after", [0, 700])
@@ -305,7 +309,7 @@ def test_a_slow_server_is_waited_for_as_long_as_bytes_come(server, tmp_path, mon
     assert is_whole(tmp_path)
 
 
-def test_no_server_at_all_is_told(tmp_path, monkeypatch, server):
+def test_no_server_at_all_is_reported(tmp_path, monkeypatch, server):
     monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive("http://127.0.0.1:9/edges2shoes.tar.gz", 0))
     with pytest.raises(DataError, match=r"cannot download http://\S+: no connection to 127\.0\.0\.1; try again later"):
         download("edges2shoes", tmp_path)
@@ -315,10 +319,10 @@ def test_no_server_at_all_is_told(tmp_path, monkeypatch, server):
 
 
 def member(name, kind=tarfile.REGTYPE, link=""):
-    made = tarfile.TarInfo(name)
-    made.type, made.linkname = kind, link
-    made.size = 5 if kind == tarfile.REGTYPE else 0
-    return made
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, link
+    entry.size = 5 if kind == tarfile.REGTYPE else 0
+    return entry
 
 
 def changed(content):
@@ -330,7 +334,7 @@ BAD = {  # archive: (content, message)
     "a page of HTML": (b"<html>Log in to the network</html>", "Not a gzipped file"),
     "changed bytes": (changed(GOOD), "(CRC check failed|Error -3)"),
     "another checksum at the end": (GOOD[:-8] + b"1234" + GOOD[-4:], "CRC check failed"),
-    "cut off": (GOOD[: len(GOOD) // 2], "ended before the end-of-stream marker"),
+    "truncated": (GOOD[: len(GOOD) // 2], "ended before the end-of-stream marker"),
     "no tar": (gzip.compress(b"hello" * 1000), "invalid header"),
     "of another set": (packed(FILES, "edges2handbags"), "it contains no edges2shoes/train"),
     "a path that leads out": (packed(FILES, extra=[member("edges2shoes/../../../escaped.txt")]), "outside"),
@@ -369,7 +373,7 @@ def limited(after):
 
 
 @pytest.mark.parametrize("room", [9000, 6000])
-def test_a_disk_that_fills_is_told_and_the_download_goes_on_later(server, tmp_path, monkeypatch, room):
+def test_a_full_disk_is_reported_and_the_download_resumes_later(server, tmp_path, monkeypatch, room):
     assert len(GOOD) > 9000 and max(map(len, FILES.values())) > 6000 > 3000
     if room == 6000:  # the archive is there, the pictures do not fit
         (tmp_path / "edges2shoes.tar.gz").write_bytes(GOOD)
@@ -381,12 +385,12 @@ def test_a_disk_that_fills_is_told_and_the_download_goes_on_later(server, tmp_pa
     finally:
         free()
     assert not (tmp_path / "edges2shoes").exists() and not (tmp_path / ".edges2shoes.unpacking").exists()
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert is_whole(tmp_path) and server.asked == ([] if room == 6000 else ["bytes=9000-"])
+    assert is_whole(tmp_path) and server.ranges_requested == ([] if room == 6000 else ["bytes=9000-"])
 
 
-def test_too_little_room_is_told_before_the_first_byte(server, tmp_path, monkeypatch):
+def test_too_little_disk_space_is_reported_before_the_first_byte(server, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(0, 0, 2 * len(GOOD) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
@@ -402,7 +406,7 @@ def test_a_data_root_that_cannot_be_written_into_is_named(server, tmp_path):
         download("edges2shoes", tmp_path / "file" / "root")
 
 
-def test_a_second_download_at_the_same_time_is_told(server, tmp_path):
+def test_a_second_download_at_the_same_time_is_refused(server, tmp_path):
     with FileLock(tmp_path / ".edges2shoes.lock"), pytest.raises(DataError, match="another download of edges2shoes"):
         download("edges2shoes", tmp_path)
 
@@ -430,18 +434,18 @@ def groceries(splits=("train", "test", "val")):
 
 @pytest.fixture
 def grocery(server, monkeypatch):
-    server.content, server.tag, server.length_told = packed(groceries(), "GroceryStoreDataset-fc80"), 'W/"1"', False
+    server.content, server.tag, server.states_length = packed(groceries(), "GroceryStoreDataset-fc80"), 'W/"1"', False
     monkeypatch.setitem(ARCHIVES, "apples2citrus", ARCHIVES["apples2citrus"]._replace(url=server.url))
     return server
 
 
 def test_fruit_is_taken_out_of_the_archive_and_sorted_into_domains(grocery, tmp_path):
     folder = download("apples2citrus", tmp_path)
-    found = {name: sorted(file.name for file in (folder / name).iterdir()) for name in ("trainA", "testA", "testB")}
+    files = {name: sorted(file.name for file in (folder / name).iterdir()) for name in ("trainA", "testA", "testB")}
     apples, citrus = (
         [f"{name}_{n:03}.jpg" for name in names for n in (1, 2)] for names in (VARIETIES[:5], VARIETIES[5:])
     )
-    assert found == {"trainA": apples, "testA": apples, "testB": citrus}
+    assert files == {"trainA": apples, "testA": apples, "testB": citrus}
     assert (folder / "trainB" / "Lime_002.jpg").read_bytes() == picture(602)
     assert left(tmp_path) == ["apples2citrus", "apples2citrus.tar.gz.sha256"]
     assert sorted(file.name for file in folder.iterdir()) == ["testA", "testB", "trainA", "trainB"]
@@ -501,9 +505,9 @@ def test_what_a_file_manager_leaves_in_the_folder_and_a_root_with_spaces_do_not_
 
 def test_the_command_answers_in_json(server, tmp_path, command):
     code, out, err = command("download", "edges2shoes", "--root", tmp_path, "--json")
-    told = json.loads(out)
+    answer = json.loads(out)
     assert code == 0 and "edges2shoes.tar.gz: 100%" in err
-    assert told == {
+    assert answer == {
         "name": "edges2shoes",
         "folder": str(tmp_path / "edges2shoes"),
         "url": server.url,
@@ -529,6 +533,6 @@ def test_ctrl_c_keeps_what_has_come(server, tmp_path, monkeypatch):
     finally:
         signal.signal(signal.SIGALRM, before)
     server.silent = 0
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert server.asked == ["bytes=5000-"] and is_whole(tmp_path)
+    assert server.ranges_requested == ["bytes=5000-"] and is_whole(tmp_path)

@@ -1,4 +1,4 @@
-"""Files of a run: what they hold, and every fault of disks, files and folders told in a sentence."""
+"""Files of a run: what they hold, and every fault of disks, files and folders reported in a sentence."""
 
 import contextlib
 import json
@@ -67,7 +67,7 @@ def test_an_unfinished_run_loads_from_its_state(finished, tmp_path):
     assert same_weights(load(tmp_path), finished.model)
 
 
-def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_kept_weights(finished, tmp_path):
+def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_checkpoint(finished, tmp_path):
     (tmp_path / "weights").mkdir()
     shutil.copy(finished.folder / "state.safetensors", tmp_path)
     other = ml.build(tiny(seed=5))
@@ -76,7 +76,7 @@ def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_kept_
     assert same_weights(load(tmp_path), finished.model)
     save_model(tmp_path / "weights" / f"step_{step:08d}.safetensors", other, step)
     assert not same_weights(load(tmp_path), finished.model)
-    (tmp_path / "state.safetensors").write_bytes(b"cut off")
+    (tmp_path / "state.safetensors").write_bytes(b"truncated")
     assert not same_weights(load(tmp_path), finished.model)
 
 
@@ -104,18 +104,18 @@ def test_an_installation_without_the_repository_says_where_the_shipped_ones_are(
 
 def test_a_model_without_discriminators_translates_and_says_that_it_has_none(finished, tmp_path):
     whole = finished.model.state_dict()
-    kept = {name: tensor for name, tensor in whole.items() if not name.startswith("discriminators.")}
+    without_discriminators = {name: tensor for name, tensor in whole.items() if not name.startswith("discriminators.")}
     _, header = read_tensors(finished.folder / "state.safetensors")
-    write_tensors(tmp_path / "small.safetensors", kept, header)
+    write_tensors(tmp_path / "small.safetensors", without_discriminators, header)
     model = load(tmp_path / "small.safetensors")
     x = torch.rand(1, 3, 32, 32)
     style = torch.zeros(1, 3)
     assert torch.equal(model.translate(x, 1, 2, style=style), finished.model.translate(x, 1, 2, style=style))
     with pytest.raises(CheckpointError, match="has no discriminators"):
         model.discriminator(1)(x)
-    save_model(tmp_path / "again.safetensors", model, 4)  # and stays loadable when it is saved once more
-    assert load_file(tmp_path / "again.safetensors").keys() == kept.keys()
-    load(tmp_path / "again.safetensors")
+    save_model(tmp_path / "resaved.safetensors", model, 4)  # and stays loadable when it is saved once more
+    assert load_file(tmp_path / "resaved.safetensors").keys() == without_discriminators.keys()
+    load(tmp_path / "resaved.safetensors")
 
 
 # ----------------------------------------------------------------------------------------------- what does not fit
@@ -190,15 +190,15 @@ def test_a_file_that_is_no_state_is_refused(finished, tmp_path, source, edit, re
 
 def test_what_changes_no_weight_may_differ_on_resume(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "copy")
-    again = ml.train(tiny(steps=4, save_every=3, log_every=2, threads=2), tmp_path / "copy", callbacks=[])
-    assert same_weights(again.model, finished.model)
+    resumed = ml.train(tiny(steps=4, save_every=3, log_every=2, threads=2), tmp_path / "copy", callbacks=[])
+    assert same_weights(resumed.model, finished.model)
     torch.set_num_threads(1)
 
 
 # -------------------------------------------------------------------------------------------------- damaged files
 
 
-def test_a_file_cut_off_anywhere_is_named(finished, tmp_path):
+def test_a_file_truncated_anywhere_is_named(finished, tmp_path):
     """At every byte of the header and at 200 places in the tensors, by shortening one file step by step."""
     cut = tmp_path / "cut.safetensors"
     shutil.copy(finished.folder / "weights" / "step_00000004.safetensors", cut)
@@ -213,7 +213,7 @@ def test_a_file_cut_off_anywhere_is_named(finished, tmp_path):
         assert f"{cut} is not a complete munit-lite checkpoint" in str(caught.value), length
 
 
-def test_a_cut_off_state_stops_the_run_that_would_go_on(finished, tmp_path):
+def test_a_truncated_state_stops_the_run_that_would_resume(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "run")
     os.truncate(tmp_path / "run" / "state.safetensors", 5000)
     with pytest.raises(
@@ -249,7 +249,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, protocol, name
         assert touched.exists()  # the attack is a real one
 
 
-def test_a_cut_off_line_of_the_history_is_dropped(tmp_path):
+def test_a_truncated_line_of_the_history_is_dropped(tmp_path):
     folder = RunFolder(tmp_path)
     folder.append_history({"step": 1, "total": 2.0})
     folder.append_history({"step": 2, "total": 1.0})
@@ -275,7 +275,7 @@ def test_the_configuration_lies_beside_the_weights(finished):
 # ------------------------------------------------------------------------------------------- disks and folders
 
 
-def test_a_second_run_in_the_same_folder_is_told(tmp_path):
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     config = tiny()
     with RunFolder(tmp_path).lock(config), pytest.raises(CheckpointError, match="another run is training in"):
         ml.train(config, tmp_path, callbacks=[])
@@ -316,7 +316,7 @@ def undisturbed(tmp_path_factory):
     (8_000, SampleSheets, {"save_every": 5, "sample_every": 7}, r"step_00000007\.png"),
     (8_000, TensorBoardLog, {"save_every": 5, "sample_every": 6}, "reports"),
 ])  # fmt: skip
-def test_a_disk_that_fills_while_training_is_told_and_the_run_goes_on_later(
+def test_a_disk_that_fills_while_training_is_reported_and_the_run_resumes_later(
     tmp_path, undisturbed, after, report, settings, file
 ):
     config, folder = tiny(num_checkpoints=1, **settings), tmp_path / "run"
@@ -326,11 +326,11 @@ def test_a_disk_that_fills_while_training_is_told_and_the_run_goes_on_later(
         ml.train(config, folder, callbacks=reports)
     assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("step_00000007.png"))
     assert read_tensors(folder / "state.safetensors")[1]["step"] == 5
-    again = ml.train(tiny(num_checkpoints=1, save_every=1000), folder, callbacks=[])
-    assert same_weights(again.model, undisturbed.model)
+    resumed = ml.train(tiny(num_checkpoints=1, save_every=1000), folder, callbacks=[])
+    assert same_weights(resumed.model, undisturbed.model)
 
 
-def test_a_disk_too_full_for_the_configuration_is_told(tmp_path):
+def test_a_disk_too_full_for_the_configuration_is_reported(tmp_path):
     with full_disk(after=100), pytest.raises(CheckpointError, match=r"cannot write .*config\.json"):
         ml.train(tiny(), tmp_path, callbacks=[])
     assert [p.name for p in tmp_path.iterdir() if p.name != ".lock"] == []
@@ -345,7 +345,7 @@ def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_line_tells_a_fault_in_one_sentence(tmp_path):
+def test_the_command_line_reports_a_fault_in_one_sentence(tmp_path):
     """A limit on the size of files stands for the full disk, also in a process of its own."""
     settings = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "steps": 12}
     line = ["train", "world32", *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
@@ -364,7 +364,7 @@ def test_the_command_line_tells_a_fault_in_one_sentence(tmp_path):
 
 
 @pytest.fixture
-def told(monkeypatch, capsys):
+def error_of(monkeypatch, capsys):
     """Runs the command in this process and gives the one sentence it fails with."""
     from munit_lite import cli
 
@@ -390,7 +390,7 @@ SMALL = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "bat
 TRAIN = ["train", "world32", *_options(**SMALL)]
 
 
-def _cut_off(run, tmp_path, stack):
+def _truncated(run, tmp_path, stack):
     os.truncate(run / "weights" / "step_00000004.safetensors", 4000)
     return ["evaluate", run]
 
@@ -414,7 +414,7 @@ def _bad_list(run, tmp_path, stack):
 
 
 CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
-    "weights cut off": (_cut_off, r"step_00000004\.safetensors is not a complete munit-lite checkpoint"),
+    "truncated weights": (_truncated, r"step_00000004\.safetensors is not a complete munit-lite checkpoint"),
     "another architecture": (
         _other, r"other\.safetensors does not match the configuration in its header: \S+ is missing"),
     "another configuration": (lambda run, *_: [*TRAIN, "--width", 8, "--out", run],
@@ -428,7 +428,7 @@ CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
 
 
 @pytest.mark.parametrize("fault", CALLS)
-def test_every_fault_is_one_sentence_of_the_command_and_touches_nothing(finished, tmp_path, told, fault):
+def test_every_fault_is_one_sentence_of_the_command_and_touches_nothing(finished, tmp_path, error_of, fault):
     run = tmp_path / "run"
     shutil.copytree(finished.folder, run)
     typed, said = CALLS[fault]
@@ -436,7 +436,7 @@ def test_every_fault_is_one_sentence_of_the_command_and_touches_nothing(finished
     arguments = typed(run, tmp_path, stack)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     with stack:
-        assert re.search(said, told(*arguments))
+        assert re.search(said, error_of(*arguments))
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
@@ -453,7 +453,7 @@ def test_checksums_are_those_of_sha256sum(finished, tmp_path):
     assert len((tmp_path / "checksums.txt").read_text().splitlines()) == 2
 
 
-def test_a_changed_byte_of_a_shipped_checkpoint_is_told(finished, tmp_path, monkeypatch):
+def test_a_changed_byte_of_a_shipped_checkpoint_is_detected(finished, tmp_path, monkeypatch):
     monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
     file = tmp_path / "mine.safetensors"
     save_model(file, finished.model, 4)
@@ -470,4 +470,4 @@ def test_a_changed_byte_of_a_shipped_checkpoint_is_told(finished, tmp_path, monk
     with pytest.raises(CheckpointError, match="is damaged"):
         load("mine")  # shipping another one has not blessed it
     (tmp_path / "checksums.txt").unlink()
-    load("mine")  # a whole safetensors file: only the checksum can tell
+    load("mine")  # a whole safetensors file: only the checksum can detect it
