@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the core files run and print what they say."""
+"""The examples in the docstrings of the core files and of the experiments run and print what they say."""
 
 import doctest
 import importlib
@@ -6,7 +6,10 @@ import importlib
 import pytest
 import torch
 
-MODULES = ("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices")
+MODULES = (
+    *("networks", "losses", "model", "objective", "training", "methods", "methods.unit", "acceleration.devices"),
+    *("experiments.results", "experiments.claims", "experiments.notebook_times"),
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
