@@ -119,8 +119,8 @@ def read_records(name: str | Path) -> list[Record]:
         95 % interval, `half_width`.
 
     Example:
-        >>> read_records("world32_seed0")[2]
-        {'direction': 'sketch to painting', 'metric': 'position_error', 'value': 0.007915992663736687, 'half_width': X}
+        >>> [sorted(record) for record in read_records("calibration")]
+        [['metric', 'value']]
     """
     content = json.loads(_path(name).read_text())
     return content["records"] if "records" in content else flatten(content["numbers"])
