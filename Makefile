@@ -6,7 +6,7 @@ NB := $(wildcard notebooks/*.ipynb)
 # The oldest x86-64 arithmetic: the first variable reaches torch's own kernels, the second convolutions.
 OLDEST := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: demo test quick soak faults execute lab site lock judges clean
+.PHONY: demo test quick soak faults execute lab site lock predictors clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -69,8 +69,8 @@ lock: $(READY)  ## resolve the newest versions into requirements.lock and enviro
 	printf 'name: munit-lite\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n' > environment.yml
 	sed 's/.*/      - "&"/' requirements.lock >> environment.yml
 
-judges: $(READY)  ## train the judges again (about ten minutes)
-	$(BIN)/python -m munit_lite.evaluation.attribute_predictors
+predictors: $(READY)  ## train the attribute predictors again (about ten minutes)
+	$(BIN)/python -m tools.train_predictors
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage $(DEMO)

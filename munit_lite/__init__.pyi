@@ -1,9 +1,10 @@
 from .config import Config
-from .data.datasets import DataError
+from .data.image_files import DataError
 from .methods import build
 from .model import MUNIT
 from .presets import preset
-from .storage.checkpoints import CheckpointError, load
+from .storage.checkpoints import load
+from .storage.files import CheckpointError
 from .storage.nvlabs import load_original, save_original
 from .training import Run, TrainingError, train
 from .world import World, render

@@ -187,15 +187,19 @@ def evaluate(
     loaded = load(model).to(find_device(device))
     settings: dict[str, Any] = {"model": model, "count": count, "seed": seed}
     if propositions:
-        from munit_lite.theory.propositions import check_trained
+        from munit_lite.theory.propositions import check_trained_model
 
-        verdicts = check_trained(loaded, count, seed)
-        text = "\n\n".join(verdict.text() for verdict in verdicts.values())
-        numbers = {name: verdict.as_dict() for name, verdict in verdicts.items()}
-        return _measurement(text, numbers, settings | {"propositions": True}, json_file)
+        verdicts = check_trained_model(loaded, count, seed)
+        text = "\n\n".join(verdict.report() for verdict in verdicts.values())
+        numbers = {name: verdict.to_dict() for name, verdict in verdicts.items()}
+        return _measurement(
+            text, numbers, settings | {"propositions": True}, json_file, ("proposition", "list", "part")
+        )
     numbers = metrics.evaluate(loaded, count=count, seed=seed)
     heading = f"{model}: {loaded.config.name}, mean ± half of the 95 % interval"
-    return _measurement(f"{heading}\n{metrics.table(numbers).replace('_', ' ')}", numbers, settings, json_file)
+    return _measurement(
+        f"{heading}\n{metrics.format_metrics(numbers).replace('_', ' ')}", numbers, settings, json_file, ("direction",)
+    )
 
 
 def bench(
@@ -227,16 +231,19 @@ def bench(
     if explorers:
         from munit_lite.course.explorers import timing
 
-        numbers = timing.follow(steps)
-        return _measurement(timing.follow_table(numbers), numbers, {"steps": steps, "explorers": True}, json_file)
+        numbers = timing.measure_latency(steps)
+        return _measurement(
+            timing.latency_table(numbers), numbers, {"steps": steps, "explorers": True}, json_file, ("explorer",)
+        )
     from munit_lite.experiments import benchmark
+    from munit_lite.experiments.benchmark_records import cost_table, profile_table
 
     cases = benchmark.cases(presets, precisions, compile, batch_sizes)
     for case in cases:
         case.config()  # an invalid one raises before minutes are spent on the others
-    numbers = {str(case): benchmark.measure(case, steps, straight_line) for case in benchmark.shown(cases)}
-    text = f"{benchmark.table(numbers)}\n\n{benchmark.split_table(numbers)}"
-    return _measurement(text, numbers, {"steps": steps, "straight_line": straight_line}, json_file)
+    numbers = {str(case): benchmark.measure(case, steps, straight_line) for case in benchmark.with_progress_bar(cases)}
+    text = f"{cost_table(numbers)}\n\n{profile_table(numbers)}"
+    return _measurement(text, numbers, {"steps": steps, "straight_line": straight_line}, json_file, ("preset",))
 
 
 def _check_json_file(file: Path | None) -> None:
@@ -257,12 +264,14 @@ def _check_json_file(file: Path | None) -> None:
         raise UsageError(f"--json-file is {file}, but its folder cannot be written to")
 
 
-def _measurement(text: str, numbers: dict[str, Any], settings: dict[str, Any], file: Path | None) -> CommandResult:
+def _measurement(
+    text: str, numbers: dict[str, Any], settings: dict[str, Any], file: Path | None, columns: tuple[str, ...]
+) -> CommandResult:
     """Return numbers with their provenance, and write them into the file if there is one."""
     from munit_lite.experiments.results import provenance, write_results
 
     if file is not None:
-        write_results(file, numbers, settings)
+        write_results(file, numbers, settings, columns=columns)
     return CommandResult(text, {"numbers": numbers, "provenance": provenance(settings)})
 
 
@@ -288,11 +297,11 @@ def sweep(
     """
     if results is not None and results.suffix != ".json":
         raise UsageError(f"--results is {results}, but its name must end in .json")
-    from munit_lite.experiments import claims, plans
+    from munit_lite.experiments import claims
     from munit_lite.experiments.results import write_results
-    from munit_lite.experiments.sweep import gather, report, run_sweep
+    from munit_lite.experiments.sweep import gather, read_plan, run_sweep, summarize
 
-    plan, out = plans.read_plan(file), out or Path("runs") / file.stem
+    plan, out = read_plan(file), out or Path("runs") / file.stem
     earlier_results = _read_earlier_results(results)
 
     def save_results() -> None:
@@ -300,13 +309,13 @@ def sweep(
             numbers = gather(plan, out, earlier_results)
             write_results(results, numbers, {"sweep": file.name}, f"munit-lite sweep {file}")
 
-    outcomes = run_sweep(plan, out, workers, scheduler, earlier_results, finished=save_results)
+    outcomes = run_sweep(plan, out, workers, scheduler, earlier_results, on_run_finished=save_results)
     save_results()
-    compared = claims.compared(plan.expectations, gather(plan, out, earlier_results))
-    text = "\n".join(filter(None, [claims.told(compared), report(outcomes)]))
+    comparisons = claims.compare(plan.expectations, gather(plan, out, earlier_results))
+    text = "\n".join(filter(None, [claims.format_comparisons(comparisons), summarize(outcomes)]))
     return CommandResult(
         f"{text}\nnotebooks and numbers of the runs are in {out}",
-        {"out": str(out), "runs": [vars(o) for o in outcomes], "expectations": claims.as_dicts(compared)},
+        {"out": str(out), "runs": [vars(o) for o in outcomes], "expectations": claims.comparison_records(comparisons)},
         success=not any(outcome.status == "failed" for outcome in outcomes),
     )
 
@@ -317,8 +326,7 @@ def _read_earlier_results(file: Path | None) -> dict[str, Any]:
     Raises:
         UsageError: the file was not written by a sweep.
     """
-    from munit_lite.experiments.results import read_results
-    from munit_lite.experiments.sweep import is_gathered
+    from munit_lite.experiments.results import is_sweep, read_results
 
     if file is None or not file.exists():
         return {}
@@ -326,7 +334,7 @@ def _read_earlier_results(file: Path | None) -> dict[str, Any]:
         earlier_results = read_results(file)
     except (ValueError, KeyError, TypeError):
         earlier_results = None
-    if not is_gathered(earlier_results):
+    if not is_sweep(earlier_results):
         raise UsageError(f"--results is {file}, which no sweep has written; give another name")
     return earlier_results or {}
 
@@ -346,7 +354,7 @@ def download(
         root: Data root that receives the dataset. None: the environment variable MUNIT_LITE_DATA, else
             ./data/downloads.
     """
-    from munit_lite.data.datasets import data_root
+    from munit_lite.data import data_root
     from munit_lite.data.downloads import ARCHIVES
     from munit_lite.data.downloads import download as download_archive
 

@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from munit_lite.experiments import machine_speed as minutes
-from munit_lite.experiments.results import read_results
+from munit_lite.experiments import notebook_times
+from munit_lite.experiments.results import NOTEBOOKS, read_results
 from munit_lite.presets import preset
 
 GIB = 2**30
@@ -199,7 +199,7 @@ def check_data() -> Findings:
     """Check the data root, Fashion-MNIST, and each folder dataset in the data root."""
     from torchvision.datasets import FashionMNIST
 
-    from munit_lite.data.datasets import data_root
+    from munit_lite.data import data_root
     from munit_lite.data.image_files import IMAGE_SUFFIXES
 
     root = data_root(preset("fashion32"))
@@ -233,16 +233,16 @@ def check_data() -> Findings:
 
 def check_checkpoints() -> Findings:
     """Check that every shipped checkpoint loads."""
-    from munit_lite.evaluation.attribute_predictors import judge_file, load_judge
+    from munit_lite.evaluation.attribute_predictors import load_attribute_predictor, predictor_file
     from munit_lite.storage.checkpoints import SHIPPED, load
     from munit_lite.world import DOMAIN_NAMES
 
-    judges = {judge_file(domain): domain for domain in DOMAIN_NAMES}
-    files = sorted({*SHIPPED.glob("*.safetensors"), *judges})
+    predictors = {predictor_file(domain): domain for domain in DOMAIN_NAMES}
+    files = sorted({*SHIPPED.glob("*.safetensors"), *predictors})
     for file in files:
         try:
-            if file in judges:
-                load_judge(judges[file])
+            if file in predictors:
+                load_attribute_predictor(predictors[file])
             else:
                 load(file)
             yield Fact(file.stem, "loads", f"loads, {file.stat().st_size / 2**20:.1f} MB")
@@ -263,7 +263,7 @@ def check_browser() -> Findings:
 def estimate_notebooks() -> Findings:
     """Estimate the minutes of each notebook from the time of one small training step."""
     try:
-        here, there = minutes.yardstick_seconds(), read_results("calibration")["seconds_per_step"]
+        here, there = notebook_times.time_yardstick_step(), read_results("calibration")["seconds_per_step"]
         yield Fact(
             "estimated by",
             {"seconds_here": here, "seconds_there": there},
@@ -272,17 +272,17 @@ def estimate_notebooks() -> Findings:
         factor = here / there
     except Exception as error:
         factor = 1.0
-        yield Problem(f"this CPU's speed cannot be measured ({_one_line(error)}): minutes are for two cores")
-    files = sorted(minutes.NOTEBOOKS.glob("*.ipynb"))
+        yield Problem(f"this machine's speed cannot be measured ({_one_line(error)}): minutes are as on two cores")
+    files = sorted(NOTEBOOKS.glob("*.ipynb"))
     if not files:
         yield Problem("there is no folder of notebooks beside the package: clone the repository to get the course")
     for file in files:
-        nominal = minutes.nominal(file)
+        nominal = notebook_times.stated_minutes(file)
         if nominal is None:
             yield Fact(file.stem, None, "states no time")
         else:
-            display = f"about {minutes.shown(nominal * factor)} ({minutes.shown(nominal)} on two cores)"
-            yield Fact(file.stem, round(nominal * factor, 2), display)
+            here_minutes, stated = (notebook_times.format_minutes(m) for m in (nominal * factor, nominal))
+            yield Fact(file.stem, round(nominal * factor, 2), f"about {here_minutes} ({stated} on two cores)")
 
 
 TOPICS: dict[str, Callable[[], Findings]] = {

@@ -1,4 +1,4 @@
-"""Translations of image files: what `munit-lite translate` reads, makes and writes."""
+"""Translation of image files: what `munit-lite translate` reads, generates and writes."""
 
 from __future__ import annotations
 
@@ -13,58 +13,13 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 from tqdm.auto import tqdm
 
-from munit_lite.data.image_files import DataError, is_image, read_image, to_unit
+from munit_lite.data.image_files import DataError, list_images, read_image, uint8_to_float
 from munit_lite.model import MUNIT
 from munit_lite.world import check_domain
 
 SHEET = "sheet.png"
-SHEET_INPUTS, SHEET_STYLES, SHEET_CELL = 16, 8, 256  # rows and columns at most; pixels of a cell's side at most
-
-
-def image_files(source: Path) -> list[Path]:
-    """An image itself, or a folder's own images in the order of their names.
-
-    Hidden files, files that are no images, and folders inside the folder are not looked at.
-
-    Raises:
-        DataError: nothing there, or no image in the folder.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise DataError(f"there is no file or folder {source}")
-    files = sorted(filter(is_image, source.iterdir()))
-    if not files:
-        raise DataError(
-            f"{source} is neither an image nor a folder with images that PIL reads; folders inside it are not looked at"
-        )
-    return files
-
-
-def read_squares(files: Sequence[Path], size: int) -> Tensor:
-    """Images with the shorter side resized to `size`, and the center cut out: (N, 3, size, size) uint8.
-
-    Raises:
-        DataError: one cannot be read; names it.
-    """
-    progress = tqdm(files, desc="reading", unit="image", delay=1, mininterval=1)
-    return torch.stack([TF.center_crop(read_image(file, size), [size, size]) for file in progress])
-
-
-def check_size(model: MUNIT, size: int) -> None:
-    """Whether the model can translate images of this side.
-
-    Raises:
-        ValueError: it is not divisible by the content encoder's step, or too small for an encoder.
-    """
-    network = model.config.network
-    step = 2**network.downsamples
-    smallest = max(2 * step, 2**network.style_downsamples)  # a content of one pixel cannot be padded by reflection
-    if size < smallest:
-        raise ValueError(f"size {size} is below {smallest}, the smallest that this model's encoders take")
-    if size % step:
-        below = size // step * step
-        raise ValueError(f"size {size} is not divisible by {step}, as this model needs; use {below} or {below + step}")
+SHEET_INPUTS, SHEET_STYLES = 16, 8  # at most this many rows and columns
+SHEET_CELL = 256  # at most this many pixels on the side of a cell
 
 
 def translate_files(
@@ -81,30 +36,41 @@ def translate_files(
     batch_size: int = 16,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Translate every image in every style; write one PNG for each, and a sheet of them all.
+    """Translate every image in every style, and write a PNG file for each and a sheet that shows them together.
 
-    Everything that can be refused is refused before a file is written.
+    All arguments and files are checked before anything is written. The files are <image>_style<k>.png, where k counts
+    from 1, or <image>_like_<example>.png; the sheet is sheet.png.
 
     Args:
-        model: on the device that shall do it.
-        images: an image or a folder of images of the source domain.
-        out: folder to write into, made if missing: <image>_style<k>.png with k from 1, or <image>_like_<example>.png,
-            and the sheet.
+        model: translates on the device that it is on.
+        images: an image of the source domain, or a folder of such images.
+        out: the folder to write to, created if it does not exist.
         source: domain of the images, 1 or 2.
-        styles: how many are drawn from the prior.
-        style_from: an image or a folder of images of the other domain, each a style, instead of drawn ones.
-        fresh_styles: draw other styles for every image instead of the same ones for all.
-        size: side in pixels that the images are resized and cropped to; by default the model's own.
-        seed: of the drawn styles.
-        batch_size: translations made at once.
-        overwrite: replace files that are there.
+        styles: how many styles to sample from the prior.
+        style_from: take the styles from an image of the other domain, or from a folder of them, instead of sampling.
+        fresh_styles: sample new styles for every image, instead of the same ones for all.
+        size: side in pixels to which the images are resized and cropped; by default the model's own.
+        seed: of the sampled styles.
+        batch_size: how many translations to compute at once.
+        overwrite: replace existing files.
 
     Returns:
-        What was written: `images` with input, style and output of each, `sheet`, and the settings.
+        what was written: `images` (with input, style and output of each), `sheet`, `sheet_shows` (how many inputs and
+        styles are on the sheet) and `settings`.
 
     Raises:
-        DataError: an image is missing, unreadable or would be overwritten; a file cannot be written.
-        ValueError: a number out of range.
+        DataError: an image is missing or cannot be read, a file exists already or cannot be written.
+        ValueError: a number is out of range, or fresh styles are requested together with examples.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> from munit_lite.storage.checkpoints import load
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (32, 32), "white").save(Path(folder) / "sketch.png")
+        ...     _ = translate_files(load("world32"), Path(folder) / "sketch.png", Path(folder) / "out", styles=2)
+        ...     sorted(file.name for file in (Path(folder) / "out").iterdir())
+        ['sheet.png', 'sketch_style1.png', 'sketch_style2.png']
     """
     side = model.config.data.size if size is None else size
     check_size(model, side)
@@ -113,101 +79,158 @@ def translate_files(
         if number < 1:
             raise ValueError(f"{name} is {number}, but it must be 1 or more")
     if fresh_styles and style_from is not None:
-        raise ValueError("fresh styles are drawn, but style_from names images to take the styles from: choose one")
-    inputs = image_files(images)
-    examples = image_files(style_from) if style_from is not None else []
-    names = [f"like_{file.stem}" for file in examples] or [
+        raise ValueError("fresh_styles samples styles, but style_from takes them from images: choose one of the two")
+    input_files = _image_files(images)
+    example_files = _image_files(style_from) if style_from is not None else []
+    style_names = [f"like_{file.stem}" for file in example_files] or [
         f"style{k:0{len(str(styles))}d}" for k in range(1, styles + 1)
     ]
-    targets = [out / f"{file.stem}_{name}.png" for file in inputs for name in names]  # input by input
-    _refuse_overwriting(targets, out, (images, style_from), overwrite)
+    output_files = [out / f"{file.stem}_{name}.png" for file in input_files for name in style_names]  # input by input
+    _check_output_files(output_files, out, (images, style_from), overwrite)
 
-    pictures = read_squares(inputs, side)
-    guides = read_squares(examples, side) if examples else None
-    codes = _codes(model, len(inputs), styles, guides, source, fresh_styles, seed, batch_size)
+    inputs = read_center_crops(input_files, side)
+    examples = read_center_crops(example_files, side) if example_files else None
+    if examples is not None:
+        style = _encode_styles(model, examples, 3 - source, batch_size).expand(len(inputs), -1, -1)
+    else:
+        style = _sample_styles(model, len(inputs), styles, fresh_styles, seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        rows: list[list[Tensor]] = [[_cell(picture)] for picture in pictures[:SHEET_INPUTS]]
-        made = _translations(model, pictures, codes, source, batch_size)
-        progress = tqdm(targets, desc="translating", unit="image", delay=1, mininterval=1)
-        for number, (target, image) in enumerate(zip(progress, made, strict=True)):
-            save_image(image.float() / 255, target)
-            row, column = divmod(number, len(names))
+        rows: list[list[Tensor]] = [[_sheet_cell(image)] for image in inputs[:SHEET_INPUTS]]
+        outputs = _translate(model, inputs, style, source, batch_size)
+        progress = tqdm(output_files, desc="translating", unit="image", delay=1, mininterval=1)
+        for number, (file, output) in enumerate(zip(progress, outputs, strict=True)):
+            save_image(output.float() / 255, file)
+            row, column = divmod(number, len(style_names))
             if row < SHEET_INPUTS and column < SHEET_STYLES:
-                rows[row].append(_cell(image))
-        if guides is not None:
-            heads = [_cell(guide) for guide in guides[:SHEET_STYLES]]
-            rows.insert(0, [torch.full_like(heads[0], 255), *heads])
-        sheet = torch.stack([cell for row in rows for cell in row]).float() / 255
-        save_image(make_grid(sheet, nrow=len(rows[0]), pad_value=1), out / SHEET)
+                rows[row].append(_sheet_cell(output))
+        if examples is not None:
+            header = [_sheet_cell(example) for example in examples[:SHEET_STYLES]]
+            rows.insert(0, [torch.full_like(header[0], 255), *header])
+        cells = torch.stack([cell for row in rows for cell in row]).float() / 255
+        save_image(make_grid(cells, nrow=len(rows[0]), pad_value=1), out / SHEET)
     except OSError as error:
-        raise DataError(f"cannot write into {out}: {error}; free some space or choose another folder") from error
-    labels = [str(file) for file in examples] or names
+        raise DataError(f"cannot write to {out}: {error}; free some space or choose another folder") from error
+    labels = [str(file) for file in example_files] or style_names
+    pairs = [(file, label) for file in input_files for label in labels]
     return {
         "images": [
-            {"input": str(file), "style": label, "output": str(target)}
-            for (file, label), target in zip(((f, s) for f in inputs for s in labels), targets, strict=True)
+            {"input": str(file), "style": label, "output": str(output_file)}
+            for (file, label), output_file in zip(pairs, output_files, strict=True)
         ],
         "sheet": str(out / SHEET),
-        "sheet_shows": {"inputs": min(len(inputs), SHEET_INPUTS), "styles": min(len(names), SHEET_STYLES)},
+        "sheet_shows": {"inputs": min(len(inputs), SHEET_INPUTS), "styles": min(len(style_names), SHEET_STYLES)},
         "settings": {"source": source, "target": 3 - source, "size": side, "seed": seed, "fresh_styles": fresh_styles},
     }
 
 
-def _refuse_overwriting(targets: list[Path], out: Path, read: tuple[Path | None, ...], overwrite: bool) -> None:
+def check_size(model: MUNIT, size: int) -> None:
+    """Check that a model can translate square images of this side, in pixels.
+
+    Raises:
+        ValueError: the side is not divisible by the stride of the content encoder, or too small for an encoder.
+    """
+    network = model.config.network
+    stride = 2**network.downsamples
+    smallest = max(2 * stride, 2**network.style_downsamples)  # reflection cannot pad a content code of one pixel
+    if size < smallest:
+        raise ValueError(f"size is {size}, but this model needs at least {smallest}")
+    if size % stride:
+        lower = size // stride * stride
+        raise ValueError(
+            f"size is {size}, but it must be divisible by {stride} for this model; use {lower} or {lower + stride}"
+        )
+
+
+def read_center_crops(files: Sequence[Path], size: int) -> Tensor:
+    """Read images, resize their shorter sides and crop the center squares.
+
+    Args:
+        files: the images.
+        size: side of the squares in pixels.
+
+    Returns:
+        (N, 3, size, size) uint8.
+
+    Raises:
+        DataError: an image cannot be read; the message names it.
+    """
+    progress = tqdm(files, desc="reading", unit="image", delay=1, mininterval=1)
+    return torch.stack([TF.center_crop(read_image(file, size), [size, size]) for file in progress])
+
+
+def _image_files(path: Path) -> list[Path]:
+    """Return an image itself, or the images in a folder without its subfolders."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"there is no file or folder {path}")
+    return list_images(path, recursive=False)
+
+
+def _check_output_files(
+    output_files: list[Path], out: Path, input_paths: tuple[Path | None, ...], overwrite: bool
+) -> None:
+    """Raise a DataError if the files would replace others or each other, or if they would be read by the next call."""
     if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file, but a folder to write into is needed")
-    for folder in read:
-        if folder is not None and folder.is_dir() and folder.resolve() == out.resolve():
-            raise DataError(f"{out} is also read from, and a second run would read what this one writes; use another")
-    # Without regard to case, as the file systems of Windows and macOS have it.
-    target, count = Counter(str(target).casefold() for target in targets).most_common(1)[0]
+        raise DataError(f"{out} is a file, but it must be a folder")
+    for path in input_paths:
+        if path is not None and path.is_dir() and path.resolve() == out.resolve():
+            raise DataError(
+                f"{out} contains the input images, so a second call would translate the output of the first; choose "
+                "another folder"
+            )
+    # The file systems of Windows and macOS ignore case.
+    name, count = Counter(str(file).casefold() for file in output_files).most_common(1)[0]
     if count > 1:
-        twice = next(t for t in targets if str(t).casefold() == target)
-        raise DataError(f"{count} translations would be written to {twice}: two images share a name; rename one")
-    there = [target for target in (*targets, out / SHEET) if target.exists()]
-    if there and not overwrite:
-        others = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
-        raise DataError(f"{there[0]} is already there{others}; use --overwrite or another folder")
+        duplicate = next(file for file in output_files if str(file).casefold() == name)
+        raise DataError(f"{count} translations would be written to {duplicate}: two images share a name; rename one")
+    existing = [file for file in (*output_files, out / SHEET) if file.exists()]
+    if existing and not overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise DataError(f"{existing[0]} already exists{more}; use --overwrite or another folder")
 
 
 @torch.inference_mode()
-def _codes(
-    model: MUNIT,
-    inputs: int,
-    styles: int,
-    guides: Tensor | None,
-    source: int,
-    fresh: bool,
-    seed: int,
-    batch_size: int,
-) -> Tensor:
-    """The styles of every input: (inputs, K, style_dim)."""
-    generator = torch.Generator().manual_seed(seed)
-    if guides is not None:
-        device = next(model.parameters()).device
-        parts = [model.encode_style(to_unit(part.to(device)), 3 - source) for part in guides.split(batch_size)]
-        codes = torch.cat(parts)[None]
-    elif fresh:
-        codes = model.sample_style(inputs * styles, generator).unflatten(0, (inputs, styles))
-    else:
-        codes = model.sample_style(styles, generator)[None]
-    return codes.expand(inputs, -1, -1)
-
-
-@torch.inference_mode()
-def _translations(model: MUNIT, pictures: Tensor, codes: Tensor, source: int, batch_size: int) -> Iterator[Tensor]:
-    """Every input in every one of its styles, input by input: (3, H, W) uint8 each. Contents are encoded once."""
+def _encode_styles(model: MUNIT, examples: Tensor, domain: int, batch_size: int) -> Tensor:
+    """Encode the styles of examples: (N, 3, H, W) uint8 to (N, style_dim)."""
     device = next(model.parameters()).device
-    count = codes.shape[1]
-    for inputs in torch.arange(len(pictures)).split(max(1, batch_size // count)):
-        content = model.encode_content(to_unit(pictures[inputs].to(device)), source)  # (b, C, h, w)
-        style = codes[inputs].flatten(0, 1)  # (b * count, style_dim)
-        for pairs in torch.arange(len(style)).split(batch_size):
-            images = model.decode(content[pairs // count], style[pairs], 3 - source)
+    batches = examples.split(batch_size)
+    return torch.cat([model.encode_style(uint8_to_float(batch.to(device)), domain) for batch in batches])
+
+
+def _sample_styles(model: MUNIT, inputs: int, styles: int, fresh: bool, seed: int) -> Tensor:
+    """Sample the styles of every input, (inputs, styles, style_dim): the same ones for all, or fresh ones for each."""
+    generator = torch.Generator().manual_seed(seed)
+    if fresh:
+        return model.sample_style(inputs * styles, generator).unflatten(0, (inputs, styles))
+    return model.sample_style(styles, generator).expand(inputs, -1, -1)
+
+
+@torch.inference_mode()
+def _translate(model: MUNIT, inputs: Tensor, style: Tensor, source: int, batch_size: int) -> Iterator[Tensor]:
+    """Translate every input in each of its styles, encoding each content once.
+
+    Args:
+        model: translates the images.
+        inputs: (N, 3, H, W) uint8.
+        style: (N, K, style_dim).
+        source: domain of the inputs.
+        batch_size: how many translations to compute at once.
+
+    Yields:
+        (3, H, W) uint8, input by input.
+    """
+    device = next(model.parameters()).device
+    per_input = style.shape[1]
+    for rows in torch.arange(len(inputs)).split(max(1, batch_size // per_input)):
+        content = model.encode_content(uint8_to_float(inputs[rows].to(device)), source)  # (b, C, h, w)
+        flat_style = style[rows].flatten(0, 1)  # (b * K, style_dim)
+        for pairs in torch.arange(len(flat_style)).split(batch_size):
+            images = model.decode(content[pairs // per_input], flat_style[pairs], 3 - source)
             yield from ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()
 
 
-def _cell(image: Tensor) -> Tensor:
+def _sheet_cell(image: Tensor) -> Tensor:
     side = min(image.shape[-1], SHEET_CELL)
     return TF.resize(image, [side, side], antialias=True) if side < image.shape[-1] else image

@@ -1,4 +1,4 @@
-"""What can stop a run, and what the user learns then: signals, full memory, losses that are not finite, bad images."""
+"""What can stop a run, and how it is reported: signals, a lack of memory, losses that are not finite, bad images."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class TrainingError(RuntimeError):
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int]]:
-    """While inside, SIGTERM and Ctrl-C only ask to stop, so that the loop can finish its step and save.
+    """Catch SIGTERM and Ctrl-C inside the block, so that the training loop can finish its step and save its state.
 
     Yields:
-        a function that returns the first signal that came, 0 before.
+        a function that returns the first signal received, and 0 before that.
     """
     received: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
@@ -45,33 +45,33 @@ def raise_stop(received: int, step: int) -> None:
 
     Raises:
         KeyboardInterrupt: the signal was Ctrl-C.
-        SystemExit: it was another; the exit status is the one that a shell expects.
+        SystemExit: it was another one; the exit status is 128 + signal, the convention of shells.
     """
     if received == signal.SIGINT:
-        raise KeyboardInterrupt(f"stopped by Ctrl-C after step {step}; the state is saved, run again to go on")
+        raise KeyboardInterrupt(f"stopped by Ctrl-C after step {step}; the state is saved, so run again to resume")
     raise SystemExit(128 + received)
 
 
 @contextmanager
 def save_on_data_error(folder: RunFolder, state: TrainingState | None, config: Config) -> Iterator[None]:
-    """While inside, an image that cannot be read stops the run, but no finished step is lost.
+    """Save the state if an image cannot be read inside the block, so that no finished step is lost.
 
     Args:
         folder: of the run.
-        state: what is saved then; None if there is nothing to save.
+        state: the state to save; None if there is nothing new to save.
         config: of the run.
     """
     try:
         yield
     except DataError:
         if state is not None:
-            folder.save(state, config)
+            folder.save_state(state, config)
         raise
 
 
 @contextmanager
 def explain_failed_step(config: Config, folder: RunFolder) -> Iterator[None]:
-    """While inside, full memory and failed compilation are reported with the settings to change.
+    """Report exhausted memory and failed compilation inside the block, with the settings to change.
 
     Raises:
         TrainingError: the step does not fit into memory, or torch.compile failed.
@@ -81,7 +81,7 @@ def explain_failed_step(config: Config, folder: RunFolder) -> Iterator[None]:
     except (RuntimeError, MemoryError, AssertionError) as error:
         if _out_of_memory(error):
             raise TrainingError(
-                f"memory is full: a step on {config.batch_size} images of {config.data.size} px does not fit. "
+                f"out of memory: a step on {config.batch_size} images of {config.data.size} px does not fit. "
                 f"Set activation_checkpointing, raise grad_accumulation (now {config.grad_accumulation}), or lower "
                 f"batch_size, size or width; "
                 f"{_last_state(folder)}"
@@ -89,53 +89,54 @@ def explain_failed_step(config: Config, folder: RunFolder) -> Iterator[None]:
         if config.compile and _in_compiled_code(error):
             reason = " ".join([line for line in str(error).splitlines() if line][:2]) or type(error).__name__
             raise TrainingError(
-                f"torch.compile failed: {reason}\nSwitch compile off, which changes no result; {_last_state(folder)}"
+                f"torch.compile failed: {reason}\nTurn compile off, which does not change the result; "
+                f"{_last_state(folder)}"
             ) from error
         raise
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether an error says that the memory of the GPU, or of the machine, is full."""
+    """Tell whether an error means that the memory of the GPU, or of the machine, is exhausted."""
     phrases = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
     return isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in phrases)
 
 
 def _in_compiled_code(error: Exception) -> bool:
-    """Whether an error comes from torch's compiler, or from code that it wrote."""
+    """Tell whether an error comes from torch's compiler, or from code that it generated."""
     modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(module.startswith(("torch._dynamo", "torch._inductor")) for module in modules)
 
 
 def _last_state(folder: RunFolder) -> str:
-    return f"the last good state is in {folder.state_file}" if folder.has_state() else "no state was saved yet"
+    return f"the last saved state is in {folder.state_file}" if folder.has_state() else "no state has been saved yet"
 
 
 def finite_record(step: int, loss_terms: dict[str, Tensor], folder: RunFolder, fabric: Fabric) -> dict[str, float]:
     """Convert the losses of a step to numbers, each the mean over the processes.
 
     Raises:
-        TrainingError: a loss is not finite; the message names it and the last good state.
+        TrainingError: a loss is not finite; the message names it and the last saved state.
     """
     values = all_reduce_mean(fabric, torch.stack([value.float() for value in loss_terms.values()])).tolist()
     record = dict(zip(loss_terms, values, strict=True))
-    bad = [name for name, value in record.items() if not math.isfinite(value)]
-    if bad:
+    not_finite = [name for name, value in record.items() if not math.isfinite(value)]
+    if not_finite:
         raise TrainingError(
-            f"the loss {bad[0]} is {record[bad[0]]} at step {step}; {_last_state(folder)}. "
-            "Go on with a lower learning_rate, or with precision 32-true: the run accepts both."
+            f"the loss {not_finite[0]} is {record[not_finite[0]]} at step {step}; {_last_state(folder)}. "
+            "Resume with a lower learning_rate or with precision 32-true; the run accepts both."
         )
     return {"step": step, **record}
 
 
 def finite_state(state: TrainingState, folder: RunFolder) -> TrainingState:
-    """Return the state if a run can resume from it.
+    """Return the state unchanged if all its tensors are finite.
 
     Raises:
         TrainingError: a weight or one of Adam's moments is not finite.
     """
-    if all(bool(value.isfinite().all()) for value in state.tensors().values() if value.is_floating_point()):
+    if all(bool(value.isfinite().all()) for value in state.state_dict().values() if value.is_floating_point()):
         return state
     raise TrainingError(
         f"weights, or Adam's moments of their gradients, are not finite at step {state.step}; {_last_state(folder)}. "
-        "Go on with a lower learning_rate: the run accepts it."
+        "Resume with a lower learning_rate; the run accepts it."
     )

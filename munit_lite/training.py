@@ -25,7 +25,8 @@ from munit_lite import losses
 from munit_lite.acceleration import Accelerated, accelerate, adam, all_reduce_max, average_gradients, open_fabric, shard
 from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import Config, OptimizerConfig
-from munit_lite.data.datasets import ImageData, open_data
+from munit_lite.data import open_data
+from munit_lite.data.base import ImageData
 from munit_lite.interruptions import (
     TrainingError,
     explain_failed_step,
@@ -38,7 +39,7 @@ from munit_lite.interruptions import (
 from munit_lite.methods import build, build_objective
 from munit_lite.model import MUNIT
 from munit_lite.objective import LossTerms, Objective, Outputs
-from munit_lite.storage.checkpoints import RunFolder, TrainingState
+from munit_lite.storage.run_folder import RunFolder, TrainingState
 
 __all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", "train"]
 
@@ -230,7 +231,7 @@ def train(
         CheckpointError: the folder holds a run of another configuration, or cannot be written.
         DataError: an image can no longer be read; a single process saves its state first.
         TrainingError: a loss is not finite, memory is full, or torch.compile failed; the message says what to do. The
-            last good state stays in the folder.
+            last saved state stays in the folder.
         ValueError: the device does not exist, the batch cannot be divided, or a loss has a weight that the method never
             computes.
         KeyboardInterrupt: Ctrl-C; SystemExit on SIGTERM. The state is saved first.
@@ -247,13 +248,15 @@ def train(
     fabric = open_fabric(config)
     folder, is_main = RunFolder(out), fabric.is_global_zero  # one process alone writes and reports
     data = data or open_data(config)
-    trainer = Trainer.new(config, fabric)  # before the folder is claimed: it may refuse the configuration
-    with folder.claimed(config) if is_main else nullcontext(), stop_signals() as received:
+    trainer = Trainer.new(config, fabric)  # before the folder is locked: it may refuse the configuration
+    with folder.lock(config) if is_main else nullcontext(), stop_signals() as received:
         fabric.barrier()
-        first = folder.restore(trainer.state(0)) if folder.has_state() else 0
+        first = folder.load_state(trainer.state(0)) if folder.has_state() else 0
         own_callbacks = list(default_callbacks(folder.path) if callbacks is None else callbacks) if is_main else []
-        history = folder.history(until=first) if is_main else []
-        kept_steps = {round(config.steps * (k + 1) / config.num_checkpoints) for k in range(config.num_checkpoints)}
+        history = folder.truncate_history(until=first) if is_main else []
+        checkpoint_steps = {
+            round(config.steps * (k + 1) / config.num_checkpoints) for k in range(config.num_checkpoints)
+        }
         for callback in own_callbacks:
             callback.on_start(config, first)
         try:
@@ -271,25 +274,25 @@ def train(
                 last = done == config.steps
                 logging, sampling = done % config.log_every == 0 or last, done % config.sample_every == 0 or last
                 stop = all_reduce_max(fabric, received()) if logging or fabric.world_size == 1 else 0
-                saving = done % config.save_every == 0 or done in kept_steps or last or stop
+                saving = done % config.save_every == 0 or done in checkpoint_steps or last or stop
                 if logging or saving:  # the only places that wait for the device
                     record = finite_record(done, loss_terms, folder, fabric)
                 if logging:
                     history.append(record)
                     if is_main:
-                        folder.append(record)
+                        folder.append_history(record)
                     for callback in own_callbacks:
                         callback.on_log(record)
                 if saving and is_main:
                     state = finite_state(trainer.state(done), folder)
-                if is_main and (done in kept_steps or sampling):
+                if is_main and (done in checkpoint_steps or sampling):
                     ema_model = trainer.ema_model()
-                    if done in kept_steps:
-                        folder.save_weights(ema_model, done)
+                    if done in checkpoint_steps:
+                        folder.save_checkpoint(ema_model, done)
                     for callback in own_callbacks if sampling else ():
                         callback.on_sample(done, ema_model, data)
                 if saving and is_main:  # last: a run that resumes from an earlier state repeats what comes before
-                    folder.save(state, config)
+                    folder.save_state(state, config)
                 if stop:
                     raise_stop(stop, done)
         finally:

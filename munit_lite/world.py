@@ -10,13 +10,14 @@ The difficulty written here (classes, ranges, line widths) was fixed before any 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+
+from munit_lite.counter_rng import uniform
 
 SKETCH, PAINTING = 1, 2
 DOMAIN_NAMES = {SKETCH: "sketch", PAINTING: "painting"}
@@ -272,29 +273,6 @@ def _hue_to_rgb(hue: Tensor, saturation: float) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------- sampling
-
-
-def uniform(index: Tensor, key: str) -> Tensor:
-    """A counter-based random number in (0, 1) for each index: a pure function of (key, index).
-
-    Args:
-        index: int64 of any shape, 0 or more.
-        key: names the stream; different keys give independent numbers.
-
-    Returns:
-        float64 of the same shape.
-    """
-    word = 0xFFFFFFFF
-
-    def mix(x: Tensor) -> Tensor:  # a 32-bit finalizer (xorshift-multiply), held in int64
-        x = ((x ^ (x >> 16)) * 0x21F0AAAD) & word
-        x = ((x ^ (x >> 15)) * 0x735A2D97) & word
-        return x ^ (x >> 15)
-
-    first, second = zlib.crc32(key.encode()), zlib.crc32(key[::-1].encode() + b"/2")
-    low, high = index & word, (index >> 32) & word
-    mixed = mix(mix(mix(low) ^ first) ^ high ^ second)
-    return (mixed.to(torch.float64) + 0.5) / 2.0**32
 
 
 @dataclass(frozen=True)

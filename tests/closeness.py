@@ -69,5 +69,5 @@ class ImageTable:
         keys, rows = torch.cat(self._keys), torch.cat(self._rows)
         distance = torch.cdist(self._key(images), keys, compute_mode="donot_use_mm_for_euclid_dist")
         nearest = distance.min(dim=1)
-        assert nearest.values.max() < 1e-2, "an image that was never noted"  # different ones are 0.1 and more apart
+        assert nearest.values.max() < 1e-2, "an image that was never noted"
         return rows[nearest.indices]

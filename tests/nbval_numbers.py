@@ -13,6 +13,9 @@ one by 2 % of the stored number or by one unit of its last printed digit, whiche
   they depend on the number of digits.
 - The last printed digit is the finer one of both numbers: `10` and `9.98` are compared to 0.01.
 
+Zero is one unit of the last digit away from `0.001`. A number that must not become zero, such as a p-value, therefore
+needs two significant digits: `0.0010`, which Python prints with the format `#.2g`.
+
 A cell that varies by more says so in its metadata, with the spread that was measured across instruction sets and
 numbers of threads: the largest relative difference among the numbers that moved by more than one unit of their last
 digit.

@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
     """An exercise as a notebook poses it."""
 
     notebook: str
-    checker: str  # checks.<checker>
+    exercise: str  # exercises.<exercise>
     function: str  # the name of the learner's function
     stub: str  # source of the cell that holds it
     solution: str  # source in the folded solution below
@@ -81,11 +81,11 @@ def attempts(name: str) -> list[Attempt]:
         if cell.cell_type != "code":
             continue
         imports += [ast.unparse(s) for s in ast.parse(cell.source).body if isinstance(s, ast.Import | ast.ImportFrom)]
-        for call in calls_of(cell.source, "checks"):
+        for call in calls_of(cell.source, "exercises"):
             below = "\n".join(c.source for c in cells[number + 1 : number + 2] if c.cell_type == "markdown")
             folded = re.search(r"<summary>solution</summary>\s*```python\n(.*?)```", below, flags=re.DOTALL)
-            assert folded, f"{name}: no folded solution in the cell below checks.{call.func.attr}"  # type: ignore[attr-defined]
-            assert "<summary>hint</summary>" in below, f"{name}: no folded hint below checks.{call.func.attr}"  # type: ignore[attr-defined]
+            assert folded, f"{name}: no folded solution in the cell below exercises.{call.func.attr}"  # type: ignore[attr-defined]
+            assert "<summary>hint</summary>" in below, f"{name}: no folded hint below exercises.{call.func.attr}"  # type: ignore[attr-defined]
             learner = call.args[0].id  # type: ignore[attr-defined]
             found.append(
                 Attempt(name, call.func.attr, learner, cell.source, folded[1], "\n".join(imports))  # type: ignore[attr-defined]

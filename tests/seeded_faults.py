@@ -10,7 +10,6 @@ after each fault; a run that was stopped goes on, as long as the commit is the s
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -26,7 +25,7 @@ import nbformat
 import tyro
 from notebook_files import ROOT, WRITTEN, code
 
-from munit_lite.experiments.results import RESULTS, provenance, write_results
+from munit_lite.experiments.results import RESULTS, provenance, read_results_file, write_results
 
 NOTICED = 9  # of ten faults, at least
 PLUGINS = ["-p", "no:cacheprovider", "-p", "nbval_numbers"]
@@ -133,9 +132,9 @@ FAULTS = (
         "p-value of zero",
         "a permutation test does not count the sample's own order, so that its p-value can be 0",
         ("11",),
-        "theory/permutation.py",
-        "return (1 + len(reached)) / (permutations + 1), drawn",
-        "return len(reached) / permutations, drawn",
+        "theory/two_sample.py",
+        "return (1 + len(exceedances)) / (permutations + 1), effects",
+        "return len(exceedances) / permutations, effects",
     ),
     Fault(
         "held-out rows fitted",
@@ -216,7 +215,7 @@ def measured_before() -> dict[str, Any]:
     """What was measured at this commit: {"control": notebooks, "faults": {name: {…, "notebooks": notebooks}}}."""
     path = RESULTS / "seeded_faults.json"
     if path.exists():
-        stored = json.loads(path.read_text())
+        stored = read_results_file(path)
         commits = stored["provenance"]["commit"], provenance({})["commit"]
         if len({commit.removesuffix("+") for commit in commits}) == 1:  # the plus may be the record's own
             return stored["numbers"]
@@ -253,7 +252,8 @@ def main(only: tuple[str, ...] = (), jobs: int = 2) -> int:
     def write() -> None:
         order = [fault.name for fault in FAULTS if fault.name in measured["faults"]]
         measured["faults"] = {name: measured["faults"][name] for name in order}
-        write_results("seeded_faults", measured, {"nbval": " ".join(NBVAL)}, "python tests/seeded_faults.py")
+        command, columns = "python tests/seeded_faults.py", ("kind", "fault", "detail", "notebook")
+        write_results("seeded_faults", measured, {"nbval": " ".join(NBVAL)}, command, columns)
 
     with TemporaryDirectory() as folder:
         tree = Path(folder)

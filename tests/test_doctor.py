@@ -19,10 +19,10 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import doctor
 from munit_lite.doctor import Fact, Problem, diagnose
-from munit_lite.experiments import machine_speed as minutes
-from munit_lite.experiments import results
+from munit_lite.experiments import notebook_times, results
 from munit_lite.experiments.results import read_results
-from munit_lite.storage.checkpoints import SHIPPED, save_model
+from munit_lite.storage.checkpoints import SHIPPED
+from munit_lite.storage.run_folder import save_model
 
 
 def look(topic) -> tuple[dict[str, Fact], list[Problem]]:
@@ -211,13 +211,15 @@ def test_damaged_and_missing_checkpoints_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("munit_lite.evaluation.attribute_predictors.SHIPPED", tmp_path)
     save_model(tmp_path / "good.safetensors", ml.build(tiny()), step=1)
     (tmp_path / "bad.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes()[:-7])
-    shutil.copy(SHIPPED / "judge_sketch.safetensors", tmp_path)
+    shutil.copy(SHIPPED / "attribute_predictor_sketch.safetensors", tmp_path)
     facts, problems = look("checkpoints")
     assert {name: fact.value for name, fact in facts.items()} == {
-        "bad": "damaged", "good": "loads", "judge_painting": "missing", "judge_sketch": "loads",
+        "bad": "damaged", "good": "loads",
+        "attribute_predictor_painting": "missing", "attribute_predictor_sketch": "loads",
     }  # fmt: skip
     assert [p.essential for p in problems] == [True, True]
-    assert "bad.safetensors" in problems[0].message and "judge_painting.safetensors" in problems[1].message
+    assert "attribute_predictor_painting.safetensors" in problems[0].message
+    assert "bad.safetensors" in problems[1].message
     assert all("git checkout" in p.message for p in problems)
 
 
@@ -252,7 +254,7 @@ def notebook(file: Path, text: str) -> Path:
     ],
 )
 def test_the_minutes_are_those_of_the_first_cell(text, stated, tmp_path):
-    assert minutes.nominal(notebook(tmp_path / "a.ipynb", text)) == stated
+    assert notebook_times.stated_minutes(notebook(tmp_path / "a.ipynb", text)) == stated
 
 
 def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch):
@@ -260,8 +262,8 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
     notebook(tmp_path / "notebooks" / "02_b.ipynb", "# nothing said")
     (tmp_path / "calibration.json").write_text(json.dumps({"numbers": {"seconds_per_step": 0.2}}))
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
+    monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(notebook_times, "time_yardstick_step", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 10 and facts["01_a"].display == "about 10 min (4 min on two cores)"
     assert facts["02_b"].value is None and not problems
@@ -271,22 +273,22 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
 def test_minutes_that_cannot_be_scaled_are_said_to_be_those_of_two_cores(tmp_path, monkeypatch):
     notebook(tmp_path / "notebooks" / "01_a.ipynb", "**Time** about 4 minutes")
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(doctor.minutes, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(minutes, "yardstick_seconds", lambda: 0.5)
+    monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(notebook_times, "time_yardstick_step", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 4 and "minutes are for two cores" in problems[0].message
 
 
 def test_every_notebook_of_the_course_says_its_time():
-    files = sorted(doctor.minutes.NOTEBOOKS.glob("*.ipynb"))
-    assert files and all(minutes.nominal(file) for file in files)
+    files = sorted(doctor.NOTEBOOKS.glob("*.ipynb"))
+    assert files and all(notebook_times.stated_minutes(file) for file in files)
 
 
 def test_the_yardstick_is_the_time_of_real_steps(monkeypatch):
     """Steps made to sleep are as slow as they are made; the first one does not count, the best of the others does."""
     sleeps = iter([0.05, 0.3, 0.2, 0.4])
     monkeypatch.setattr("munit_lite.training.Trainer.step", lambda self, *_: time.sleep(next(sleeps)))
-    assert minutes.yardstick_seconds(3) == pytest.approx(0.2, abs=0.05)
+    assert notebook_times.time_yardstick_step(3) == pytest.approx(0.2, abs=0.05)
 
 
 def test_a_topic_that_fails_leaves_the_others(monkeypatch):

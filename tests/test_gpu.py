@@ -7,7 +7,7 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite.acceleration import open_fabric
 from munit_lite.callbacks import Callback
-from munit_lite.data.datasets import open_data
+from munit_lite.data import open_data
 from munit_lite.experiments.benchmark import Case, measure
 from munit_lite.training import Trainer
 

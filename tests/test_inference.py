@@ -1,4 +1,4 @@
-"""Translations of files: what is written is what the model makes, and nothing is written that should not be."""
+"""Translations of files: what is written is what the model computes, and nothing is written that should not be."""
 
 import itertools
 
@@ -42,18 +42,18 @@ def pixels(file) -> np.ndarray:
 def expected(model, file, source, **style) -> np.ndarray:
     """The translation by the model's own method, from pixels read by NumPy alone."""
     x = torch.from_numpy(pixels(file) / 127.5 - 1).permute(2, 0, 1)[None].float()
-    made = model.translate(x, source, 3 - source, **style)[0].permute(1, 2, 0)
-    return np.round((made.double().numpy() + 1) * 127.5)
+    output = model.translate(x, source, 3 - source, **style)[0].permute(1, 2, 0)
+    return np.round((output.double().numpy() + 1) * 127.5)
 
 
 @pytest.mark.parametrize("source", [1, 2])
-def test_a_file_holds_what_the_model_makes_of_its_image_in_its_style(model, sketches, tmp_path, source):
+def test_a_file_holds_what_the_model_computes_from_its_image_in_its_style(model, sketches, tmp_path, source):
     translate_files(model, sketches, tmp_path / "out", source=source, styles=2, seed=7, batch_size=4)
     styles = torch.randn(2, 3, generator=torch.Generator().manual_seed(7))
     for image, k in itertools.product(range(3), range(2)):
-        made = pixels(tmp_path / "out" / f"sketch{image}_style{k + 1}.png")
-        wanted = expected(model, sketches / f"sketch{image}.png", source, style=styles[k : k + 1])
-        assert_same_images(made, wanted)
+        output = pixels(tmp_path / "out" / f"sketch{image}_style{k + 1}.png")
+        truth = expected(model, sketches / f"sketch{image}.png", source, style=styles[k : k + 1])
+        assert_same_images(output, truth)
     others = expected(model, sketches / "sketch0.png", 3 - source, style=styles[:1])
     assert np.abs(pixels(tmp_path / "out" / "sketch0_style1.png") - others).max() > 8
 
@@ -66,12 +66,12 @@ def test_every_image_of_a_folder_of_examples_is_a_style(model, sketches, tmp_pat
     for image, example in itertools.product(range(3), range(2)):
         guide = tmp_path / "examples" / f"painting{example}.jpg"
         style = torch.from_numpy(pixels(guide) / 127.5 - 1).permute(2, 0, 1)[None].float()
-        made = pixels(tmp_path / "out" / f"sketch{image}_like_painting{example}.png")
-        wanted = expected(model, sketches / f"sketch{image}.png", 1, style_from=style)
-        assert_same_images(made, wanted)
+        output = pixels(tmp_path / "out" / f"sketch{image}_like_painting{example}.png")
+        truth = expected(model, sketches / f"sketch{image}.png", 1, style_from=style)
+        assert_same_images(output, truth)
 
 
-def test_all_images_share_their_styles_unless_fresh_ones_are_asked_for(model, tmp_path):
+def test_all_images_share_their_styles_unless_fresh_ones_are_requested(model, tmp_path):
     for name in ("a", "b"):
         picture(tmp_path / "in" / f"{name}.png", seed=0)  # twins
     translate_files(model, tmp_path / "in", tmp_path / "same", styles=2)
@@ -96,8 +96,8 @@ def test_the_center_square_is_what_is_translated(model, tmp_path):
     Image.open(wide).crop((8, 0, 40, 32)).save(tmp_path / "middle.png")
     for name in ("wide", "middle"):
         translate_files(model, tmp_path / f"{name}.png", tmp_path / name, styles=1)
-    made = [pixels(tmp_path / name / f"{name}_style1.png") for name in ("wide", "middle")]
-    assert (made[0] == made[1]).all()
+    output = [pixels(tmp_path / name / f"{name}_style1.png") for name in ("wide", "middle")]
+    assert (output[0] == output[1]).all()
 
 
 def test_another_size_than_the_models_own(model, tmp_path):
@@ -106,7 +106,10 @@ def test_another_size_than_the_models_own(model, tmp_path):
     assert Image.open(tmp_path / "out" / "a_style1.png").size == (64, 64)
 
 
-@pytest.mark.parametrize(("size", "message"), [(33, "not divisible by 2.*use 32 or 34"), (4, "size 4 is below 8")])
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(33, "must be divisible by 2 .*use 32 or 34"), (4, "size is 4, but this model needs at least 8")],
+)
 def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path, size, message):
     with pytest.raises(ValueError, match=message):
         translate_files(model, sketches, tmp_path / "out", size=size)
@@ -188,12 +191,12 @@ def test_one_file_that_is_there_stops_it_before_it_reads_or_writes(model, sketch
     out.mkdir()
     (out / there).write_text("mine")
     (sketches / "sketch1.png").write_bytes(b"")  # would be refused as well, but only when read
-    with pytest.raises(ml.DataError, match=rf"{there} is already there; use --overwrite"):
+    with pytest.raises(ml.DataError, match=rf"{there} already exists; use --overwrite"):
         translate_files(model, sketches, out)
     assert [(f.name, f.read_text()) for f in out.iterdir()] == [(there, "mine")]
 
 
-def test_overwriting_when_told(model, sketches, tmp_path):
+def test_overwriting_on_request(model, sketches, tmp_path):
     translate_files(model, sketches, tmp_path / "out", seed=1)
     before = pixels(tmp_path / "out" / "sketch0_style1.png")
     translate_files(model, sketches, tmp_path / "out", seed=2, overwrite=True)
@@ -217,7 +220,7 @@ def test_a_folder_is_its_own_visible_images_in_the_order_of_their_names(model, s
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [
         "sheet.png", "sketch0_style1.png", "sketch1_style1.png", "sketch2_style1.png",
     ]  # fmt: skip
-    with pytest.raises(ml.DataError, match="folders inside it are not looked at"):
+    with pytest.raises(ml.DataError, match="its subfolders are not searched"):
         (tmp_path / "outer").mkdir()
         (sketches / "deeper").rename(tmp_path / "outer" / "deeper")
         translate_files(model, tmp_path / "outer", tmp_path / "out2")
@@ -231,9 +234,9 @@ def test_two_images_that_would_share_a_file_are_refused(model, tmp_path):
 
 
 def test_a_folder_that_is_read_is_not_written_into(model, sketches, tmp_path):
-    with pytest.raises(ml.DataError, match="is also read from"):
+    with pytest.raises(ml.DataError, match="contains the input images"):
         translate_files(model, sketches, sketches / ".." / "sketches")
-    with pytest.raises(ml.DataError, match="is also read from"):
+    with pytest.raises(ml.DataError, match="contains the input images"):
         translate_files(model, sketches / "sketch0.png", sketches, style_from=sketches)
 
 
@@ -242,8 +245,8 @@ def test_a_folder_that_is_read_is_not_written_into(model, sketches, tmp_path):
     [
         ({"images": "nowhere"}, "there is no file or folder .*nowhere"),
         ({"style_from": "nowhere"}, "there is no file or folder .*nowhere"),
-        ({"out": "sketches/sketch0.png"}, "sketch0.png is a file, but a folder"),
-        ({"out": "sketches/sketch0.png/out"}, "cannot write into .*choose another folder"),
+        ({"out": "sketches/sketch0.png"}, "sketch0.png is a file, but it must be a folder"),
+        ({"out": "sketches/sketch0.png/out"}, "cannot write to .*choose another folder"),
     ],
 )
 def test_paths_that_cannot_be_used_are_named(model, sketches, tmp_path, options, message):
@@ -269,10 +272,10 @@ def test_values_out_of_range_are_refused(model, sketches, tmp_path, options, mes
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_told_with_what_to_do(model, sketches, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_with_what_to_do(model, sketches, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(translations, "save_image", full)
-    with pytest.raises(ml.DataError, match=r"cannot write into .*No space left.*free some space"):
+    with pytest.raises(ml.DataError, match=r"cannot write to .*No space left.*free some space"):
         translate_files(model, sketches, tmp_path / "out")

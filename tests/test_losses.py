@@ -116,7 +116,7 @@ def test_reconstruction_refuses_shapes_that_would_broadcast(kind, noun):
 
 @pytest.mark.parametrize("shrink", [0.0, 0.25, 0.5, 1.0])
 def test_style_target_of_the_wrong_domain_keeps_the_loss_above_its_floor(shrink):
-    """The museum's bug: with target s1 the best that an encoder of s2 can do is to answer 0, at sqrt(2/pi)."""
+    """A known bug: with target s1 the best that an encoder of s2 can do is to answer 0, at sqrt(2/pi)."""
     generator = torch.Generator().manual_seed(0)
     s_1, s_2 = torch.randn(2, 50_000, 8, generator=generator, dtype=torch.float64)
     assert losses.style_reconstruction(s_2, s_2) == 0

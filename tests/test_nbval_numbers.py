@@ -75,6 +75,7 @@ def test_equal_within_the_tolerance(stored, computed):
         ("1e-07", "3e-07"),
         ("0", "0.5"),
         ("10", "9.1"),  # to one decimal, the finer of both
+        (f"p {1 / 1000:#.2g}", f"p {0.0:#.2g}"),  # two significant digits are never a unit away from zero
         ("1,000.0", "1,021.0"),
         ("3 of 3", "2 of 3"),  # integers count
         ("1000 images", "1001 images"),

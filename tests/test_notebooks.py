@@ -1,7 +1,6 @@
 """The notebooks keep the template, are stored in normal form, and run with other parameters than the stored ones."""
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,10 @@ import nbformat
 import papermill
 import pytest
 from notebook_files import COURSE, NOTEBOOKS, TEACHING, WRITTEN, attempts, calls_of, code, markdown, read
+
+import munit_lite
+import munit_lite.course
+from munit_lite.experiments.results import read_results, read_results_file
 
 TAG_IGNORED = "nbval-ignore-output"
 
@@ -33,7 +36,7 @@ def test_training_runs_with_another_seed_and_writes_results_with_their_provenanc
     results = tmp_path / "results.json"
     out = tmp_path / "run"
     execute("09_training.ipynb", tmp_path, fast=True, seed=1, style_dim=2, out=str(out), results=str(results))
-    written = json.loads(results.read_text())
+    written = read_results_file(results)
     assert set(written["numbers"]) == {"sketch to painting", "painting to sketch"}
     assert written["provenance"]["settings"]["style_dim"] == 2 and written["provenance"]["settings"]["seed"] == 1
     assert list((out / "samples").glob("*.png")) and list((out / "weights").glob("*.safetensors"))
@@ -46,7 +49,7 @@ def test_training_runs_on_real_images(tmp_path):
     results = tmp_path / "results.json"
     out = str(tmp_path / "run")
     execute("09_training.ipynb", tmp_path, preset="fashion32", fast=True, out=out, results=str(results), test_count=8)
-    assert "edge_agreement" in json.loads(results.read_text())["numbers"]["drawing to photo"]
+    assert "edge_agreement" in read_results(results)["drawing to photo"]
 
 
 @pytest.mark.slow
@@ -110,6 +113,41 @@ def test_the_frame_is_there(name):
     assert "**Next**" in cells[-1].source
 
 
+CORE = {"", "world", "networks", "losses", "model", "objective", "training", "config", "presets", "methods"}
+
+
+def imported_names(name: str) -> set[tuple[str, str]]:
+    """What a notebook imports from the package: (module without `munit_lite.`, name)."""
+    return {
+        (node.module.removeprefix("munit_lite").lstrip("."), alias.name)
+        for cell in code(read(name))
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "munit_lite"
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_notebook_imports_from_the_core_the_course_and_at_most_one_more_package(name):
+    imported = imported_names(name)
+    assert {module for module, _ in imported if module.startswith("course.")} == set(), "import from munit_lite.course"
+    assert {attribute for module, attribute in imported if not module} <= {*munit_lite.__all__, *CORE}
+    packages = {module.split(".")[0] for module, _ in imported} - CORE - {"course"}
+    assert len(packages) <= 1, f"export the names of all but one of {sorted(packages)} in munit_lite/course"
+    for cell in code(read(name)):
+        assert "import munit_lite." not in cell.source
+
+
+def test_the_course_exports_exactly_what_notebooks_import_from_it():
+    imported = {attribute for name in WRITTEN for module, attribute in imported_names(name) if module == "course"}
+    assert imported == set(munit_lite.course.__all__)
+
+
+@pytest.mark.parametrize("name", munit_lite.course.__all__)
+def test_each_name_that_the_course_exports_can_be_imported(name):
+    assert getattr(munit_lite.course, name) is not None
+
+
 def pictures(name: str) -> list[tuple[nbformat.NotebookNode, nbformat.NotebookNode]]:
     """The pictures of a notebook with their cells."""
     return [
@@ -128,9 +166,15 @@ def test_pictures_have_alternative_text(name):
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_code_cells_have_twenty_lines_at_most(name):
+def test_only_the_set_up_is_folded(name):
+    folded = [cell for cell in code(read(name)) if "hide-input" in tags(cell) or cell.metadata.get("jupyter", {}) != {}]
+    assert folded == [code(read(name))[1]] and folded[0].metadata["jupyter"] == {"source_hidden": True}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_visible_code_cells_have_twenty_lines_at_most(name):
     for cell in code(read(name)):
-        assert len(cell.source.splitlines()) <= 20, cell.source
+        assert "hide-input" in tags(cell) or len(cell.source.splitlines()) <= 20, cell.source
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -164,8 +208,8 @@ def test_a_teaching_notebook_has_every_part_in_order(name):
     parameters = code(notebook)[0].source
     assert all(re.search(rf"^{word} = ", parameters, flags=re.MULTILINE) for word in ("seed", "device", "fast"))
     marks = [
-        "## You will be able to", "fast = False", "start(In", "model_map(", "predict(", 'equation("', "assert_close(",
-        "table(", "answer(", "## Break it", "Explorer(", "checks.", "## Recall", "**Next**",
+        "## You will be able to", "fast = False", "start(In", "model_diagram(", "predict(", 'equation("',
+        "assert_close(", "table(", "answer(", "## Break it", "Explorer(", "exercises.", "## Recall", "**Next**",
     ]  # fmt: skip
     sources = [cell.source for cell in notebook.cells]
     for mark in marks:
@@ -203,7 +247,7 @@ def test_the_prediction_is_scored_below_by_something_measured(name):
 @pytest.mark.parametrize("name", WRITTEN)
 def test_unsolved_exercises_are_stored_unsolved(name):
     for cell in code(read(name)):
-        if calls_of(cell.source, "checks"):
+        if calls_of(cell.source, "exercises"):
             told = "".join(output.get("text", "") for output in cell.outputs)
             assert told.strip().endswith("not attempted yet"), cell.source
 

@@ -5,7 +5,7 @@ import torch
 from tiny import tiny
 
 from munit_lite import losses
-from munit_lite.data.datasets import open_data
+from munit_lite.data import open_data
 from munit_lite.methods import build, build_objective
 from munit_lite.training import sample_styles
 

@@ -34,7 +34,11 @@ def test_nbval_runs_as_in_make_test():
 
 def test_a_copy_holds_the_package_the_notebooks_and_what_they_read(tmp_path):
     seeded_faults.copy_of_the_tree(tmp_path)
-    for name in ("munit_lite/theory/permutation.py", "notebooks/02_content_encoder.ipynb", "data/results/judges.json"):
+    for name in (
+        "munit_lite/theory/two_sample.py",
+        "notebooks/02_content_encoder.ipynb",
+        "data/results/attribute_predictors.json",
+    ):
         assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes()
     assert not (tmp_path / ".venv").exists()
 

@@ -18,7 +18,7 @@ import munit_lite as ml
 from munit_lite.acceleration.objective import AcceleratedObjective
 from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
 from munit_lite.config import OptimizerConfig
-from munit_lite.data.datasets import open_data
+from munit_lite.data import open_data
 from munit_lite.training import Trainer, learning_rate, sample_styles
 
 
@@ -219,7 +219,7 @@ def undisturbed(tmp_path_factory):
 def test_a_stopped_run_goes_on_to_bit_identical_weights(name, step, code, undisturbed, tmp_path):
     assert run_until(tmp_path, step, name) == code
     if name != "SIGKILL":  # a signal that comes while a step is reported is obeyed after the next
-        assert ml.storage.files.read_tensors(tmp_path / "state.safetensors")[1]["step"] == step + 1
+        assert ml.storage.tensors.read_tensors(tmp_path / "state.safetensors")[1]["step"] == step + 1
     assert run_until(tmp_path, -1, "SIGKILL") == 0
     wanted, got = (load_file(folder / "state.safetensors") for folder in (undisturbed, tmp_path))
     assert wanted.keys() == got.keys()
@@ -245,9 +245,9 @@ class Poison(Callback):
 
 def test_a_loss_that_is_not_finite_is_named_and_the_last_good_state_kept(tmp_path):
     config = tiny()
-    with pytest.raises(ml.TrainingError, match=r"the loss image_1 is nan at step 7; the last good state is in"):
+    with pytest.raises(ml.TrainingError, match=r"the loss image_1 is nan at step 7; the last saved state is in"):
         ml.train(config, tmp_path, callbacks=[], data=Poison(open_data(config), 6))
-    tensors, header = ml.storage.files.read_tensors(tmp_path / "state.safetensors")
+    tensors, header = ml.storage.tensors.read_tensors(tmp_path / "state.safetensors")
     assert header["step"] == 6
     assert all(t.isfinite().all() for t in tensors.values())
     assert len(ml.train(config, tmp_path, callbacks=[]).history) == 12  # and it can go on from there
@@ -278,11 +278,11 @@ def test_a_loss_that_breaks_down_is_named_and_the_run_goes_on_with_a_lower_rate(
         with pytest.raises(ml.TrainingError, match=rf"the loss {name} is {factor} at step 7; .* lower learning_rate"):
             ml.train(config, tmp_path, callbacks=[])
     gentler = tiny(learning_rate=config.optimizer.learning_rate / 4)
-    with pytest.warns(UserWarning, match=r"goes on with learning_rate 0\.0005 in place of 0\.002"):
+    with pytest.warns(UserWarning, match=r"resumes with learning_rate 0\.0005 instead of 0\.002"):
         run = ml.train(gentler, tmp_path, callbacks=[])
     assert [record["step"] for record in run.history] == list(range(1, 13))
     assert all(parameter.isfinite().all() for parameter in run.model.parameters())
-    assert ml.storage.run_folder.RunFolder(tmp_path).config() == gentler
+    assert ml.storage.run_folder.RunFolder(tmp_path).read_config() == gentler
 
 
 def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path):
@@ -298,16 +298,16 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
     with monkeypatch.context() as broken:
         broken.setattr(Trainer, "step", overflowing)
         with pytest.raises(
-            ml.TrainingError, match=r"Adam's moments .* not finite at step 6; the last good state .* lower"
+            ml.TrainingError, match=r"Adam's moments .* not finite at step 6; the last saved state .* lower"
         ):
             ml.train(tiny(save_every=2), tmp_path, callbacks=[])
-    tensors, header = ml.storage.files.read_tensors(tmp_path / "state.safetensors")
+    tensors, header = ml.storage.tensors.read_tensors(tmp_path / "state.safetensors")
     assert header["step"] == 4 and all(tensor.isfinite().all() for tensor in tensors.values())
     assert not list((tmp_path / "weights").glob("*"))  # nor are weights kept, which `load` would take for the newest
     assert len(ml.train(tiny(save_every=2), tmp_path, callbacks=[]).history) == 12
 
 
-@pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_weights", "callbacks.SampleSheets.on_sample"])
+@pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_checkpoint", "callbacks.SampleSheets.on_sample"])
 def test_kept_weights_and_sheets_whose_writing_failed_are_made_when_the_run_goes_on(fails, monkeypatch, tmp_path):
     def full(*_):
         raise ml.CheckpointError("cannot write: No space left on device")
@@ -334,8 +334,8 @@ def test_a_run_goes_on_exactly_whatever_the_memory_layout_of_its_weights():
     (whole, x_1, x_2), (again, _, _) = trainer(), trainer()
     for number in range(3):
         whole.step(number, x_1, x_2)
-    stored = {name: tensor.contiguous().clone() for name, tensor in whole.state(3).tensors().items()}
-    again.state(0).restore(stored)
+    stored = {name: tensor.contiguous().clone() for name, tensor in whole.state(3).state_dict().items()}
+    again.state(0).load_state_dict(stored)
     for number in range(3, 6):
         whole.step(number, x_1, x_2)
         again.step(number, x_1, x_2)
@@ -360,9 +360,9 @@ def test_a_full_memory_says_what_to_lower_and_keeps_the_last_state(monkeypatch, 
             if record["step"] == 5:
                 monkeypatch.setattr(AcceleratedObjective, "generate", full_memory)
 
-    with pytest.raises(ml.TrainingError, match=r"memory is full: a step on 2 images of 32 px .* grad_accumulation"):
+    with pytest.raises(ml.TrainingError, match=r"out of memory: a step on 2 images of 32 px .* grad_accumulation"):
         ml.train(tiny(), tmp_path, callbacks=[Full()])
-    assert ml.storage.files.read_tensors(tmp_path / "state.safetensors")[1]["step"] == 4
+    assert ml.storage.tensors.read_tensors(tmp_path / "state.safetensors")[1]["step"] == 4
 
 
 def test_another_error_is_not_taken_for_a_full_memory(monkeypatch, tmp_path):

@@ -12,19 +12,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Neither of these explorers needs data/checkpoints to open, which comes with the repository only: the first computes on
-# an oracle, the second says in a sentence what is missing.
+# None of these explorers needs data/checkpoints, which comes with the repository only: the first computes on an oracle,
+# the others show a message that says what is missing.
 OPEN = """
 from pathlib import Path
 import munit_lite
-from munit_lite.course.explorers import LossExplorer, PropositionExplorer
+from munit_lite.course.explorers import LossExplorer, PropositionExplorer, WorldExplorer
 
 explorer = PropositionExplorer()
 assert explorer.picture.startswith(b"\\x89PNG") and not explorer.problem, explorer.problem
 for name in ("_esm", "_css"):
     Path(name).write_text(str(getattr(explorer, name)))
 problem = LossExplorer().problem
-assert "this installation has no shipped checkpoints" in problem, problem
+assert "this installation has no checkpoints" in problem, problem
+problem = WorldExplorer().problem
+assert "the attribute predictors are missing" in problem, problem
 print(Path(munit_lite.__file__).parent)
 """
 

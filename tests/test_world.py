@@ -12,6 +12,7 @@ import torch
 from closeness import assert_same_outputs
 from scipy import stats
 
+from munit_lite.counter_rng import uniform
 from munit_lite.world import (
     CONTENT_FACTORS,
     SHAPE_NAMES,
@@ -25,7 +26,6 @@ from munit_lite.world import (
     code_from_style,
     render,
     style_from_code,
-    uniform,
 )
 
 pytestmark = pytest.mark.numerical

@@ -1,46 +1,43 @@
-"""The museum as a page: its table in ERRATA.md is made from the checkers, never by hand.
+"""Write the table of bugs in ERRATA.md from the exercises' checkers, so that no row is written by hand.
 
-`python -m tools.errata` makes it anew.
+python tools/errata.py
 """
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from munit_lite.course.exercises import EXERCISES
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.results import NOTEBOOKS, ROOT, markdown_table, replace_block
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "ERRATA.md"
-BEGIN, END = "<!-- museum -->", "<!-- /museum -->"
 
 
-def posed_in(checker: str) -> str:
-    """The notebook that poses a checker's exercise, as a link."""
-    found = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if f"checks.{checker}(" in path.read_text()]
-    if not found:
-        raise ValueError(f"no notebook calls checks.{checker}")
-    return f"[{found[0].stem}](notebooks/{found[0].name})"
+def notebook_link(checker: str) -> str:
+    """Return a link to the notebook that poses a checker's exercise.
+
+    Raises:
+        ValueError: no notebook calls the checker.
+    """
+    for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
+        if f"checks.{checker}(" in notebook.read_text():
+            return f"[{notebook.stem}](notebooks/{notebook.name})"
+    raise ValueError(f"no notebook calls checks.{checker}")
 
 
-def museum_table() -> str:
-    """A row for each bug: what was coded, what is right, where it was met, where a cell shows it."""
+def bug_table() -> str:
+    """Return one row per bug: what the code does, what is right, where the bug was met, which cell shows it."""
+    links = {name: notebook_link(exercise.name) for name, exercise in EXERCISES.items()}
     rows = [
-        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{posed_in(exercise.name)}, `checks.{exercise.name}`")
-        for exercise in sorted(EXERCISES.values(), key=lambda exercise: (posed_in(exercise.name), exercise.name))
+        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{links[name]}, `checks.{exercise.name}`")
+        for name, exercise in sorted(EXERCISES.items(), key=lambda item: (links[item[0]], item[1].name))
         for bug in exercise.bugs
     ]
-    return markdown_table(("bug", "what it does", "what is right", "where it was met", "shown in"), rows)
+    return markdown_table(("bug", "what it does", "what is right", "where it was found", "exercise"), rows)
 
 
-def filled(text: str) -> str:
-    """The page's text with the museum's table made anew."""
-    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
-    if len(re.findall(pattern, text, flags=re.DOTALL)) != 1:
-        raise ValueError(f"the page needs one block between {BEGIN} and {END}")
-    return re.sub(pattern, lambda _: f"{BEGIN}\n{museum_table()}\n{END}", text, flags=re.DOTALL)
+def update(text: str) -> str:
+    """Return the page's text with the table written again."""
+    return replace_block(text, "bugs", bug_table())
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    PAGE.write_text(update(PAGE.read_text()))

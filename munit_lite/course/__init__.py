@@ -1,2 +1,7 @@
 """What the notebooks import: set-up, predictions and their answers, figures, diagrams, equations, exercises and
 explorers. Nothing in the rest of the package depends on it."""
+
+import lazy_loader
+
+# The names in `__init__.pyi`, each imported when it is first used, as in `munit_lite` itself.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""The map of the model and its losses, with today's part highlighted: the third cell of every notebook."""
+"""The diagram of the model and its losses, in which each notebook highlights the part that it is about."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from matplotlib.patches import FancyBboxPatch
 
 from munit_lite.course import figures
 
-# Blue, vermilion and green of the shared palette; the last two darker, so that white letters stand out.
+# Blue, vermilion and green of the shared palette; the last two darker, so that white letters are legible.
 CONTENT, STYLE_CODE, LOSS, OTHER = figures.COLORS[0], "#B84E00", "#00694D", "#555555"
 FADED = "#D5D5D5"
 
 
 class Box(NamedTuple):
-    """One part of the map: its name for `highlight`, its text, center, width and color."""
+    """A box of the diagram: its part for `highlight`, its text, center, width and color."""
 
     part: str
     text: str
@@ -36,13 +36,13 @@ _BOXES = {
     "G2": Box("decoder", "$G_2$\ndecoder", 5.75, 3.5, 1.2, OTHER),
     "G1": Box("decoder", "$G_1$\ndecoder", 5.75, 1.0, 1.2, OTHER),
     "x12": Box("translation", "$x_{1 \\to 2}$\npainting", 7.5, 3.5, 1.2, OTHER),
-    "x1r": Box("images", "$\\hat x_1$\nsketch again", 7.5, 1.0, 1.4, OTHER),
+    "x1r": Box("images", "$\\hat x_1$\nreconstruction", 7.5, 1.0, 1.4, OTHER),
     "E2s": Box("style encoder", "$E_2^s$", 9.15, 4.1, 0.8, STYLE_CODE),
     "E2c": Box("content encoder", "$E_2^c$", 9.15, 3.0, 0.8, CONTENT),
     "D2": Box("discriminator", "$D_2$", 9.15, 2.0, 0.8, OTHER),
     "Ls": Box("style loss", "$|\\hat s_2 - s_2|$  style loss", 11.1, 4.1, 2.3, LOSS),
     "Lc": Box("content loss", "$|\\hat c_1 - c_1|$  content loss", 11.1, 3.0, 2.3, LOSS),
-    "La": Box("adversarial loss", "real or made?  GAN loss", 11.1, 2.0, 2.3, LOSS),
+    "La": Box("adversarial loss", "real or fake?  GAN loss", 11.1, 2.0, 2.3, LOSS),
     "Lx": Box("image loss", "$|\\hat x_1 - x_1|$  image loss", 11.1, 1.0, 2.3, LOSS),
 }
 _ARROWS = (
@@ -62,38 +62,38 @@ _ARROWS = (
 PARTS = sorted({box.part for box in _BOXES.values()})
 
 
-def model_map(*highlight: str) -> Image:
-    """How MUNIT takes a sketch apart and paints it, and where each loss stands; the mirror image is left out.
+def model_diagram(*highlight: str) -> Image:
+    """Draw how MUNIT encodes, reconstructs and translates a sketch, and where each loss applies.
 
     Args:
         *highlight: names in `PARTS`, or single boxes such as "G1" or "E2s", to show in color with the arrows
-            between them; everything else is faded. None: all in color.
+            between them; everything else is faded. Without names, everything is in color.
 
     Raises:
-        ValueError: a part that the map does not have.
+        ValueError: the diagram has no such part.
     """
     unknown = sorted(set(highlight) - set(PARTS) - set(_BOXES))
     if unknown:
-        raise ValueError(f"the map has no part {unknown[0]!r}; known: {', '.join(PARTS)}")
+        raise ValueError(f"the diagram has no part {unknown[0]!r}; known: {', '.join(PARTS)}")
     figure, (axis,) = figures.subplots(1, size=(10.5, 3.7))
     axis.set(xlim=(-0.1, 12.4), ylim=(0.45, 4.6))
     axis.set_axis_off()
-    lit = {name for name, box in _BOXES.items() if not highlight or name in highlight or box.part in highlight}
+    highlighted = {name for name, box in _BOXES.items() if not highlight or name in highlight or box.part in highlight}
     for start, end in _ARROWS:
-        _arrow(axis, _BOXES[start], _BOXES[end], lit={start, end} <= lit)
+        _draw_arrow(axis, _BOXES[start], _BOXES[end], highlighted={start, end} <= highlighted)
     for name, box in _BOXES.items():
-        _draw(axis, box, lit=name in lit)
-    today = f"Highlighted: {', '.join(highlight)}." if highlight else "All of it is shown in color."
+        _draw_box(axis, box, highlighted=name in highlighted)
+    parts = f"Highlighted: {', '.join(highlight)}." if highlight else "Everything is shown in color."
     return figures.picture(
         figure,
-        "Map of the model. The sketch x1 goes through a content encoder and a style encoder. Its content and its own "
-        "style are decoded back into a sketch (image loss); its content and a drawn style s2 into a painting, which a "
-        "discriminator judges (GAN loss) and which is encoded again: content and style must come back (content loss, "
-        f"style loss). {today}",
+        "Diagram of the model. A content encoder and a style encoder encode the sketch x1. Its content and its own "
+        "style are decoded into a reconstruction (image loss). Its content and a sampled style s2 are decoded into a "
+        "painting, which a discriminator classifies as real or fake (GAN loss). The painting is encoded again, and its "
+        f"codes are compared with those that it was decoded from (content loss, style loss). {parts}",
     )
 
 
-def _draw(axis: Axes, box: Box, lit: bool) -> None:
+def _draw_box(axis: Axes, box: Box, highlighted: bool) -> None:
     height = 0.62
     axis.add_patch(
         FancyBboxPatch(
@@ -101,22 +101,28 @@ def _draw(axis: Axes, box: Box, lit: bool) -> None:
             box.width,
             height,
             boxstyle="round,pad=0.02,rounding_size=0.12",
-            facecolor=box.color if lit else "white",
-            edgecolor=box.color if lit else FADED,
+            facecolor=box.color if highlighted else "white",
+            edgecolor=box.color if highlighted else FADED,
             linewidth=1.2,
         )
     )
     axis.text(
         box.x, box.y, box.text, ha="center", va="center", fontsize=9, linespacing=1.15,
-        color="white" if lit else "#8A8A8A",
+        color="white" if highlighted else "#8A8A8A",
     )  # fmt: skip
 
 
-def _arrow(axis: Axes, start: Box, end: Box, lit: bool) -> None:
+def _draw_arrow(axis: Axes, start: Box, end: Box, highlighted: bool) -> None:
     axis.annotate(
         "",
         xy=(end.x - end.width / 2 - 0.03, end.y),
         xytext=(start.x + start.width / 2 + 0.03, start.y),
-        arrowprops={"arrowstyle": "-|>", "color": OTHER if lit else FADED, "lw": 1.0, "shrinkA": 0, "shrinkB": 0},
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": OTHER if highlighted else FADED,
+            "lw": 1.0,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        },
         zorder=0,
     )

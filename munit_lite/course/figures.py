@@ -1,4 +1,4 @@
-"""Every matplotlib figure that notebooks share. Each returns a picture with its alternative text."""
+"""The matplotlib figures that notebooks share; each returns an image with alternative text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-# Okabe and Ito's colors, told apart by the color-blind; line styles differ too, for print in gray.
+# The palette of Okabe and Ito, which color-blind readers can distinguish. Line styles differ, too, for prints in gray.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
@@ -32,12 +32,15 @@ STYLE: Any = {
 
 
 def subplots(columns: int = 1, size: tuple[float, float] = (6, 3.2), rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure in the house style with its axes, row by row.
+    """Create a figure in the style of the course.
 
     Args:
-        columns: of axes.
+        columns: number of columns of axes.
         size: width and height of the figure in inches.
-        rows: of axes.
+        rows: number of rows of axes.
+
+    Returns:
+        The figure and its axes, row by row.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
@@ -45,7 +48,7 @@ def subplots(columns: int = 1, size: tuple[float, float] = (6, 3.2), rows: int =
 
 
 def picture(figure: Figure, alt: str) -> Image:
-    """A figure as PNG with alternative text; the figure is closed."""
+    """Convert a figure to a PNG with alternative text, and close it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
@@ -55,14 +58,14 @@ def picture(figure: Figure, alt: str) -> Image:
 def image_rows(
     rows: Sequence[tuple[str, Tensor]], alt: str, title: str = "", cell: float = 0.95, columns: Sequence[str] = ()
 ) -> Image:
-    """Rows of images with their names at the left.
+    """Show rows of images with a label to the left of each row.
 
     Args:
-        rows: name and (N, 3, H, W) images in [-1, 1]; shown as they are, never stretched.
+        rows: label and (N, 3, H, W) images in [-1, 1]; the contrast is not stretched.
         alt: alternative text.
-        title: above the figure.
+        title: title of the figure.
         cell: side of an image in inches.
-        columns: names above the columns, the first ones or all.
+        columns: labels of the columns; there may be fewer labels than columns.
     """
     width = max(len(images) for _, images in rows)
     above = 0.3 * bool(title) + 0.25 * bool(columns)
@@ -81,25 +84,27 @@ def image_rows(
     return picture(figure, alt)
 
 
-def conditional_tables(tables: dict[str, Tensor], given: Tensor, made: Tensor, alt: str, cell: float = 0.52) -> Image:
-    """Tables of p(made | given) side by side, with the images themselves as names of rows and columns.
+def conditional_tables(
+    tables: dict[str, Tensor], row_images: Tensor, column_images: Tensor, alt: str, cell: float = 0.52
+) -> Image:
+    """Show tables of p(column | row) side by side, with images as the labels of rows and columns.
 
     Args:
         tables: title -> (R, C) probabilities; zeros are left blank.
-        given: (R, 3, H, W) images in [-1, 1], one a row.
-        made: (C, 3, H, W) images in [-1, 1], one a column.
+        row_images: (R, 3, H, W) images in [-1, 1], one for each row.
+        column_images: (C, 3, H, W) images in [-1, 1], one for each column.
         alt: alternative text.
         cell: side of a cell in inches.
     """
-    rows, columns = len(given), len(made)
+    rows, columns = len(row_images), len(column_images)
     size = (cell * (columns + 1.3) * len(tables), cell * (rows + 1) + 0.3)
     figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
         axis.imshow(table.numpy(), cmap="Blues", vmin=0, vmax=1.4, extent=(0, columns, rows, 0))
         for row, column in (table > 0).nonzero().tolist():
-            share = f"{table[row, column]:.2f}".removeprefix("0")
-            axis.text(column + 0.5, row + 0.5, share, ha="center", va="center", fontsize=8)
-        for images, right, down in ((given, 0, 1), (made, 1, 0)):
+            text = f"{table[row, column]:.2f}".removeprefix("0")
+            axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8)
+        for images, right, down in ((row_images, 0, 1), (column_images, 1, 0)):
             for k, image in enumerate(images):
                 x, y = right * (k + 1) - 1, down * (k + 1) - 1
                 pixels = (image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy()
@@ -117,27 +122,31 @@ _PANELS = (
 
 
 def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
-    """Loss curves: reconstruction terms on a log scale, adversarial terms on a linear one; a marker for each term."""
+    """Plot loss curves: reconstruction losses on a logarithmic scale, adversarial losses on a linear one.
+
+    Args:
+        history: records of the training, each with `step` and the losses by name, such as `image_1`.
+    """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9))
         steps = [record["step"] for record in history]
         for axis, (title, kinds) in zip(axes, _PANELS, strict=True):
-            shown = [kind for kind in kinds if history and f"{kind}_1" in history[-1]]
-            for color, marker, kind in zip(COLORS, MARKERS, shown, strict=False):
-                for domain, line, fill in ((1, "-", "full"), (2, "--", "none")):
+            present = [kind for kind in kinds if history and f"{kind}_1" in history[-1]]
+            for color, marker, kind in zip(COLORS, MARKERS, present, strict=False):
+                for domain, line, fillstyle in ((1, "-", "full"), (2, "--", "none")):
                     values = [record[f"{kind}_{domain}"] for record in history]
-                    look = {"color": color, "marker": marker, "markevery": max(1, len(steps) // 8), "fillstyle": fill}
-                    axis.plot(steps, values, line, lw=1.4, ms=5, label=f"{kind} {domain}", **look)
+                    markers = {"marker": marker, "markevery": max(1, len(steps) // 8), "fillstyle": fillstyle, "ms": 5}
+                    axis.plot(steps, values, line, lw=1.4, color=color, label=f"{kind} {domain}", **markers)
             axis.set_title(title, pad=44)
             axis.set_xlabel("step")
-            axis.legend(ncols=len(shown) or 1, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+            axis.legend(ncols=len(present) or 1, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         axes[0].set_yscale("log")
         figure.tight_layout()
     return figure
 
 
 def loss_curves(history: Sequence[dict[str, float]]) -> Image:
-    """`loss_figure` as a picture; solid lines and markers are domain 1, dashed lines and empty markers domain 2."""
+    """Return `loss_figure` as an image: solid lines and filled markers are domain 1, dashed and empty ones domain 2."""
     return picture(
         loss_figure(history),
         f"Loss curves over {int(history[-1]['step'])} steps; solid lines domain 1, dashed lines domain 2.",
@@ -145,7 +154,14 @@ def loss_curves(history: Sequence[dict[str, float]]) -> Image:
 
 
 def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylabel: str, alt: str) -> Image:
-    """Quality against training steps, one line a curve."""
+    """Plot quality in [0, 1] against training steps.
+
+    Args:
+        steps: the training steps at which quality was measured.
+        curves: label -> a value for each step.
+        ylabel: label of the vertical axis.
+        alt: alternative text.
+    """
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6, 3.2))
         for (name, values), color, line in zip(curves.items(), COLORS, LINES, strict=False):

@@ -1,4 +1,4 @@
-"""What notebooks need and would otherwise repeat: set-up, predictions and their score, tables, progress shown live."""
+"""What every notebook needs: set-up, predictions and their score, tables, and loss curves while training."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from IPython.display import DisplayHandle, Markdown, display
 from munit_lite.callbacks import Callback
 from munit_lite.config import Config
 from munit_lite.course.figures import loss_figure
-from munit_lite.storage.checkpoints import versions
+from munit_lite.storage.run_folder import versions
 
 
 def check_parameters(inputs: Sequence[str]) -> None:
-    """Refuse parameters the notebook does not have; papermill itself only warns.
+    """Refuse parameters that the notebook does not have; papermill itself only warns about them.
 
     Args:
-        inputs: IPython's `In`: the sources of the cells run so far.
+        inputs: IPython's `In`: the sources of the cells that have run.
 
     Raises:
         ValueError: a name that the parameters cell does not set; the message lists the known ones.
     """
     for number, source in enumerate(inputs):
         if number and source.lstrip().startswith("# Parameters"):  # the cell that papermill injects
-            known, given = _assigned(inputs[number - 1]), _assigned(source)
-            unknown = sorted(given - known)
+            known, injected = _assigned_names(inputs[number - 1]), _assigned_names(source)
+            unknown = sorted(injected - known)
             if unknown:
                 raise ValueError(f"unknown parameter {unknown[0]!r}; known: {', '.join(sorted(known))}")
 
 
-def _assigned(source: str) -> set[str]:
+def _assigned_names(source: str) -> set[str]:
     return {
         name.id
         for statement in ast.parse(source).body
@@ -46,17 +46,27 @@ def _assigned(source: str) -> set[str]:
     }
 
 
-def given(**parameters: Any) -> dict[str, Any]:
-    """The parameters that are not None: what overrides a preset."""
+def drop_none(**parameters: Any) -> dict[str, Any]:
+    """Return the parameters that are not None, such as those that override a preset.
+
+    Example:
+        >>> drop_none(steps=100, device=None)
+        {'steps': 100}
+    """
     return {name: value for name, value in parameters.items() if value is not None}
 
 
 def start(inputs: Sequence[str], seed: int) -> None:
-    """Set up a notebook: refuse unknown parameters, seed torch, print the versions (ignore this cell's output).
+    """Set up a notebook: refuse unknown parameters, seed torch, and print the versions.
+
+    The versions depend on the machine, so the output of this cell is not compared.
 
     Args:
         inputs: IPython's `In`.
-        seed: of torch's own generator.
+        seed: the seed of torch's global generator.
+
+    Raises:
+        ValueError: papermill passed a parameter that the notebook does not have.
     """
     check_parameters(inputs)
     torch.manual_seed(seed)
@@ -65,97 +75,115 @@ def start(inputs: Sequence[str], seed: int) -> None:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A question with choices, and what the reader chose."""
-
-    question: str
-    mine: str | None
-    choices: dict[str, str]
-
-
-def predict(question: str, mine: str | None = None, /, **choices: str) -> Prediction:
-    """Ask before the measurement; `answer` scores it afterwards.
+    """A multiple-choice question and the reader's choice.
 
     Args:
         question: Markdown.
-        mine: the reader's letter; None: no prediction made.
+        choice: the reader's letter; None if the reader made no prediction.
+        choices: letter -> Markdown.
+    """
+
+    question: str
+    choice: str | None
+    choices: dict[str, str]
+
+
+def predict(question: str, choice: str | None = None, /, **choices: str) -> Prediction:
+    """Ask a question before the measurement; `answer` scores the prediction afterwards.
+
+    Args:
+        question: Markdown.
+        choice: the reader's letter; None if the reader makes no prediction.
         **choices: letter -> Markdown.
 
     Raises:
         ValueError: a letter that is not among the choices.
     """
-    if mine is not None and mine not in choices:
-        raise ValueError(f"your prediction is {mine!r}, but the choices are {', '.join(choices)}")
-    lines = [f"**{question}**", "", *(f"- ({letter}) {choice}" for letter, choice in choices.items())]
+    if choice is not None and choice not in choices:
+        raise ValueError(f"your prediction is {choice!r}, but the choices are {', '.join(choices)}")
+    lines = [f"**{question}**", "", *(f"- ({letter}) {text}" for letter, text in choices.items())]
     display(Markdown("\n".join(lines)))
-    return Prediction(question, mine, choices)
+    return Prediction(question, choice, choices)
 
 
 def answer(prediction: Prediction, measured: str) -> None:
-    """Print what was measured beside what was predicted.
+    """Print the measured answer beside the prediction.
 
     Args:
-        prediction: what `predict` returned.
-        measured: the letter that the measurement gives, computed and not typed in.
+        prediction: the value that `predict` returned.
+        measured: the letter that the measurement gives; it is computed, not typed in.
+
+    Example:
+        >>> answer(Prediction("Which loss is larger?", "a", {"a": "image", "b": "style"}), measured="b")
+        measured: (b) style
+        you predicted (a)
     """
-    told = {None: "you made no prediction", measured: "you predicted it"}
-    verdict = told.get(prediction.mine, f"you predicted ({prediction.mine})")
-    print(f"measured: ({measured}) {prediction.choices[measured]}\n{verdict}")
+    scores = {None: "you made no prediction", measured: "you predicted it"}
+    score = scores.get(prediction.choice, f"you predicted ({prediction.choice})")
+    print(f"measured: ({measured}) {prediction.choices[measured]}\n{score}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2) -> None:
-    """Print a small table, columns aligned, numbers rounded.
+    """Print a small table with aligned columns and rounded numbers.
 
     Args:
         header: a name for each column.
-        rows: text, whole numbers, floats, or (mean, interval) pairs, which are printed with a ±.
-        digits: after the point. So few that threads and instruction sets cannot change them.
+        rows: text, integers, floats, or (mean, interval) pairs, which are printed with a ±.
+        digits: digits after the decimal point.
+
+    Example:
+        >>> table(["factor", "R²", "n"], [["size", (0.913, 0.021), 500], ["angle", 0.5, 500]])
+        factor           R²    n
+        size    0.91 ± 0.02  500
+        angle          0.50  500
     """
 
-    def shown(value: Any) -> str:
+    def format_value(value: Any) -> str:
         if isinstance(value, tuple):
-            return " ± ".join(f"{part:z.{digits}f}" for part in value)
+            return " ± ".join(f"{number:z.{digits}f}" for number in value)
         return f"{value:z.{digits}f}" if isinstance(value, float) else str(value)
 
-    cells = [list(header), *([shown(value) for value in row] for row in rows)]
+    cells = [list(header), *([format_value(value) for value in row] for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
     for row in cells:
-        first, *others = (
-            text.ljust(width) if not k else text.rjust(width)
+        first, *numbers = (
+            text.rjust(width) if k else text.ljust(width)
             for k, (text, width) in enumerate(zip(row, widths, strict=True))
         )
-        print("  ".join([first, *others]).rstrip())
+        print("  ".join([first, *numbers]).rstrip())
 
 
 class LiveCurves(Callback):
-    """Loss curves redrawn in place while training, and a line of progress every twentieth of the run.
+    """Redraw the loss curves in place while training, and print the progress after every twentieth of the run.
 
     Args:
-        every_seconds: least time between two redraws.
+        min_seconds: the least time between two redraws.
     """
 
-    def __init__(self, every_seconds: float = 5.0) -> None:
-        self.every_seconds = every_seconds
+    def __init__(self, min_seconds: float = 5.0) -> None:
+        self.min_seconds = min_seconds
 
     def on_start(self, config: Config, first: int) -> None:
-        self.steps, self.first, self.begin = config.steps, first, time.monotonic()
+        self.steps, self.first_step, self.start_time = config.steps, first, time.monotonic()
         self.history: list[dict[str, float]] = []
-        self.handle, self.drawn, self.told = DisplayHandle(), 0.0, first
+        self.handle, self.last_draw_time, self.last_printed_step = DisplayHandle(), 0.0, first
 
     def on_log(self, record: dict[str, float]) -> None:
         self.history.append(record)
         step = int(record["step"])
-        if step - self.told >= self.steps / 20 or step == self.steps:
-            self.told = step
-            seconds = (time.monotonic() - self.begin) / max(1, step - self.first) * (self.steps - step)
-            print(f"step {step} of {self.steps}, about {seconds / 60:.1f} minutes left", flush=True)
-        if time.monotonic() - self.drawn >= self.every_seconds or step == self.steps:
-            self._draw()
+        if step - self.last_printed_step >= self.steps / 20 or step == self.steps:
+            self.last_printed_step = step
+            seconds_per_step = (time.monotonic() - self.start_time) / max(1, step - self.first_step)
+            minutes_left = seconds_per_step * (self.steps - step) / 60
+            print(f"step {step} of {self.steps}, about {minutes_left:.1f} minutes left", flush=True)
+        if time.monotonic() - self.last_draw_time >= self.min_seconds or step == self.steps:
+            self._redraw()
 
-    def _draw(self) -> None:
+    def _redraw(self) -> None:
         figure = loss_figure(self.history)
-        if self.drawn:
+        if self.last_draw_time:
             self.handle.update(figure)
         else:
             self.handle.display(figure)
         plt.close(figure)
-        self.drawn = time.monotonic()
+        self.last_draw_time = time.monotonic()

@@ -1,8 +1,8 @@
-"""Public data sets by name: downloaded, checked and unpacked, whole or not there.
+"""Public datasets by name: downloaded, verified and unpacked; a dataset's folder exists only if it is complete.
 
-A broken download goes on where it stopped, if the server still has the very same file; else it starts again. The
-archive's length, where the server tells it, and gzip's own checksum are checked. No publisher names a sha256 for these
-archives, so the one of the first whole download is written beside the data set, and a later one must have the same.
+An interrupted download resumes if the server still has the same file; otherwise it starts again. The length of the
+archive, where the server states it, and the checksum inside the gzip file are verified. The publishers give no sha256
+for these archives, so that of the first complete download is stored beside the dataset and later ones must match it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import shutil
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -25,22 +25,24 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from munit_lite.data.image_files import DataError
-from munit_lite.storage.files import replacing, sha256_of
+from munit_lite.storage.files import atomic_path, sha256
+
+Layout = dict[str, tuple[str, ...]]  # for each folder of a dataset: the folders of the archive whose files it gets
 
 
 class Archive(NamedTuple):
-    """A tar.gz with one folder at its top: the data set as it is, or where the files of the set's folders come from."""
+    """A tar.gz file with one folder at its top, which is the dataset itself or is rearranged by a layout."""
 
     url: str
-    gigabytes: float
-    parts: dict[str, tuple[str, ...]] | None = None  # folder of the data set: folders of the archive
+    gigabytes: float  # rounded
+    layout: Layout | None = None
 
 
 _FRUIT = {
     "A": [f"Apple/{name}" for name in ("Golden-Delicious", "Granny-Smith", "Pink-Lady", "Red-Delicious", "Royal-Gala")],
     "B": ["Lemon", "Lime", "Orange", "Red-Grapefruit", "Satsumas"],
 }
-ARCHIVES = {  # sizes are rounded; train and val of the first two hold pairs: edges on the left, photo on the right
+ARCHIVES = {  # train and val of the first two contain pairs: edges on the left, photo on the right
     "edges2shoes": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz", 2.0),
     "edges2handbags": Archive("https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2handbags.tar.gz", 8.0),
     "apples2citrus": Archive(
@@ -54,39 +56,43 @@ ARCHIVES = {  # sizes are rounded; train and val of the first two hold pairs: ed
     ),
 }
 TIMEOUT = 30.0  # seconds without a byte
-TRIES = 5  # in a row that bring nothing new
-PAUSE = 1.0  # seconds before the second try, doubled before each further one
-CHUNK = 2**18  # bytes
+MAX_ATTEMPTS = 5  # in a row that bring no new bytes
+RETRY_DELAY = 1.0  # seconds before the second attempt, doubled before each further one
+CHUNK_SIZE = 2**18  # bytes
 
 
 def download(name: str, root: Path) -> Path:
-    """The folder of a data set, downloaded into the data root if it is not there.
+    """Download a dataset into the data root, unless it is already there.
 
     Args:
         name: a name in `ARCHIVES`.
-        root: the data root, made if missing. The archive takes as much room again until it is unpacked.
+        root: the data root, created if it does not exist. Until the archive is unpacked, it needs twice its size.
+
+    Returns:
+        the folder of the dataset.
 
     Raises:
-        DataError: the server, the network, the disk or the archive failed; what has come is kept for another try.
+        DataError: the server, the network, the disk or the archive failed. What has been downloaded is kept, so that
+            another call resumes.
     """
     if name not in ARCHIVES:
-        raise DataError(f"unknown data set {name!r}; known: {', '.join(ARCHIVES)}")
+        raise DataError(f"unknown dataset {name!r}; known: {', '.join(ARCHIVES)}")
     folder, archive = root / name, root / f"{name}.tar.gz"
-    with _claimed(root, name):
+    with _lock(root, name):
         if not folder.is_dir():
             if not archive.is_file():
                 fetch(ARCHIVES[name].url, archive)
-            digest = _same_as_before(archive)
-            unpack(archive, folder, ARCHIVES[name].parts)
-            with replacing(_pin(archive)) as partial:
-                partial.write_text(f"{digest}  {archive.name}\n")
+            checksum = _verify_checksum(archive)
+            unpack(archive, folder, ARCHIVES[name].layout)
+            with atomic_path(_checksum_file(archive)) as temporary:
+                temporary.write_text(f"{checksum}  {archive.name}\n")
             archive.unlink()
     return folder
 
 
 @contextlib.contextmanager
-def _claimed(root: Path, name: str) -> Iterator[None]:
-    """Hold the data set's place against a second download."""
+def _lock(root: Path, name: str) -> Iterator[None]:
+    """Prevent a second download of the same dataset."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(root / f".{name}.lock", timeout=0)
@@ -94,163 +100,180 @@ def _claimed(root: Path, name: str) -> Iterator[None]:
     except Timeout as error:
         raise DataError(f"another download of {name} into {root} is running; wait for it") from error
     except OSError as error:
-        raise _unwritable(root, error) from error
+        raise _write_error(root, error) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _unwritable(place: Path, error: OSError) -> DataError:
+def _write_error(path: Path, error: OSError) -> DataError:
     reason = error.strerror or error
-    return DataError(f"cannot write {place}: {reason}; free some space or choose another data root")
+    return DataError(f"cannot write {path}: {reason}; free some space or choose another data root")
 
 
 # ------------------------------------------------------------------------------------------------- downloading
 
 
-class _Held(NamedTuple):
-    """What an earlier try has left: so many bytes of a file of this length, with the server's mark of its version."""
+class _Progress(NamedTuple):
+    """What an earlier attempt has downloaded."""
 
-    bytes: int = 0
-    total: int | None = None
-    version: str = ""
+    received: int = 0  # bytes
+    total: int | None = None  # length of the whole file in bytes; None: the server does not state it
+    version: str = ""  # of the file, as the server identifies it
 
 
 def fetch(url: str, target: Path) -> None:
-    """Download a file; what an earlier try has left of it is not downloaded again.
+    """Download a file, resuming an earlier attempt.
+
+    Args:
+        url: the file.
+        target: where to store it. An incomplete download lies beside it.
 
     Raises:
-        DataError: the server refuses, or brings nothing new in `TRIES` tries, or the disk is full.
+        DataError: the server refuses, `MAX_ATTEMPTS` attempts in a row bring no new bytes, or the disk is full.
     """
     partial = target.with_name(f".{target.name}.partial")
-    note = partial.with_suffix(".json")
-    furthest, idle = _held(partial, note).bytes, 0
+    metadata = partial.with_suffix(".json")
+    most_received, failures = _read_progress(partial, metadata).received, 0
     while True:
         try:
-            _receive(url, partial, note)
+            _receive(url, partial, metadata)
             partial.replace(target)
-            note.unlink(missing_ok=True)
+            metadata.unlink(missing_ok=True)
             return
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            held = _held(partial, note)
-            idle = 0 if held.bytes > furthest else idle + 1
-            furthest = max(furthest, held.bytes)
-            if idle == TRIES or _final(error):
-                kept = f"{held.bytes:,} bytes are kept in {partial}: " if held.bytes else ""
-                raise DataError(f"cannot download {url}: {_reason(error, url)}; {kept}try again later") from error
-            time.sleep(PAUSE * 2 ** max(idle - 1, 0))
+            received = _read_progress(partial, metadata).received
+            failures = 0 if received > most_received else failures + 1
+            most_received = max(most_received, received)
+            if failures == MAX_ATTEMPTS or _is_permanent(error):
+                kept = f"{received:,} bytes are kept in {partial}: " if received else ""
+                raise DataError(f"cannot download {url}: {_describe(error, url)}; {kept}try again later") from error
+            time.sleep(RETRY_DELAY * 2 ** max(failures - 1, 0))
         except OSError as error:
-            raise _unwritable(partial, error) from error
+            raise _write_error(partial, error) from error
 
 
-def _receive(url: str, partial: Path, note: Path) -> None:
-    held = _held(partial, note)
-    if held.bytes and held.bytes == held.total:
+def _receive(url: str, partial: Path, metadata: Path) -> None:
+    """Make one attempt to download the rest of a file."""
+    progress = _read_progress(partial, metadata)
+    if progress.received and progress.received == progress.total:
         return
     headers = {"Accept-Encoding": "identity"}
-    if held.bytes:
-        headers |= {"Range": f"bytes={held.bytes}-", "If-Range": held.version}
+    if progress.received:
+        headers |= {"Range": f"bytes={progress.received}-", "If-Range": progress.version}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
-        if response.status_code != 206:  # from the start: the first try, another version, or a server without ranges
+        if response.status_code != 206:  # the whole file: first attempt, new version, or a server without ranges
             length = response.headers.get("Content-Length")
-            held = _Held(0, int(length) if length else None, _version(response.headers))
-            partial.unlink(missing_ok=True)  # of another version: the note is not to speak of it
-            note.write_text(json.dumps({"total": held.total, "version": held.version}))
-        elif response.headers.get("Content-Range") != f"bytes {held.bytes}-{(held.total or 0) - 1}/{held.total}":
-            note.unlink()  # so that the next try starts from the start
-            raise requests.RequestException("the server sent another part of the file than it was asked for")
-        _check_room(partial.parent, held)
-        progress = tqdm(
-            desc=url.rpartition("/")[2], initial=held.bytes, total=held.total, unit="B", unit_scale=True, mininterval=1
+            progress = _Progress(0, int(length) if length else None, _version(response.headers))
+            partial.unlink(missing_ok=True)  # it belongs to another version than the new metadata
+            metadata.write_text(json.dumps({"total": progress.total, "version": progress.version}))
+        elif response.headers.get("Content-Range") != (
+            f"bytes {progress.received}-{(progress.total or 0) - 1}/{progress.total}"
+        ):
+            metadata.unlink()  # the next attempt starts from the beginning
+            raise requests.RequestException("the server sent another part of the file than the one requested")
+        _check_disk_space(partial.parent, progress)
+        bar = tqdm(
+            desc=url.rpartition("/")[2],
+            initial=progress.received,
+            total=progress.total,
+            unit="B",
+            unit_scale=True,
+            mininterval=1,
         )
-        with open(partial, "ab" if held.bytes else "wb") as file, progress:
-            for chunk in response.raw.stream(CHUNK, decode_content=False):
+        with open(partial, "ab" if progress.received else "wb") as file, bar:
+            for chunk in response.raw.stream(CHUNK_SIZE, decode_content=False):
                 file.write(chunk)
-                progress.update(len(chunk))
+                bar.update(len(chunk))
 
 
-def _held(partial: Path, note: Path) -> _Held:
-    """Nothing is held of a file whose version the server does not tell: its parts may not fit together."""
+def _read_progress(partial: Path, metadata: Path) -> _Progress:
+    """Read what earlier attempts have downloaded: nothing, if the server does not identify versions of the file."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(note.read_text())
-        size = partial.stat().st_size
-        if known["version"] and known["total"] and size <= known["total"]:
-            return _Held(size, known["total"], known["version"])
-    return _Held()
+        stored = json.loads(metadata.read_text())
+        received = partial.stat().st_size
+        if stored["version"] and stored["total"] and received <= stored["total"]:
+            return _Progress(received, stored["total"], stored["version"])
+    return _Progress()
 
 
-def _version(headers: Any) -> str:
-    """What If-Range may ask for: a strong ETag, else the date of the last change."""
+def _version(headers: Mapping[str, str]) -> str:
+    """Return a value for If-Range: a strong ETag, otherwise the date of the last change."""
     tag = headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
 
 
-def _check_room(root: Path, held: _Held) -> None:
-    if held.total is None:
+def _check_disk_space(root: Path, progress: _Progress) -> None:
+    if progress.total is None:
         return
-    needed, free = 2 * held.total - held.bytes, shutil.disk_usage(root).free  # pictures take what they take packed
+    # Images are compressed already, so that they take as much space unpacked as in the archive.
+    needed, free = 2 * progress.total - progress.received, shutil.disk_usage(root).free
     if free < needed:
         raise DataError(
-            f"archive and pictures take {needed / 1e9:.1f} GB more, but {free / 1e9:.1f} GB are free in {root}; free "
-            "some space or choose another data root"
+            f"the archive and its images need {needed / 1e9:.1f} GB, but {root} has only {free / 1e9:.1f} GB free; "
+            "free some space or choose another data root"
         )
 
 
-def _final(error: Exception) -> bool:
-    """Whether another try is useless: the server has understood and refused."""
+def _is_permanent(error: Exception) -> bool:
+    """Tell whether another attempt is useless because the server has understood and refused the request."""
     response = getattr(error, "response", None)
     return response is not None and 400 <= response.status_code < 500 and response.status_code not in (408, 416, 429)
 
 
-def _reason(error: Exception, url: str) -> str:
+def _describe(error: Exception, url: str) -> str:
     response = getattr(error, "response", None)
     if response is not None:
         return f"the server answers {response.status_code} {response.reason}"
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return f"the server was silent for {TIMEOUT:g} seconds"
+        return f"the server sent nothing for {TIMEOUT:g} seconds"
     if isinstance(error, urllib3.exceptions.ProtocolError):
-        return "the connection was cut off"
+        return "the connection was interrupted"
     if isinstance(error, requests.ConnectionError):
         return f"no connection to {urlsplit(url).hostname}"
     return str(error)
 
 
-# --------------------------------------------------------------------------------------- checking and unpacking
+# --------------------------------------------------------------------------------------- verifying and unpacking
 
 
-def _pin(archive: Path) -> Path:
+def _checksum_file(archive: Path) -> Path:
     return archive.with_name(f"{archive.name}.sha256")
 
 
-def _same_as_before(archive: Path) -> str:
-    """The archive's sha256, which must be that of the first download."""
-    digest = sha256_of(archive)
-    pin = _pin(archive)
-    if pin.is_file() and (before := (pin.read_text().split() or [""])[0]) != digest:
+def _verify_checksum(archive: Path) -> str:
+    """Compute the sha256 of an archive, and compare it with that of the first download.
+
+    Raises:
+        DataError: they differ.
+    """
+    checksum, stored = sha256(archive), _checksum_file(archive)
+    if stored.is_file() and (first := (stored.read_text().split() or [""])[0]) != checksum:
         raise DataError(
-            f"{archive} has the sha256 {digest}, but the first download had {before or 'none'}: it is damaged or the "
-            f"publisher has changed it. Remove it to download it again, or {pin.name} to accept the new one"
+            f"{archive} has the sha256 {checksum}, but the first download had {first or 'none'}: it is damaged, or the "
+            f"publisher has changed it. Remove it to download it again, or remove {stored.name} to accept it"
         )
-    return digest
+    return checksum
 
 
-def unpack(archive: Path, folder: Path, parts: dict[str, tuple[str, ...]] | None = None) -> None:
-    """Unpack an archive; the folder takes its place when all of it is unpacked.
+def unpack(archive: Path, folder: Path, layout: Layout | None = None) -> None:
+    """Unpack an archive; the folder appears when everything is unpacked.
 
     Nothing is written outside: absolute paths, paths and links that lead out, and device files are refused.
 
     Args:
-        archive: a tar.gz with one folder at its top, of this name and with a train in it unless parts are named.
-        folder: to make.
-        parts: folder inside it: folders of the archive, below the top, whose files it takes; all others are left out.
+        archive: a tar.gz file with one folder at its top. Without a layout that must be the dataset's, with a train.
+        folder: the dataset's folder, which is created.
+        layout: for each subfolder of the dataset, the folders of the archive, below its top, whose files it gets;
+            other files are omitted.
 
     Raises:
-        DataError: the archive is damaged or refused, and removed; or the disk is full, and it is kept.
+        DataError: the archive is damaged or refused, and has been removed; or the disk is full, and it is kept.
     """
-    aside = folder.with_name(f".{folder.name}.unpacking")
-    shutil.rmtree(aside, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)
     size, title = archive.stat().st_size, f"unpacking {archive.name}"
     try:
         with (
@@ -259,36 +282,36 @@ def unpack(archive: Path, folder: Path, parts: dict[str, tuple[str, ...]] | None
             gzip.open(cast(BinaryIO, counted)) as plain,
         ):
             with tarfile.open(fileobj=plain, mode="r|") as tar:
-                tar.extractall(aside, filter="data")
-            while plain.read(CHUNK):  # to the end, where gzip's checksum of the whole stands
+                tar.extractall(temporary, filter="data")
+            while plain.read(CHUNK_SIZE):  # to the end, where gzip verifies the checksum of the whole
                 pass
-        _arranged(aside, folder.name, parts).replace(folder)
+        _arrange(temporary, folder.name, layout).replace(folder)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise DataError(f"{archive} cannot be used: {error}. It was removed; run again to download it anew") from error
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _write_error(folder, error) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _arranged(aside: Path, name: str, parts: dict[str, tuple[str, ...]] | None) -> Path:
-    """The data set's folder among what was unpacked.
+def _arrange(unpacked: Path, name: str, layout: Layout | None) -> Path:
+    """Return the dataset's folder inside what was unpacked, after moving files into it as the layout says.
 
     Raises:
-        TarError: it is not there.
+        TarError: a folder is missing.
     """
-    if parts is None:
-        if not (aside / name / "train").is_dir():
-            raise tarfile.TarError(f"it holds no {name}/train")
-        return aside / name
-    top = next(aside.glob("*/"), aside)  # GitHub names it after the commit
-    made = aside / name
-    for part, sources in parts.items():
-        (made / part).mkdir(parents=True)
+    dataset = unpacked / name
+    if layout is None:
+        if not (dataset / "train").is_dir():
+            raise tarfile.TarError(f"it contains no {name}/train")
+        return dataset
+    top = next(unpacked.glob("*/"), unpacked)  # GitHub names it after the commit
+    for subfolder, sources in layout.items():
+        (dataset / subfolder).mkdir(parents=True)
         for source in sources:
             if not (top / source).is_dir():
-                raise tarfile.TarError(f"it holds no {source}")
+                raise tarfile.TarError(f"it contains no {source}")
             for file in (top / source).iterdir():
-                file.replace(made / part / file.name)
-    return made
+                file.replace(dataset / subfolder / file.name)
+    return dataset

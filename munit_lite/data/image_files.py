@@ -1,10 +1,11 @@
-"""Reading one image: what counts as an image, and what is made of each kind.
+"""Reading one image file: which files count as images, and how each kind becomes 8-bit RGB.
 
-Every image becomes 8-bit RGB, upright, its shorter side resized (small ones are enlarged), by these rules:
-transparency is laid on white; 16-bit tones are scaled to 8 bits; CMYK, palettes and grays are converted without
-color profiles; of an animation or a file of several pages the first counts. What cannot be read is an error that
-names the file: unreadable or cut off, floating-point pixels (their range is unknown), a long side of more than 16
-times the short one, more pixels than PIL takes for an attack (179 million).
+An image is rotated upright according to its EXIF orientation, converted to RGB and resized so that its shorter side has
+the requested length; small images are enlarged. Transparent pixels are composited over white, 16-bit values are scaled
+to 8 bits, and CMYK, palette and gray images are converted without color profiles. Of an animation or a file of several
+pages the first one counts. An image that cannot be used is an error that names the file: it cannot be decoded, has
+floating-point pixels of unknown range, is more than 16 times as long as it is wide, or has more pixels than PIL accepts
+(179 million, its limit against decompression bombs).
 """
 
 from __future__ import annotations
@@ -19,26 +20,31 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-# Files of these kinds must be readable. Others are images if PIL recognizes their content.
+# A file with one of these suffixes must be readable. Any other file is an image if PIL recognizes its content.
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga",
 )  # fmt: skip
-LONGEST = 16  # long side over short side
+MAX_ASPECT_RATIO = 16  # long side divided by short side
 
 Half = Literal["whole", "left", "right"]
 
 
 class DataError(RuntimeError):
-    """The data cannot be used; the message says which file or folder and what to do."""
+    """The data cannot be used; the message names the file or folder and says what to do."""
 
 
-def to_unit(images: Tensor) -> Tensor:
-    """Bytes 0 … 255 -> float in [-1, 1]."""
+def uint8_to_float(images: Tensor) -> Tensor:
+    """Scale uint8 values from 0 to 255 to float32 in [-1, 1].
+
+    Example:
+        >>> uint8_to_float(torch.tensor([0, 255], dtype=torch.uint8))
+        tensor([-1.,  1.])
+    """
     return images.float() / 127.5 - 1
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file of a folder is one of its images: by a usual suffix, else by its content; hidden ones are not."""
+    """Tell whether a file counts as an image: by its suffix, otherwise by its content. Hidden files do not count."""
     if file.name.startswith(".") or not (file.is_file() or file.is_symlink()) or file.is_dir():
         return False
     if file.suffix.lower() in IMAGE_SUFFIXES:
@@ -48,32 +54,69 @@ def is_image(file: Path) -> bool:
             return True
     except UnidentifiedImageError:
         return False
-    except Exception:  # it looks like one, but is broken: whoever reads it will be told
+    except Exception:  # a damaged image: reading it will raise an error that names it
         return True
 
 
-def read_image(file: Path, shorter_side: int) -> Tensor:
-    """One image as (3, h, w) uint8: turned upright, RGB, its shorter side resized.
+def list_images(folder: Path, recursive: bool = True) -> list[Path]:
+    """List the images in a folder, sorted by path; hidden files and folders are skipped.
+
+    Args:
+        folder: where to look.
+        recursive: search its subfolders, too.
 
     Raises:
-        DataError: it cannot be read by the rules above; names the file.
+        DataError: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    paths = folder.rglob("*") if recursive else folder.iterdir()
+    visible = (path for path in paths if not any(p.startswith(".") for p in path.relative_to(folder).parts))
+    files = sorted(filter(is_image, visible), key=lambda path: path.relative_to(folder).as_posix())
+    if not files:
+        searched = "" if recursive else " (its subfolders are not searched)"
+        raise DataError(f"{folder} contains no images{searched}; add some in any format that PIL reads")
+    return files
+
+
+def read_image(file: Path, shorter_side: int) -> Tensor:
+    """Read an image by the rules of this module.
+
+    Args:
+        file: the image.
+        shorter_side: length of its shorter side after resizing, in pixels.
+
+    Returns:
+        (3, h, w) uint8.
+
+    Raises:
+        DataError: the image cannot be read or used.
     """
     return torch.from_numpy(read_pixels(file, shorter_side).copy()).permute(2, 0, 1).contiguous()
 
 
 def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarray:
-    """One image, or the left or right half of it, as (h, w, 3) uint8.
+    """Read an image, or one half of a picture that shows a pair, as a NumPy array.
+
+    Args:
+        file: the image.
+        shorter_side: length of the shorter side after resizing, in pixels.
+        half: the part to keep: the left or right half, or the whole image.
+
+    Returns:
+        (h, w, 3) uint8.
 
     Raises:
-        DataError: it cannot be read by the rules above; names the file.
+        DataError: the image cannot be read or used.
     """
-    with _opening(file) as opened, _naming(file):
-        _check_shape(file, opened.size, half)
-        # A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels needed: ten times as fast.
-        opened.draft(None, (2 * shorter_side, 2 * shorter_side))
-        image = _rgb(file, ImageOps.exif_transpose(opened))
+    with _open_image(file) as image_file, _report_errors(file):
+        _check_shape(file, image_file.size, half)
+        # PIL can decode a JPEG at 1/2, 1/4 or 1/8 of its size. Where that leaves twice the pixels that are needed, it
+        # is ten times as fast.
+        image_file.draft(None, (2 * shorter_side, 2 * shorter_side))
+        image = _convert_to_rgb(file, ImageOps.exif_transpose(image_file))
         if half != "whole":
-            if image.width < image.height:  # turned by its EXIF
+            if image.width < image.height:  # rotated by its EXIF orientation
                 _check_shape(file, image.size, half)
             middle = image.width // 2
             image = image.crop(
@@ -85,33 +128,33 @@ def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarr
 
 
 def check_image(file: Path, half: Half = "whole") -> None:
-    """Look at a file's header only: soon told what is no image, though not what is cut off.
+    """Check an image by its header alone, which is fast but does not detect a truncated file.
 
     Raises:
-        DataError: missing, empty, no image, or of a shape that cannot be used.
+        DataError: the file is missing, empty, not an image, or has a shape that cannot be used.
     """
-    with _opening(file) as opened:
-        _check_shape(file, opened.size, half)
+    with _open_image(file) as image_file:
+        _check_shape(file, image_file.size, half)
 
 
 @contextlib.contextmanager
-def _naming(file: Path) -> Iterator[None]:
-    """Turns whatever PIL raises on broken data (its plug-ins raise many things) into a sentence with the file."""
+def _report_errors(file: Path) -> Iterator[None]:
+    """Turn the many exceptions that PIL's plug-ins raise on damaged files into a DataError that names the file."""
     try:
         yield
     except (DataError, MemoryError):
         raise
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {file}; it was moved or removed: put it back") from error
+        raise DataError(f"there is no file {file}; it was moved or deleted, so restore it") from error
     except Exception as error:
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
-            reason = "it is of no image format that PIL knows" if file.stat().st_size else "it is empty, 0 bytes"
+            reason = "PIL does not recognize its format" if file.stat().st_size else "the file is empty"
         raise DataError(f"{file} cannot be read as an image ({reason}); repair or remove it") from error
 
 
-def _opening(file: Path) -> Image.Image:
-    with _naming(file):
+def _open_image(file: Path) -> Image.Image:
+    with _report_errors(file):
         return Image.open(file)
 
 
@@ -119,19 +162,22 @@ def _check_shape(file: Path, size: tuple[int, int], half: Half) -> None:
     width, height = size
     if half != "whole" and width != 2 * height:
         raise DataError(
-            f"{file} is {width} x {height} pixels, but a picture of a pair, A on the left and B on the right, is twice "
-            "as wide as high; for unpaired images name the folders trainA and trainB"
+            f"{file} is {width} x {height} pixels, but a picture of a pair (A on the left, B on the right) must be "
+            "twice as wide as it is high; for unpaired images name the folders trainA and trainB"
         )
-    if max(size) > LONGEST * min(size):
-        raise DataError(f"{file} is {width} x {height} pixels, longer than {LONGEST} times its short side; crop it")
+    if max(size) > MAX_ASPECT_RATIO * min(size):
+        raise DataError(
+            f"{file} is {width} x {height} pixels, but its long side must be at most {MAX_ASPECT_RATIO} times its "
+            "short side; crop it"
+        )
 
 
-def _rgb(file: Path, image: Image.Image) -> Image.Image:
+def _convert_to_rgb(file: Path, image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray: PIL's own conversion would clip at 255
-        tones = np.asarray(image).astype(np.int64)
-        if tones.min() < 0 or tones.max() > 65535:
-            raise DataError(f"{file} has tones from {tones.min()} to {tones.max()}; save it with 8 or 16 bits")
-        return Image.fromarray((tones / 257).round().astype(np.uint8)).convert("RGB")
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(f"{file} has values from {values.min()} to {values.max()}; save it with 8 or 16 bits")
+        return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise DataError(f"{file} has floating-point pixels, whose range is unknown; save it with 8 or 16 bits")
     if image.has_transparency_data:

@@ -1,26 +1,21 @@
-"""Judges: small networks that read content and style back from an image of the known world.
+"""Attribute predictors: small networks that predict content and style factors from an image of the known world.
 
-They are trained on labeled renders, shipped under `data/checkpoints/`, and their own errors are measured
-and shipped beside them. Train them again with `python -m munit_lite.evaluation.attribute_predictors`.
+They are trained on labeled renders by `tools/train_predictors.py`. Their weights lie in `data/checkpoints`, and their
+own errors on fresh renders in `data/results/attribute_predictors.json`.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-import tyro
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from munit_lite.experiments.results import write_results
-from munit_lite.experiments.shipping import write_card
-from munit_lite.storage.checkpoints import SHIPPED, read_tensors, versions, write_tensors
-from munit_lite.storage.files import write_checksum
+from munit_lite.storage.checkpoints import SHIPPED
+from munit_lite.storage.tensors import read_tensors
 from munit_lite.world import (
     CONTENT_FACTORS,
     DOMAIN_NAMES,
@@ -33,11 +28,14 @@ from munit_lite.world import (
     style_from_code,
 )
 
-JUDGE_SIZE = 32  # larger images are averaged down to this side
+# The names of the random streams seed their numbers: the published weights and errors depend on them.
+TRAIN_STREAM, TEST_STREAM = "judge-train", "judge-test"
+
+INPUT_SIZE = 32  # Height and width of the network's input. Larger images are averaged down to it.
 
 
-class Reading(NamedTuple):
-    """What a judge reads from B images."""
+class Attributes(NamedTuple):
+    """Content and style factors that a predictor estimates from B images."""
 
     class_logits: Tensor  # (B, 6)
     position: Tensor  # (B, 2) in image widths
@@ -47,14 +45,28 @@ class Reading(NamedTuple):
 
     @property
     def shape_class(self) -> Tensor:
+        """The most probable shape class, (B,)."""
         return self.class_logits.argmax(dim=1)
 
+    def continuous(self) -> Tensor:
+        """Concatenate the continuous attributes, position, size, rotation and style: (B, 7)."""
+        return torch.cat([self.position, self.size[:, None], self.turn[:, None], self.style], dim=1)
 
-class Judge(nn.Module):
-    """Reads class, position, size, turn and the three style factors of one domain.
+
+class AttributePredictor(nn.Module):
+    """Predict class, position, size, rotation and the three style factors of images of one domain.
 
     Args:
         domain: 1 (sketch) or 2 (painting).
+
+    Raises:
+        ValueError: The domain is neither 1 nor 2.
+
+    Example:
+        >>> predictor = load_attribute_predictor(domain=2)
+        >>> attributes = predictor(World().images(torch.arange(4), 0, 2, 32, "test"))
+        >>> attributes.style.shape
+        torch.Size([4, 3])
     """
 
     low: Tensor
@@ -65,58 +77,76 @@ class Judge(nn.Module):
         self.domain = check_domain(domain)
         widths = (3, 32, 64, 96, 96)
         layers: list[nn.Module] = []
-        for k, (a, b) in enumerate(itertools.pairwise(widths)):
-            layers += [nn.Conv2d(a, b, 3, stride=1 + (k > 0), padding=1), nn.GroupNorm(8, b), nn.ReLU()]
+        for k, (in_channels, out_channels) in enumerate(itertools.pairwise(widths)):
+            stride = 2 if k else 1
+            layers += [nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)]
+            layers += [nn.GroupNorm(8, out_channels), nn.ReLU()]
         layers += [nn.Flatten(), nn.Linear(96 * 4 * 4, 160), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(160, len(SHAPE_NAMES) + 4 + 3))
         factors = CONTENT_FACTORS + STYLE_FACTORS[domain]
         self.register_buffer("low", torch.tensor([f.low for f in factors]), persistent=False)
         self.register_buffer("span", torch.tensor([f.span for f in factors]), persistent=False)
 
-    def forward(self, images: Tensor) -> Reading:
-        """(B, 3, H, W) in [-1, 1], H a multiple of 32 -> Reading."""
-        outputs = self.layers(self.shrunk(images))  # (B, 13)
-        values = self.low + self.span * outputs[:, len(SHAPE_NAMES) :]
-        return Reading(outputs[:, : len(SHAPE_NAMES)], values[:, :2], values[:, 2], values[:, 3], values[:, 4:])
+    def forward(self, images: Tensor) -> Attributes:
+        """Predict the attributes of images.
 
-    def shrunk(self, images: Tensor) -> Tensor:
-        """Larger images averaged down to the side that the judge was trained on.
+        Args:
+            images: (B, 3, H, W) in [-1, 1], H = W a multiple of 32.
 
         Raises:
-            ValueError: the side is no multiple of it.
+            ValueError: H is not a multiple of 32.
         """
-        factor, rest = divmod(images.shape[-1], JUDGE_SIZE)
-        if rest or not factor:
+        outputs = self.layers(self.downsample(images))  # (B, 13)
+        values = self.low + self.span * outputs[:, len(SHAPE_NAMES) :]
+        return Attributes(outputs[:, : len(SHAPE_NAMES)], values[:, :2], values[:, 2], values[:, 3], values[:, 4:])
+
+    def downsample(self, images: Tensor) -> Tensor:
+        """Average larger images down to (B, 3, 32, 32), the size that the predictor was trained on.
+
+        Raises:
+            ValueError: The height of the images is not a multiple of 32.
+        """
+        factor, remainder = divmod(images.shape[-1], INPUT_SIZE)
+        if remainder or not factor:
             raise ValueError(
-                f"images of {images.shape[-1]} px cannot be judged: the side must be a multiple of {JUDGE_SIZE}"
+                f"The attribute predictor cannot process images of {images.shape[-1]} px: the side must be a multiple "
+                f"of {INPUT_SIZE}."
             )
         return F.avg_pool2d(images, factor) if factor > 1 else images
 
     def loss(self, images: Tensor, content: Content, style_factors: Tensor) -> Tensor:
-        """Cross-entropy of the class plus L1 of every factor in units of its range."""
-        reading = self(images)
-        truth = torch.cat([content.position, content.size[:, None], content.turn[:, None], style_factors], dim=1)
-        read = torch.cat([reading.position, reading.size[:, None], reading.turn[:, None], reading.style], dim=1)
-        error = (read - truth).abs() / self.span  # (B, 7)
-        has_turn = (content.angle != 0).float()
-        turn_error = (error[:, 3] * has_turn).mean()
-        return F.cross_entropy(reading.class_logits, content.shape_class) + 4 * (
-            error[:, :3].mean() + turn_error + error[:, 4:].mean()
+        """Compute the training loss: cross-entropy of the class plus L1 errors in units of each factor's range.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+            content: The true contents of the B images.
+            style_factors: The true style factors, (B, 3).
+        """
+        attributes = self(images)
+        targets = torch.cat([content.position, content.size[:, None], content.turn[:, None], style_factors], dim=1)
+        errors = (attributes.continuous() - targets).abs() / self.span  # (B, 7)
+        has_rotation = (content.angle != 0).float()
+        rotation_error = (errors[:, 3] * has_rotation).mean()
+        return F.cross_entropy(attributes.class_logits, content.shape_class) + 4 * (
+            errors[:, :3].mean() + rotation_error + errors[:, 4:].mean()
         )
 
 
-@dataclass(frozen=True)
-class JudgeRecipe:
-    steps: int = 2000
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    seed: int = 0
-
-
 def labeled_renders(
-    domain: int, index: Tensor, seed: int, stream: str, size: int = JUDGE_SIZE
+    domain: int, index: Tensor, seed: int, stream: str, size: int = INPUT_SIZE
 ) -> tuple[Tensor, Content, Tensor]:
-    """Images of one domain with their truth: images (B, 3, size, size), contents, style factors (B, 3)."""
+    """Render images of one domain together with their labels.
+
+    Args:
+        domain: 1 or 2.
+        index: Indices of the images in the stream, (B,).
+        seed: Seed of contents and styles.
+        stream: Name of an independent stream of random numbers.
+        size: Height and width in pixels.
+
+    Returns:
+        Images (B, 3, size, size) in [-1, 1], their contents, and their style factors (B, 3).
+    """
     world = World("standard")
     content = world.content(index, seed, domain, stream)
     style = style_from_code(world.style_code(index, seed, domain, stream), domain)
@@ -124,102 +154,57 @@ def labeled_renders(
     return render(content, style, domain, size), content, factors
 
 
-def train_judge(domain: int, recipe: JudgeRecipe, shuffle_labels: bool = False) -> Judge:
-    """Train a judge on endless labeled renders, each blurred and noised a little.
+@torch.no_grad()
+def prediction_errors(predictor: AttributePredictor, count: int = 10_000, seed: int = 1) -> dict[str, float]:
+    """Measure a predictor's own errors on fresh renders.
 
     Args:
-        domain: 1 or 2.
-        recipe: steps, batch, rate, seed.
-        shuffle_labels: the control: labels of another image, so nothing can be learned.
+        predictor: Of either domain.
+        count: Number of renders.
+        seed: Seed of the renders.
+
+    Returns:
+        Class accuracy and mean absolute errors: of position and size in image widths, of rotation in symmetry periods,
+        of each style factor as a fraction of its range.
     """
-    torch.manual_seed(recipe.seed)
-    judge = Judge(domain)
-    optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
-    for step in tqdm(range(recipe.steps), desc=f"judge of {DOMAIN_NAMES[domain]}s", mininterval=1):
-        index = torch.arange(recipe.batch_size) + step * recipe.batch_size
-        images, content, factors = labeled_renders(domain, index, recipe.seed, "judge-train")
-        if shuffle_labels:
-            order = torch.randperm(len(images))
-            content, factors = content[order], factors[order]
-        optimizer.zero_grad()
-        judge.loss(_disturb(images), content, factors).backward()
-        optimizer.step()
-        schedule.step()
-    return judge.eval()
-
-
-def _disturb(images: Tensor) -> Tensor:
-    """Half of the images blurred, all noised: translations are not as clean as renders."""
-    amount = torch.rand(len(images), 1, 1, 1) * (torch.rand(len(images), 1, 1, 1) < 0.5)
-    blurred = F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
-    noise = 0.08 * torch.rand(len(images), 1, 1, 1) * torch.randn_like(images)
-    return images + amount * (blurred - images) + noise
-
-
-@torch.no_grad()
-def judge_errors(judge: Judge, count: int = 10_000, seed: int = 1) -> dict[str, float]:
-    """A judge's own errors on fresh clean renders: class accuracy, mean absolute errors in range units."""
-    hits, errors, turns = [], [], []
-    for start in range(0, count, 500):
-        images, content, factors = labeled_renders(
-            judge.domain, torch.arange(start, min(start + 500, count)), seed, "judge-test"
-        )
-        reading = judge(images)
-        hits.append(reading.shape_class == content.shape_class)
-        position = (reading.position - content.position).norm(dim=1)
-        size = (reading.size - content.size).abs()
-        style = (reading.style - factors).abs() / judge.span[4:]
+    hits, errors, rotation_errors = [], [], []
+    for index in torch.arange(count).split(500):
+        images, content, factors = labeled_renders(predictor.domain, index, seed, TEST_STREAM)
+        attributes = predictor(images)
+        hits.append(attributes.shape_class == content.shape_class)
+        position = (attributes.position - content.position).norm(dim=1)
+        size = (attributes.size - content.size).abs()
+        style = (attributes.style - factors).abs() / predictor.span[4:]
         errors.append(torch.cat([position[:, None], size[:, None], style], dim=1))
-        turns.append((reading.turn - content.turn).abs()[content.angle != 0])
-    mean = torch.cat(errors).mean(dim=0).tolist()
-    names = ["position_error", "size_error", *(f"{f.name}_error_of_range" for f in STYLE_FACTORS[judge.domain])]
+        rotation_errors.append((attributes.turn - content.turn).abs()[content.angle != 0])
+    names = ["position_error", "size_error", *(f"{f.name}_error_of_range" for f in STYLE_FACTORS[predictor.domain])]
     return {
         "class_accuracy": torch.cat(hits).float().mean().item(),
-        **dict(zip(names, mean, strict=True)),
-        "turn_error_periods": torch.cat(turns).mean().item(),
+        **dict(zip(names, torch.cat(errors).mean(dim=0).tolist(), strict=True)),
+        "turn_error_periods": torch.cat(rotation_errors).mean().item(),
         "count": count,
     }
 
 
-# ----------------------------------------------------------------------------------------------- shipped judges
+def predictor_file(domain: int) -> Path:
+    """Return the path of the published weights for a domain (1 or 2)."""
+    return SHIPPED / f"attribute_predictor_{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
 
 
-def judge_file(domain: int) -> Path:
-    return SHIPPED / f"judge_{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
+def load_attribute_predictor(domain: int) -> AttributePredictor:
+    """Load the published attribute predictor of a domain, in evaluation mode.
 
-
-def load_judge(domain: int) -> Judge:
-    """The shipped judge of a domain.
+    Args:
+        domain: 1 (sketch) or 2 (painting).
 
     Raises:
-        CheckpointError: its file is missing or damaged.
+        CheckpointError: Its file is missing or damaged.
+
+    Example:
+        >>> load_attribute_predictor(1).domain
+        1
     """
-    tensors, _ = read_tensors(judge_file(domain))
-    judge = Judge(domain)
-    judge.load_state_dict(tensors)
-    return judge.eval()
-
-
-def ship_judges(recipe: JudgeRecipe = JudgeRecipe()) -> None:
-    """Train both judges and their shuffled-label controls; write weights and measured errors."""
-    measured = {}
-    for domain, name in DOMAIN_NAMES.items():
-        judge = train_judge(domain, recipe)
-        header = {"recipe": asdict(recipe), "versions": versions()}
-        write_tensors(judge_file(domain), judge.state_dict(), header)
-        write_checksum(judge_file(domain))
-        control = train_judge(domain, replace(recipe, steps=recipe.steps // 8), shuffle_labels=True)
-        measured[name] = judge_errors(judge) | {
-            "class_accuracy_shuffled_labels": judge_errors(control, count=2000)["class_accuracy"],
-            "most_frequent_class": max(World().variant.frequencies_1),
-        }
-    write_results(
-        "judges", measured, settings=asdict(recipe), command="python -m munit_lite.evaluation.attribute_predictors"
-    )
-    for domain in DOMAIN_NAMES:
-        write_card(judge_file(domain))
-
-
-if __name__ == "__main__":
-    ship_judges(tyro.cli(JudgeRecipe))
+    tensors, _ = read_tensors(predictor_file(domain))
+    predictor = AttributePredictor(domain)
+    predictor.load_state_dict(tensors)
+    return predictor.eval()

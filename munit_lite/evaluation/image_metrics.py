@@ -1,8 +1,8 @@
 """Metrics for any images: diversity by the paper's LPIPS protocol, FID, KID, precision and recall, CIS and IS.
 
-Each takes the network that looks at the images as an argument: LPIPS where its weights are at hand, a judge where they
-are not. Images stay in [-1, 1] as the model made them; stretching each to its own minimum and maximum, as
-`save_image(normalize=True)` does, would change every number here.
+The network that extracts features is an argument: LPIPS where its weights are available, an attribute predictor
+elsewhere. Images are passed to it as the model generated them, in [-1, 1]. Stretching each image to its own minimum and
+maximum, as `save_image(normalize=True)` does, would change every metric here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torchmetrics.functional.image import learned_perceptual_image_patch_similar
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from munit_lite.evaluation.attribute_predictors import Judge
-from munit_lite.evaluation.statistics import Numbers, Translator, mean_with_interval, translated
+from munit_lite.evaluation.attribute_predictors import AttributePredictor
+from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
 
-Distance = Callable[[Tensor, Tensor], Tensor]  # two of (B, 3, H, W) in [-1, 1] -> (B,)
+Distance = Callable[[Tensor, Tensor], Tensor]  # two batches (B, 3, H, W) in [-1, 1] -> (B,)
 Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] -> (B, D)
+Classifier = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] -> (B, M) probabilities
 
 LPIPS_NAME = f"LPIPS 0.1, AlexNet, torchmetrics {version('torchmetrics')}"
 
@@ -29,79 +30,99 @@ LPIPS_NAME = f"LPIPS 0.1, AlexNet, torchmetrics {version('torchmetrics')}"
 # ---------------------------------------------------------------------------------------------------- diversity
 
 
-def lpips(images: Tensor, others: Tensor) -> Tensor:
-    """LPIPS of pairs of images, on AlexNet features; `LPIPS_NAME` is to be reported beside every number.
+def lpips(images_a: Tensor, images_b: Tensor) -> Tensor:
+    """Compute the LPIPS distance of pairs of images on AlexNet features. Report `LPIPS_NAME` beside it.
 
-    The paper's numbers were measured with version 0.0; a later version gives others on the same images.
+    The paper used version 0.0 of LPIPS; later versions give other values on the same images.
 
     Args:
-        images: (B, 3, H, W) in [-1, 1], H and W of 32 or more.
-        others: the same.
+        images_a: (B, 3, H, W) in [-1, 1], with H and W of at least 32.
+        images_b: (B, 3, H, W) in [-1, 1].
+
+    Returns:
+        Distances (B,).
 
     Raises:
-        OSError: AlexNet's weights are neither in torch's cache nor to be downloaded.
+        OSError: The weights of AlexNet are not in torch's cache and cannot be downloaded.
     """
     try:
-        return learned_perceptual_image_patch_similarity(images, others, net_type="alex", reduction="none").flatten()
+        return learned_perceptual_image_patch_similarity(
+            images_a, images_b, net_type="alex", reduction="none"
+        ).flatten()
     except OSError as error:
         raise OSError(
-            f"LPIPS needs AlexNet's weights, which are not in torch's cache and cannot be downloaded ({error}); "
-            "use `judge_distance`, or run it once where there is a network"
+            f"LPIPS needs the weights of AlexNet, which are not in torch's cache and cannot be downloaded ({error}). "
+            "Use `perceptual_distance` instead, or run LPIPS once with network access."
         ) from error
 
 
-def judge_distance(judge: Judge) -> Distance:
-    """LPIPS' formula on a judge's features, for when its weights are not at hand; a number of its own kind.
+def perceptual_distance(predictor: AttributePredictor) -> Distance:
+    """Build a distance by the LPIPS formula on the features of an attribute predictor. It needs no download.
 
-    After each of the judge's activations, every pixel's features are scaled to length 1; the squared differences are
-    averaged over pixels and summed over layers (Zhang et al., 2018, equation 1 with equal weights).
+    After each activation, the features of every pixel are scaled to length 1. The squared differences are averaged over
+    pixels and summed over layers (Zhang et al., 2018, equation 1 with equal weights). Its values cannot be compared
+    with those of LPIPS.
 
     Args:
-        judge: of the domain the images are from.
+        predictor: Of the domain of the images.
+
+    Returns:
+        A function of two batches (B, 3, H, W) that computes distances (B,).
     """
 
     @torch.no_grad()
-    def distance(images: Tensor, others: Tensor) -> Tensor:
-        features, total = judge.shrunk(torch.cat([images, others])), torch.zeros(len(images))
-        for layer in judge.layers:
+    def distance(images_a: Tensor, images_b: Tensor) -> Tensor:
+        features, total = predictor.downsample(torch.cat([images_a, images_b])), torch.zeros(len(images_a))
+        for layer in predictor.layers:
             if isinstance(layer, nn.Flatten):
                 break
             features = layer(features)
             if isinstance(layer, nn.ReLU):
-                unit = torch.nn.functional.normalize(features, dim=1, eps=1e-10)
-                one, other = unit.chunk(2)
-                total = total + (one - other).square().sum(1).mean((1, 2))
+                a, b = torch.nn.functional.normalize(features, dim=1, eps=1e-10).chunk(2)
+                total = total + (a - b).square().sum(1).mean((1, 2))
         return total
 
     return distance
 
 
 @torch.no_grad()
-def diversity(
+def output_diversity(
     model: Translator, images: Tensor, source: int, distance: Distance, pairs: int = 19, seed: int = 0
-) -> Numbers:
-    """The paper's protocol: the mean distance of random pairs of translations of one input, over inputs.
+) -> Metrics:
+    """Compute the paper's diversity: the mean distance of random pairs of translations of one input, over inputs.
+
+    Section 5.2 of the paper samples 19 pairs of outputs for each of 100 inputs.
 
     Args:
-        model: translates from `source` into the other domain.
-        images: (N, 3, H, W) in [-1, 1]; 100 in the paper.
+        model: Translates from `source` into the other domain.
+        images: Inputs (N, 3, H, W) in [-1, 1].
         source: 1 or 2.
-        distance: `lpips` or `judge_distance(judge)`.
-        pairs: of each input; both outputs of a pair have a style of their own. 19 in the paper.
-        seed: of the drawn styles.
+        distance: `lpips` or `perceptual_distance(predictor)`.
+        pairs: Pairs of translations per input. All 2 × `pairs` styles are sampled independently.
+        seed: Seed of the sampled styles.
+
+    Returns:
+        `diversity` with its 95 % interval over inputs, and the numbers of inputs and pairs.
     """
     generator = torch.Generator().manual_seed(seed)
-    means = []
+    distances = []
     for image in images:
         styles = model.sample_style(2 * pairs, generator)
-        one, other = translated(model, image.expand(2 * pairs, -1, -1, -1), source, 3 - source, styles).chunk(2)
-        means.append(distance(one, other).mean())
-    mean, interval = mean_with_interval(torch.stack(means))
-    return {"diversity": mean, "diversity_interval": interval, "inputs": len(images), "pairs_each": pairs}
+        inputs = image.expand(2 * pairs, -1, -1, -1)
+        outputs = translate_on_device(model, inputs, source, 3 - source, styles)
+        distances.append(distance(*outputs.chunk(2)).mean())
+    mean, interval = mean_with_interval(torch.stack(distances))
+    return {"diversity": mean, "diversity_interval": interval, "inputs": len(images), "pairs_per_input": pairs}
 
 
-def real_diversity(images: Tensor, distance: Distance, seed: int = 0) -> Numbers:
-    """The mean distance of random disjoint pairs of images: the paper's row "real data"."""
+def real_diversity(images: Tensor, distance: Distance, seed: int = 0) -> Metrics:
+    """Compute the mean distance of random disjoint pairs of real images: the paper's row "real data".
+
+    Args:
+        images: (N, 3, H, W) in [-1, 1].
+        distance: `lpips` or `perceptual_distance(predictor)`.
+        seed: Seed of the pairing.
+    """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     half = len(images) // 2
     mean, interval = mean_with_interval(distance(images[order[:half]], images[order[half : 2 * half]]))
@@ -111,8 +132,8 @@ def real_diversity(images: Tensor, distance: Distance, seed: int = 0) -> Numbers
 # ------------------------------------------------------------------------------------------------ distributions
 
 
-class _Extractor(nn.Module):
-    """A feature function in the form torchmetrics wants."""
+class _FeatureExtractor(nn.Module):
+    """Adapt a feature function to the interface of torchmetrics."""
 
     def __init__(self, features: Features, num_features: int) -> None:
         super().__init__()
@@ -124,34 +145,36 @@ class _Extractor(nn.Module):
 
 @torch.no_grad()
 def distribution_metrics(
-    real: Tensor, made: Tensor, features: Features, neighbors: int = 3, subset_size: int = 100, seed: int = 0
-) -> Numbers:
-    """FID, KID, precision and recall of made images against real ones, on the features of a given network.
+    real: Tensor, generated: Tensor, features: Features, neighbors: int = 3, subset_size: int = 100, seed: int = 0
+) -> Metrics:
+    """Compute FID, KID, precision and recall of generated images on the features of a network.
 
-    FID falls with the number of images, so compare only numbers of equally many; KID does not. Precision is the share
-    of made images that lie in the real ones' manifold, recall the share of real ones in the made ones' (Kynkäänniemi
-    et al., 2019): within the distance from any of its points to that point's k-th nearest neighbor.
+    FID is biased: it decreases with the number of images, so compare values of equally many images only. KID is
+    unbiased. Precision is the fraction of generated images within the manifold of the real ones, and recall the
+    fraction of real images within the manifold of the generated ones (Kynkäänniemi et al., 2019). A manifold is the
+    union of balls around its points that reach to each point's k-th nearest neighbor.
 
     Args:
         real: (N, 3, H, W) in [-1, 1].
-        made: (M, 3, H, W) in [-1, 1].
-        features: (B, 3, H, W) -> (B, D). FID needs many more images than D.
+        generated: (M, 3, H, W) in [-1, 1].
+        features: Function from images (B, 3, H, W) to features (B, D). FID needs many more images than D.
         neighbors: k.
-        subset_size: images of each side in one of KID's 100 subsets.
-        seed: of KID's subsets.
+        subset_size: Images of each set in one of KID's 100 subsets.
+        seed: Seed of KID's subsets.
+
+    Returns:
+        `fid`, `kid`, `kid_std` over subsets, `precision`, `recall`, and the numbers of images and features.
 
     Raises:
-        ValueError: too few images for k, or for a subset.
+        ValueError: There are too few images for k or for a subset.
     """
-    fewest = min(len(real), len(made))
-    if fewest <= neighbors or fewest < subset_size:
-        raise ValueError(
-            f"{len(real)} real and {len(made)} made images, but {max(neighbors + 1, subset_size)} of each are needed"
-        )
-    real_features, made_features = (
-        torch.cat([features(images) for images in side.split(250)]).cpu() for side in (real, made)
+    fewest, needed = min(len(real), len(generated)), max(neighbors + 1, subset_size)
+    if fewest < needed:
+        raise ValueError(f"got {len(real)} real and {len(generated)} generated images, but need {needed} of each")
+    real_features, generated_features = (
+        torch.cat([features(batch) for batch in images.split(250)]).cpu() for images in (real, generated)
     )
-    extractor = _Extractor(lambda rows: rows, real_features.shape[1])
+    extractor = _FeatureExtractor(lambda rows: rows, real_features.shape[1])
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
         torch.default_generator.manual_seed(seed)
@@ -159,89 +182,81 @@ def distribution_metrics(
         kid = KernelInceptionDistance(extractor, subset_size=subset_size)
         for metric in (fid, kid):
             metric.update(real_features.double(), real=True)
-            metric.update(made_features.double(), real=False)
-        kid_mean, kid_deviation = (value.item() for value in kid.compute())
-        numbers = {"fid": fid.compute().item(), "kid": kid_mean, "kid_deviation_of_subsets": kid_deviation}
-    numbers["precision"] = _covered(made_features, real_features, neighbors)
-    numbers["recall"] = _covered(real_features, made_features, neighbors)
-    return numbers | {"real_images": len(real), "made_images": len(made), "features": real_features.shape[1]}
+            metric.update(generated_features.double(), real=False)
+        kid_mean, kid_std = (value.item() for value in kid.compute())
+        metrics = {"fid": fid.compute().item(), "kid": kid_mean, "kid_std": kid_std}
+    metrics["precision"] = _fraction_in_manifold(generated_features, real_features, neighbors)
+    metrics["recall"] = _fraction_in_manifold(real_features, generated_features, neighbors)
+    return metrics | {
+        "real_images": len(real),
+        "generated_images": len(generated),
+        "feature_dim": real_features.shape[1],
+    }
 
 
-def _covered(points: Tensor, manifold: Tensor, neighbors: int) -> float:
-    """The share of points within a manifold point's distance to its k-th nearest neighbor."""
+def _fraction_in_manifold(points: Tensor, manifold: Tensor, neighbors: int) -> float:
+    """Compute the fraction of points within the distance from a manifold point to its k-th nearest neighbor."""
 
-    def distances(one: Tensor) -> Tensor:
-        return torch.cdist(one.double(), manifold.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    def distances_to_manifold(rows: Tensor) -> Tensor:
+        return torch.cdist(rows.double(), manifold.double(), compute_mode="donot_use_mm_for_euclid_dist")
 
-    radii = distances(manifold).kthvalue(neighbors + 1, dim=1).values  # the nearest is the point itself
-    return (distances(points) <= radii).any(1).double().mean().item()
+    radii = distances_to_manifold(manifold).kthvalue(neighbors + 1, dim=1).values  # the nearest is the point itself
+    return (distances_to_manifold(points) <= radii).any(1).double().mean().item()
 
 
 # ------------------------------------------------------------------------------------------------- modes by class
 
 
-def conditional_inception_score(probabilities: Tensor) -> Numbers:
-    """CIS and IS of the paper, section 5.2, both *without* exp: at most log of the number of modes.
+def conditional_inception_score(probabilities: Tensor) -> Metrics:
+    """Compute CIS and IS of the paper (section 5.2), both *without* exp: at most the log of the number of modes.
 
-    CIS = E_x1 E_x1->2 KL(p(y2|x1->2) || p(y2|x1)), where p(y2|x1) is the mean over the translations of x1;
-    IS has p(y2), the mean over all translations, in its place, so that IS >= CIS. A translator with one output for an
-    input has a CIS of 0, whatever its IS.
+    CIS = E_x1 E_x1→2 KL(p(y2|x1→2) ‖ p(y2|x1)), where p(y2|x1) is the mean over the translations of x1. IS has p(y2),
+    the mean over all translations, in its place, so IS ≥ CIS. A deterministic translator has a CIS of 0, whatever its
+    IS.
 
     Args:
-        probabilities: (N, K, M), a classifier's over M modes for K translations of each of N inputs.
+        probabilities: (N, K, M), class probabilities over M modes for K translations of each of N inputs.
 
     Returns:
-        cis, is, and half of their 95 % intervals over inputs.
+        `cis` and `is` with the half-widths of their 95 % intervals over inputs, and N, K and M.
+
+    Example:
+        >>> every_mode_from_each_input = torch.eye(4).expand(10, 4, 4)
+        >>> round(conditional_inception_score(every_mode_from_each_input)["cis"], 4)  # log 4
+        1.3863
     """
     p = probabilities.double()
 
-    def divergence(reference: Tensor) -> Tensor:
+    def mean_divergence(reference: Tensor) -> Tensor:
         return (torch.xlogy(p, p) - torch.xlogy(p, reference)).sum(2).mean(1)  # (N,)
 
-    numbers: Numbers = {"modes": p.shape[2], "inputs": p.shape[0], "samples_each": p.shape[1]}
+    metrics: Metrics = {"modes": p.shape[2], "inputs": p.shape[0], "samples_per_input": p.shape[1]}
     for name, reference in (("cis", p.mean(1, keepdim=True)), ("is", p.mean((0, 1)))):
-        numbers[name], numbers[f"{name}_interval"] = mean_with_interval(divergence(reference))
-    return numbers
+        metrics[name], metrics[f"{name}_interval"] = mean_with_interval(mean_divergence(reference))
+    return metrics
 
 
 @torch.no_grad()
 def mode_probabilities(
-    model: Translator,
-    images: Tensor,
-    source: int,
-    classify: Callable[[Tensor], Tensor],
-    samples: int = 100,
-    seed: int = 0,
+    model: Translator, images: Tensor, source: int, classifier: Classifier, samples: int = 100, seed: int = 0
 ) -> Tensor:
-    """What a classifier of the target domain's modes makes of a translator's outputs: (N, samples, M).
+    """Classify a translator's outputs by the modes of the target domain. The paper uses 100 inputs and 100 samples.
 
     Args:
-        model: translates from `source` into the other domain.
-        images: (N, 3, H, W) in [-1, 1]; 100 in the paper.
+        model: Translates from `source` into the other domain.
+        images: Inputs (N, 3, H, W) in [-1, 1].
         source: 1 or 2.
-        classify: (B, 3, H, W) -> (B, M) probabilities.
-        samples: translations of each input; 100 in the paper.
-        seed: of the drawn styles.
+        classifier: Function from images (B, 3, H, W) to probabilities (B, M).
+        samples: Translations of each input.
+        seed: Seed of the sampled styles.
+
+    Returns:
+        Probabilities (N, samples, M).
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = []
+    probabilities = []
     for image in images:
         styles = model.sample_style(samples, generator)
-        rows.append(classify(translated(model, image.expand(samples, -1, -1, -1), source, 3 - source, styles)))
-    return torch.stack(rows)
-
-
-def mode_scores(
-    model: Translator,
-    images: Tensor,
-    source: int,
-    classify: Callable[[Tensor], Tensor],
-    samples: int = 100,
-    seed: int = 0,
-) -> Numbers:
-    """CIS and IS of a translator, with a given classifier of the target domain's modes.
-
-    Args:
-        (as in `mode_probabilities`)
-    """
-    return conditional_inception_score(mode_probabilities(model, images, source, classify, samples, seed))
+        inputs = image.expand(samples, -1, -1, -1)
+        probabilities.append(classifier(translate_on_device(model, inputs, source, 3 - source, styles)))
+    return torch.stack(probabilities)

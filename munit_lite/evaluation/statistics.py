@@ -1,62 +1,120 @@
-"""What the metrics share: intervals, distances to the uniform distribution, held-out regression, what they measure."""
+"""Statistics that the metrics share: intervals, distances to the uniform distribution and held-out regression."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-Numbers = dict[str, float]
+Metrics = dict[str, float]
 
 
 class Translator(Protocol):
-    """What the metrics need of a model: MUNIT, a baseline, or the oracle. Drawn styles lie on the model's device."""
+    """The interface that the metrics require of a model. MUNIT, the baselines and the oracle implement it."""
 
-    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor: ...
+    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
+        """Translate images (B, 3, H, W) of domain `source` into domain `target` with styles (B, style_dim)."""
+        ...
 
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor: ...
+    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Sample styles (count, style_dim) from the prior, on the device of the model."""
+        ...
 
 
-def translated(model: Translator, images: Tensor, source: int, target: int, style: Tensor) -> Tensor:
-    """Images of any device translated on the model's, back on the CPU, where judges read them."""
+def translate_on_device(model: Translator, images: Tensor, source: int, target: int, style: Tensor) -> Tensor:
+    """Translate images on the device of the model, and return the outputs on the CPU, where they are evaluated.
+
+    Args:
+        model: Any translator.
+        images: (B, 3, H, W) in [-1, 1], on any device.
+        source: 1 or 2.
+        target: 1 or 2.
+        style: (B, style_dim), on the device of the model.
+
+    Returns:
+        Translations (B, 3, H, W) in float32.
+    """
     return model.translate(images.to(style.device), source, target, style=style).float().cpu()
 
 
 def mean_with_interval(values: Tensor) -> tuple[float, float]:
-    """Mean and half the width of its 95 % normal interval, over independent units."""
+    """Compute the mean and the half-width of its 95 % normal interval.
+
+    Args:
+        values: (N,), one value for each independent unit.
+
+    Example:
+        >>> mean, half_width = mean_with_interval(torch.tensor([1.0, 2.0, 3.0]))
+        >>> f"{mean:.2f} ± {half_width:.2f}"
+        '2.00 ± 1.13'
+    """
     values = values.double()
     return values.mean().item(), (1.96 * values.std() / len(values) ** 0.5).item()
 
 
-def ks_to_uniform(quantiles: Tensor) -> Tensor:
-    """Kolmogorov-Smirnov distance of each row's sample to the uniform distribution on (0, 1).
+def mean_over_directions(metrics: Mapping[str, Mapping[str, float]], name: str) -> tuple[float, float]:
+    """Average a metric over the directions of translation.
+
+    The half-width of the interval is the mean of the directions' half-widths. It is conservative: both directions are
+    evaluated on the same contents, so their errors may be perfectly correlated.
 
     Args:
-        quantiles: (N, K), K values a row.
+        metrics: Direction -> metrics, as `evaluate` returns them.
+        name: A metric that every direction has.
+
+    Returns:
+        The mean and the half-width of its 95 % interval, which is NaN if a direction has none.
+
+    Raises:
+        KeyError: A direction lacks the metric.
+
+    Example:
+        >>> mean_over_directions({"1 to 2": {"cis": 0.5, "cis_interval": 0.1}, "2 to 1": {"cis": 1.0}}, "cis")
+        (0.75, nan)
+    """
+    values = [direction[name] for direction in metrics.values()]
+    half_widths = [direction.get(f"{name}_interval", float("nan")) for direction in metrics.values()]
+    return sum(values) / len(values), sum(half_widths) / len(half_widths)
+
+
+def ks_to_uniform(quantiles: Tensor) -> Tensor:
+    """Compute the Kolmogorov-Smirnov distance of each row's sample to the uniform distribution on (0, 1).
+
+    Args:
+        quantiles: (N, K), a sample of K values in each row.
 
     Returns:
         (N,) distances in [0, 1]; about 0.87 / sqrt(K) for truly uniform rows.
+
+    Example:
+        >>> ks_to_uniform(torch.tensor([[0.5, 0.5]])).item()
+        0.5
     """
     ordered = quantiles.sort(dim=1).values.double()
     count = ordered.shape[1]
-    steps = torch.arange(count + 1, dtype=torch.float64) / count
+    edges = torch.arange(count + 1, dtype=torch.float64) / count
     clamped = ordered.clamp(0, 1)
-    return torch.maximum((steps[1:] - clamped).amax(1), (clamped - steps[:-1]).amax(1))
+    return torch.maximum((edges[1:] - clamped).amax(1), (clamped - edges[:-1]).amax(1))
 
 
 def wasserstein_to_uniform(quantiles: Tensor) -> Tensor:
-    """Wasserstein-1 distance of each row's sample to the uniform distribution on (0, 1).
+    """Compute the Wasserstein-1 distance of each row's sample to the uniform distribution on (0, 1).
 
-    In one dimension it is the integral of |F^-1(u) - u| over u: the k-th smallest of K values is carried to the
+    In one dimension it is the integral of |F⁻¹(u) - u| over u: the k-th smallest of K values is transported to the
     interval from (k - 1) / K to k / K.
 
     Args:
-        quantiles: (N, K), K values a row.
+        quantiles: (N, K), a sample of K values in each row.
 
     Returns:
         (N,) distances; 1/4 for a constant of 1/2.
+
+    Example:
+        >>> wasserstein_to_uniform(torch.tensor([[0.5, 0.5]])).item()
+        0.25
     """
     ordered = quantiles.sort(dim=1).values.double()
     count = ordered.shape[1]
@@ -65,75 +123,79 @@ def wasserstein_to_uniform(quantiles: Tensor) -> Tensor:
     return ((high * high.abs() - low * low.abs()) / 2).sum(1)
 
 
-_WIDTHS = (0.5, 1.0, 4.0, 16.0)  # of the kernel, in median distances; the widest is nearly linear
-_RIDGES = (1e-6, 1e-4, 1e-2, 1.0, 100.0, 1e4)  # the largest guesses the mean
+_BANDWIDTHS = (0.5, 1.0, 4.0, 16.0)  # in units of the median distance; with the largest the kernel is nearly linear
+_RIDGES = (1e-6, 1e-4, 1e-2, 1.0, 100.0, 1e4)  # with the largest the prediction is nearly the mean
 
 
 def held_out_predictions(codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Predict targets from codes: Gaussian-kernel ridge regression, fitted on the first half of the rows.
+    """Fit a probe, a Gaussian-kernel ridge regression, on the first half of the rows and predict the second half.
 
-    The kernel's width and the ridge are chosen for each target on the last quarter of the first half.
+    The bandwidth and the ridge are chosen for each target on the last quarter of the first half.
 
     Args:
-        codes: (N, D), N of 8 or more, rows in random order.
+        codes: (N, D) with N of at least 8, rows in random order.
         targets: (N, T).
 
     Returns:
-        predictions for the second half of the rows and the truth there, both (N - N // 2, T) in float64.
+        Predictions for the second half of the rows and the true targets there, both (N - N // 2, T) in float64.
 
     Raises:
-        ValueError: fewer than 8 rows, or another number of targets than of codes.
+        ValueError: There are fewer than 8 rows, or the numbers of codes and targets differ.
     """
     if len(codes) < 8 or len(codes) != len(targets):
-        raise ValueError(f"{len(codes)} codes and {len(targets)} targets: equally many are needed, 8 or more")
+        raise ValueError(f"got {len(codes)} codes and {len(targets)} targets, but need equally many, at least 8")
     half, codes, targets = len(codes) // 2, codes.double(), targets.double()
     codes = (codes - codes[:half].mean(0)) / codes[:half].std(0).clamp_min(1e-9)
     squared = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist").square()
     median = squared[:half, :half].median().clamp_min(1e-9)
-    inner = half * 3 // 4
-    errors, predictions = [], []
-    for width, ridge in itertools.product(_WIDTHS, _RIDGES):
-        kernel = torch.exp(-squared / (2 * width**2 * median))
-        guessed = _ridge_predictions(kernel[:half, :inner], targets[:inner], ridge)[inner:]
-        errors.append((guessed - targets[inner:half]).square().mean(0))
-        predictions.append(_ridge_predictions(kernel[:, :half], targets[:half], ridge)[half:])
+    num_fitted = half * 3 // 4
+    errors, candidates = [], []
+    for bandwidth, ridge in itertools.product(_BANDWIDTHS, _RIDGES):
+        kernel = torch.exp(-squared / (2 * bandwidth**2 * median))
+        validation = _ridge_predictions(kernel[:half, :num_fitted], targets[:num_fitted], ridge)[num_fitted:]
+        errors.append((validation - targets[num_fitted:half]).square().mean(0))
+        candidates.append(_ridge_predictions(kernel[:, :half], targets[:half], ridge)[half:])
     best = torch.stack(errors).argmin(0)  # (T,)
-    chosen = torch.stack([predictions[k][:, column] for column, k in enumerate(best.tolist())], dim=1)
-    return chosen, targets[half:]
+    predictions = torch.stack([candidates[k][:, column] for column, k in enumerate(best.tolist())], dim=1)
+    return predictions, targets[half:]
 
 
 def _ridge_predictions(kernel: Tensor, targets: Tensor, ridge: float) -> Tensor:
-    """Predictions for all rows of (N, M) kernel values to the M fitted rows; the mean is not penalized."""
+    """Predict all N rows from their kernel values (N, M) with the M fitted rows. The mean is not penalized."""
     fitted, mean = kernel[: len(targets)], targets.mean(0)
     weights = torch.linalg.solve(fitted + ridge * torch.eye(len(fitted), dtype=kernel.dtype), targets - mean)
     return mean + kernel @ weights
 
 
-def held_out_r2(codes: Tensor, targets: Tensor, names: list[str], name: str) -> Numbers:
-    """How much of each target's variance the codes tell: R² of `held_out_predictions`.
+def held_out_r2(codes: Tensor, targets: Tensor, target_names: list[str], prefix: str) -> Metrics:
+    """Compute the held-out R² of a probe: the fraction of each target's variance that it predicts from the codes.
 
     Args:
-        codes: (N, D).
+        codes: (N, D) with N of at least 8, rows in random order.
         targets: (N, T).
-        names: of the T targets.
-        name: what the numbers are called: `<name>_<target>_r2` and, as the mean over targets, `<name>_r2`.
+        target_names: Names of the T targets.
+        prefix: Prefix of the metrics: `<prefix>_<target>_r2`, and `<prefix>_r2` for the mean over targets.
 
     Returns:
-        1 if the codes tell all, about 0 if nothing, each with half of its 95 % interval over the held-out rows. An R²
-        is a ratio of two means over the same rows, error and variance; the interval is that of its linear part.
+        R², which is 1 if the codes determine the target and about 0 if they carry no information about it, and the
+        half-width of its 95 % interval over the held-out rows. An R² is one minus a ratio of two means over the same
+        rows, error and variance; the interval is that of the ratio's first-order expansion.
+
+    Raises:
+        ValueError: There are fewer than 8 rows, or the numbers of codes and targets differ.
     """
-    guessed, truth = held_out_predictions(codes, targets)
-    spread = (truth - truth.mean(0)).square()
-    variance = spread.mean(0)
-    left = (guessed - truth).square() / variance  # (N / 2, T) shares of the variance
-    moves = left - left.mean(0) * spread / variance  # of the ratio, by each row
-    constant = variance <= 1e-12  # there is nothing to tell
-    left, moves = torch.where(constant, 1.0, left), torch.where(constant, 0.0, moves)
-    numbers: Numbers = {}
-    for label, values, changes in (
-        (name, left.mean(1), moves.mean(1)),
-        *((f"{name}_{target}", left[:, k], moves[:, k]) for k, target in enumerate(names)),
+    predictions, truth = held_out_predictions(codes, targets)
+    deviations = (truth - truth.mean(0)).square()
+    variance = deviations.mean(0)
+    unexplained = (predictions - truth).square() / variance  # (N / 2, T), in units of the variance
+    influence = unexplained - unexplained.mean(0) * deviations / variance  # of each row on the ratio
+    constant = variance <= 1e-12  # a constant target has no variance to predict
+    unexplained, influence = torch.where(constant, 1.0, unexplained), torch.where(constant, 0.0, influence)
+    metrics: Metrics = {}
+    for name, values, changes in (
+        (prefix, unexplained.mean(1), influence.mean(1)),
+        *((f"{prefix}_{name}", unexplained[:, k], influence[:, k]) for k, name in enumerate(target_names)),
     ):
-        numbers[f"{label}_r2"] = 1 - values.mean().item()
-        numbers[f"{label}_r2_interval"] = mean_with_interval(changes)[1]
-    return numbers
+        metrics[f"{name}_r2"] = 1 - values.mean().item()
+        metrics[f"{name}_r2_interval"] = mean_with_interval(changes)[1]
+    return metrics

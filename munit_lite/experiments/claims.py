@@ -1,24 +1,43 @@
-"""What was expected of a sweep, written down before it, beside what it measured."""
+"""What was expected of a sweep, written down before it ran, compared with what it measured; a ledger of the paper's
+claims."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from munit_lite.evaluation.metric_names import current_metric_name
+from munit_lite.evaluation.statistics import mean_over_directions
+from munit_lite.experiments.results import markdown_table
+
+NOT_MEASURED = "not measured yet"
+
+OUT_OF_REACH = {
+    "people prefer MUNIT's pictures to those of UNIT and CycleGAN": (
+        "it needs people; here attribute predictors measure the content"
+    ),
+    "street scenes and Yosemite's seasons at 256 and 512 pixels": "it needs those images and days on a GPU",
+    "with the domain-invariant perceptual loss scenes keep their layout": "it needs VGG's weights and those images",
+}
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What was expected of a method before the sweep: a number between two bounds, or so compared with another's.
+    """What was expected of a method before the sweep: bounds on a metric, or on its ratio to, or difference from, the
+    same metric of another method.
 
     Raises:
-        ValueError: no bound, or two comparisons.
+        ValueError: it has no bound, or both kinds of comparison.
     """
 
     data: str
     method: str
-    number: str
+    metric: str
     at_least: float = -math.inf
     at_most: float = math.inf
     ratio_to: str | None = None
@@ -26,20 +45,30 @@ class Expectation:
     claim: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "metric", current_metric_name(self.metric))
         if self.at_least == -math.inf and self.at_most == math.inf:
             raise ValueError(f"an expectation of {self.data}/{self.method} has no bound: it needs at_least or at_most")
         if self.ratio_to and self.difference_from:
             raise ValueError(f"an expectation of {self.data}/{self.method} has both ratio_to and difference_from")
 
     @property
-    def against(self) -> str:
-        """The other method, with the sign of the comparison; "" if there is none."""
-        return f" / {self.ratio_to}" if self.ratio_to else f" - {self.difference_from}" if self.difference_from else ""
+    def subject(self) -> str:
+        """The method, with the method that it is compared to: "unit", "unit / munit", "unit - munit"."""
+        if self.ratio_to:
+            return f"{self.method} / {self.ratio_to}"
+        return f"{self.method} - {self.difference_from}" if self.difference_from else self.method
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words, such as "at least 0.8 and at most 0.9"."""
+        low = "" if self.at_least == -math.inf else f"at least {self.at_least:g}"
+        high = "" if self.at_most == math.inf else f"at most {self.at_most:g}"
+        return " and ".join(filter(None, (low, high)))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An expectation beside what was measured: a value for each seed, the mean over directions."""
+    """An expectation and what was measured: one value per seed, the mean over both directions."""
 
     expectation: Expectation
     values: list[float] = field(default_factory=list)
@@ -53,58 +82,125 @@ class Comparison:
         """Whether the mean lies within the bounds; None if nothing was measured."""
         return self.expectation.at_least <= self.mean <= self.expectation.at_most if self.values else None
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether the 95 % interval over two or more seeds lies wholly on the mean's side of the bounds."""
+        mean, half_width = mean_over_seeds(self.values)
+        low, high, expected = mean - half_width, mean + half_width, self.expectation
+        if self.holds:
+            return expected.at_least <= low and high <= expected.at_most
+        return high < expected.at_least or low > expected.at_most
 
-def compared(expectations: Sequence[Expectation], found: dict[str, Any]) -> list[Comparison]:
-    """Every expectation with what `sweep.gather` found; a comparison is made seed by seed.
+
+def mean_over_seeds(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean over two or more training seeds and half of its 95 % interval.
+
+    The interval is Student's t interval, which treats the seeds as a sample of all seeds.
+
+    Example:
+        >>> mean, half_width = mean_over_seeds([0.8, 0.9, 1.0])
+        >>> print(f"{mean:.2f} ± {half_width:.2f}")
+        0.90 ± 0.25
+    """
+    standard_error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * standard_error
+
+
+def compare(expectations: Sequence[Expectation], sweep: dict[str, Any]) -> list[Comparison]:
+    """Compare every expectation with a sweep's results; a method is compared to another seed by seed.
+
+    Args:
+        expectations: from `sweep.read_plan`.
+        sweep: what `sweep.gather` returns.
 
     Raises:
-        ValueError: a number that was not among those measured; the message lists them.
+        ValueError: an expectation of a metric that was not measured; the message lists the metrics that were.
     """
-
-    def values(one: Expectation, method: str) -> dict[str, float]:
-        means = {}
-        for seed, result in found.get(one.data, {}).get(method, {}).items():
-            directions = list(result["numbers"].values())
-            if not directions:  # photos that name no varieties
-                continue
-            for numbers in directions:
-                if one.number not in numbers:
-                    raise ValueError(
-                        f"an expectation of {one.data}/{method} is about {one.number!r}, but measured were: "
-                        f"{', '.join(sorted(numbers))}"
-                    )
-            means[seed] = sum(numbers[one.number] for numbers in directions) / len(directions)
-        return means
-
-    rows = []
-    for one in expectations:
-        own = values(one, one.method)
-        if other := one.ratio_to or one.difference_from:
-            theirs = values(one, other)
-            pairs = [(value, theirs[seed]) for seed, value in own.items() if seed in theirs]
-            if one.ratio_to:  # of nothing there is no share
-                rows.append(Comparison(one, [a / b for a, b in pairs if b]))
-            else:
-                rows.append(Comparison(one, [a - b for a, b in pairs]))
+    comparisons = []
+    for expectation in expectations:
+        values = _values_by_seed(expectation, expectation.method, sweep)
+        other = expectation.ratio_to or expectation.difference_from
+        if other is None:
+            comparisons.append(Comparison(expectation, list(values.values())))
+            continue
+        others = _values_by_seed(expectation, other, sweep)
+        pairs = [(value, others[seed]) for seed, value in values.items() if seed in others]
+        if expectation.ratio_to:  # a ratio to zero is undefined
+            comparisons.append(Comparison(expectation, [a / b for a, b in pairs if b]))
         else:
-            rows.append(Comparison(one, list(own.values())))
-    return rows
+            comparisons.append(Comparison(expectation, [a - b for a, b in pairs]))
+    return comparisons
 
 
-def told(judged: Sequence[Comparison]) -> str:
-    """Each expectation in a line: whether it holds, the mean over seeds, the lowest and the highest, the bounds."""
+def _values_by_seed(expectation: Expectation, method: str, sweep: dict[str, Any]) -> dict[str, float]:
+    means = {}
+    for seed, run in sweep.get(expectation.data, {}).get(method, {}).items():
+        directions = list(run["numbers"].values())
+        for numbers in directions:
+            if expectation.metric not in numbers:
+                raise ValueError(
+                    f"an expectation of {expectation.data}/{method} is about {expectation.metric!r}, but the metrics "
+                    f"measured are {', '.join(sorted(numbers))}"
+                )
+        if directions:  # none are measured on photos whose varieties are not named
+            means[seed], _ = mean_over_directions(run["numbers"], expectation.metric)
+    return means
+
+
+def format_comparisons(comparisons: Sequence[Comparison]) -> str:
+    """Return one line per expectation: whether it holds, the mean, lowest and highest over seeds, and the bounds."""
     lines = []
-    for found in judged:
-        one = found.expectation
-        word = {True: "holds", False: "does not hold", None: "not measured"}[found.holds]
-        low = "" if one.at_least == -math.inf else f"{one.at_least:g} <= "
-        high = "" if one.at_most == math.inf else f" <= {one.at_most:g}"
-        values = found.values
-        shown = f"{found.mean:.3f} ({min(values):.3f} to {max(values):.3f})" if values else "nothing"
-        lines.append(f"{word:13} {one.data}/{one.method}{one.against} {one.number}: {shown}, expected {low}…{high}")
+    for comparison in comparisons:
+        expected, values = comparison.expectation, comparison.values
+        verdict = {True: "holds", False: "does not hold", None: "not measured"}[comparison.holds]
+        measured = f"{comparison.mean:.3f} ({min(values):.3f} to {max(values):.3f})" if values else "nothing"
+        subject = f"{expected.data}/{expected.subject} {expected.metric}"
+        lines.append(f"{verdict:13} {subject}: {measured}, expected {expected.bounds}")
     return "\n".join(lines)
 
 
-def as_dicts(judged: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """The same as plain values."""
-    return [asdict(v.expectation) | {"values": v.values, "mean": v.mean, "holds": v.holds} for v in judged]
+def comparison_records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Return one dictionary per expectation, for JSON."""
+    return [asdict(c.expectation) | {"values": c.values, "mean": c.mean, "holds": c.holds} for c in comparisons]
+
+
+# ------------------------------------------------------------------------------------------------------ the ledger
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """A claim of the paper, where it was measured and with what result, and the verdict."""
+
+    claim: str
+    measured: str
+    verdict: str
+
+
+def ledger(comparisons: Sequence[Comparison]) -> list[LedgerEntry]:
+    """Return a verdict for each claim: holds, does not hold, not measured yet, or out of reach.
+
+    The mean over seeds decides, as was written down before the sweep. The verdict adds "not certain" where the 95 %
+    interval over seeds crosses a bound, and "one seed" where there is no such interval.
+    """
+    entries = []
+    for comparison in comparisons:
+        expected = comparison.expectation
+        where = f"{expected.data}, {expected.subject}: {expected.metric.replace('_', ' ')}"
+        if comparison.holds is None:
+            entries.append(LedgerEntry(expected.claim, where, NOT_MEASURED))
+            continue
+        verdict, value = ("holds" if comparison.holds else "does not hold"), f"{comparison.mean:z.3f}"
+        if len(comparison.values) > 1:
+            mean, half_width = mean_over_seeds(comparison.values)
+            value = f"{mean:z.3f} ± {half_width:.3f}, {len(comparison.values)} seeds"
+            verdict += "" if comparison.is_certain else ", not certain"
+        else:
+            verdict += ", one seed"
+        entries.append(LedgerEntry(expected.claim, f"{where} {value}, expected {expected.bounds}", verdict))
+    return entries + [LedgerEntry(claim, reason, "out of reach") for claim, reason in OUT_OF_REACH.items()]
+
+
+def ledger_table(comparisons: Sequence[Comparison]) -> str:
+    """Return the ledger as a Markdown table with one row per claim."""
+    rows = [list(astuple(entry)) for entry in ledger(comparisons)]
+    return markdown_table(["claim", "where it was measured", "verdict"], rows)

@@ -1,6 +1,21 @@
-"""Measured numbers and where they come from: every file under `data/results/` is written here.
+"""Measured numbers and where they come from: every file in `data/results/` is written and read here.
 
-Reading them needs no torch, so that the doctor can where it is broken.
+A results file holds flat records, so that it loads as one table:
+
+```json
+{"schema": 2,
+ "records": [
+  {"direction": "sketch to painting", "metric": "class_accuracy", "value": 0.94, "half_width": 0.015}],
+ "provenance": {"command": "munit-lite evaluate ...", "commit": "...", "settings": {}, "device": "...", "time": "..."}}
+```
+
+`half_width` is half of the 95 % interval and is absent where there is none. The columns before `metric` say what was
+measured. The records of a sweep have the columns `data`, `method` and `seed` as well, and a second table, `runs`, holds
+each run's parameters, starts and provenance under these three keys.
+
+Programs mostly look numbers up by name, so `read_results` returns the same numbers as nested dictionaries, in which
+the half-width of a metric has the key `<metric>_interval`. Reading needs no torch, so that the doctor can read results
+where torch is broken.
 """
 
 from __future__ import annotations
@@ -8,23 +23,259 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[2] / "data" / "results"
+from munit_lite.config import Config
+from munit_lite.evaluation.metric_names import with_current_metric_names
+from munit_lite.presets import PRESETS
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "data" / "results"
+NOTEBOOKS = ROOT / "notebooks"
+SCHEMA = 2
+
+Record = dict[str, Any]
+
+_HALF_WIDTH = "_interval"  # how the key of a half-width ends in nested numbers
+_MEASURED = ("metric", "value", "half_width")
+_RUN = ("data", "method", "seed")
+_ENTRY = {"parameters", "numbers", "provenance"}  # what is known of a run; older results lack its starts
+
+
+# --------------------------------------------------------------------------------------------- writing and reading
+
+
+def write_results(
+    name: str | Path,
+    numbers: Mapping[str, Any],
+    settings: dict[str, Any],
+    command: str | None = None,
+    columns: Sequence[str] = (),
+) -> Path:
+    """Write measured numbers with their provenance as flat records.
+
+    Args:
+        name: a bare name, which stands for data/results/<name>.json, or a path that ends in .json.
+        numbers: nested dictionaries of numbers, or what `sweep.gather` returns.
+        settings: the configuration and the seeds of the measurement.
+        command: the command that measures the numbers again; by default the command line of this process.
+        columns: the name of the column for each level of nesting, outermost first. An unnamed level is called
+            "direction" if its keys are such as "sketch to painting", else by its depth.
+
+    Returns:
+        The path of the written file.
+
+    Raises:
+        CheckpointError: the file cannot be written; an earlier file at its path is untouched.
+        TypeError: a value that JSON cannot hold.
+    """
+    from munit_lite.storage.files import atomic_path
+
+    content: dict[str, Any] = {"schema": SCHEMA, "records": flatten(numbers, columns)}
+    if numbers and is_sweep(numbers):
+        content["runs"] = run_table(numbers)
+    path = _path(name)
+    text = _to_json(content | {"provenance": provenance(settings, command)})
+    with atomic_path(path) as partial:
+        partial.write_text(text)
+    return path
+
+
+def read_results(name: str | Path) -> dict[str, Any]:
+    """Return the numbers of a results file as nested dictionaries, whichever schema it was written in.
+
+    Args:
+        name: as for `write_results`.
+
+    Returns:
+        For example direction -> metric -> value. A sweep's file gives what `sweep.gather` returned: data -> method ->
+        seed -> the run's parameters, starts, numbers and provenance.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        KeyError: the file is JSON, but not a results file.
+        ValueError: the file is not JSON.
+    """
+    return read_results_file(name)["numbers"]
+
+
+def read_records(name: str | Path) -> list[Record]:
+    """Return the numbers of a results file as a flat table, whichever schema it was written in.
+
+    Args:
+        name: as for `write_results`.
+
+    Returns:
+        A dictionary for each row: the columns that say what was measured, then `metric`, `value` and, where there is a
+        95 % interval, `half_width`.
+
+    Example:
+        >>> [sorted(record) for record in read_records("calibration")]
+        [['metric', 'value']]
+    """
+    content = json.loads(_path(name).read_text())
+    return content["records"] if "records" in content else flatten(content["numbers"])
+
+
+def read_results_file(name: str | Path) -> dict[str, Any]:
+    """Return `{"numbers": nested dictionaries, "provenance": ...}` of a results file; errors as for `read_results`."""
+    content = json.loads(_path(name).read_text())
+    if "records" not in content:  # schema 1: nested numbers
+        return {"numbers": with_current_metric_names(content["numbers"]), "provenance": content.get("provenance", {})}
+    numbers = _nest_sweep(content["records"], content["runs"]) if "runs" in content else nest(content["records"])
+    return {"numbers": with_current_metric_names(numbers), "provenance": content["provenance"]}
+
+
+def is_sweep(numbers: Any) -> bool:
+    """Return whether nested numbers have the form of what `sweep.gather` returns, which may be empty."""
+    level = [numbers]
+    for _ in _RUN:
+        if not all(isinstance(node, dict) for node in level):
+            return False
+        level = [value for node in level for value in node.values()]
+    return (bool(level) or not numbers) and all(isinstance(run, dict) and run.keys() >= _ENTRY for run in level)
+
+
+# ------------------------------------------------------------------------------------- nested numbers, flat records
+
+
+def flatten(numbers: Mapping[str, Any], columns: Sequence[str] = ()) -> list[Record]:
+    """Turn nested dictionaries of numbers into flat records.
+
+    A list of dictionaries is a level of nesting, too, and its column holds positions. Other lists are values.
+
+    Args:
+        numbers, columns: as for `write_results`.
+
+    Example:
+        >>> flatten({"world32": {"seconds": 0.25, "seconds_interval": 0.01}}, columns=["preset"])
+        [{'preset': 'world32', 'metric': 'seconds', 'value': 0.25, 'half_width': 0.01}]
+    """
+    if not is_sweep(numbers):
+        return _flatten(numbers, {}, columns)
+    return [
+        dict(zip(_RUN, run, strict=True)) | record
+        for run, entry in _runs(numbers)
+        for record in flatten(entry["numbers"], columns or ("direction",))
+    ]
+
+
+def run_table(sweep: Mapping[str, Any]) -> list[Record]:
+    """Return a row for each run of what `sweep.gather` returns: everything about it but its numbers."""
+    return [
+        dict(zip(_RUN, run, strict=True)) | {key: value for key, value in entry.items() if key != "numbers"}
+        for run, entry in _runs(sweep)
+    ]
+
+
+def nest(records: Iterable[Record]) -> dict[str, Any]:
+    """Turn flat records back into the nested dictionaries that `flatten` was given.
+
+    Example:
+        >>> nest([{"preset": "world32", "metric": "seconds", "value": 0.25, "half_width": 0.01}])
+        {'world32': {'seconds': 0.25, 'seconds_interval': 0.01}}
+    """
+    numbers: dict[str, Any] = {}
+    for record in records:
+        node: Any = numbers
+        path = [value for column, value in record.items() if column not in _MEASURED]
+        last = record["metric"]
+        for key, next_key in pairwise([*path, last]):
+            empty: Any = [] if isinstance(next_key, int) else {}
+            if isinstance(key, str):
+                node = node.setdefault(key, empty)
+            else:
+                node.extend([empty] * (key == len(node)))
+                node = node[key]
+        node[last] = record["value"]
+        if "half_width" in record:
+            node[f"{last}{_HALF_WIDTH}"] = record["half_width"]
+    return numbers
+
+
+def _flatten(node: Any, labels: Record, columns: Sequence[str]) -> list[Record]:
+    pairs = list(enumerate(node) if isinstance(node, list) else node.items())
+    depth = len(labels)
+    column = columns[depth] if depth < len(columns) else _column_name([k for k, v in pairs if _is_level(v)], depth)
+    records: list[Record] = []
+    latest: Record = {}
+    for key, value in pairs:
+        if _is_level(value):
+            records += _flatten(value, labels | {column: key}, columns)
+            latest = {}
+        elif latest and "half_width" not in latest and key == f"{latest['metric']}{_HALF_WIDTH}":
+            latest["half_width"] = value
+        else:
+            latest = labels | {"metric": key, "value": value}
+            records.append(latest)
+    return records
+
+
+def _is_level(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, dict) and item for item in value)
+    return isinstance(value, dict) and bool(value)
+
+
+def _column_name(keys: Sequence[Any], depth: int) -> str:
+    return "direction" if all(re.fullmatch(r".+ to .+", str(key)) for key in keys) else f"level_{depth + 1}"
+
+
+def _runs(numbers: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str, int], dict[str, Any]]]:
+    for data, methods in numbers.items():
+        for method, seeds in methods.items():
+            for seed, entry in seeds.items():
+                yield (data, method, int(seed)), entry
+
+
+def _nest_sweep(records: Sequence[Record], runs: Sequence[Record]) -> dict[str, Any]:
+    numbers = {
+        run: nest({column: value for column, value in record.items() if column not in _RUN} for record in rows)
+        for run, rows in groupby(records, key=lambda record: tuple(record[column] for column in _RUN))
+    }
+    sweep: dict[str, Any] = {}
+    for row in runs:
+        entry = {key: value for key, value in row.items() if key not in (*_RUN, "provenance")}
+        entry |= {"numbers": numbers.get(tuple(row[c] for c in _RUN), {}), "provenance": row["provenance"]}
+        sweep.setdefault(row["data"], {}).setdefault(row["method"], {})[str(row["seed"])] = entry
+    return sweep
+
+
+def _to_json(content: dict[str, Any]) -> str:
+    """JSON with one line for each row of a table."""
+    parts = []
+    for name, value in content.items():
+        if isinstance(value, list):
+            rows = ",\n".join(f"  {json.dumps(row)}" for row in value)
+            parts.append(f" {json.dumps(name)}: [\n{rows}\n ]")
+        else:
+            parts.append(f" {json.dumps(name)}: " + json.dumps(value, indent=1).replace("\n", "\n "))
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _path(name: str | Path) -> Path:
+    return Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
+
+
+# ------------------------------------------------------------------------------------------------------ provenance
 
 
 def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
-    """Command, commit, settings, device, versions and time of a measurement."""
-    from munit_lite.storage.checkpoints import versions
+    """Return the command, commit, settings, device, versions and time of a measurement."""
+    from munit_lite.storage.run_folder import versions
 
     return {
         "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": commit(),
+        "commit": current_commit(),
         "settings": settings,
         "device": device_name(),
         "versions": versions(),
@@ -33,46 +284,45 @@ def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str
 
 
 def papermill_command(notebook: str, settings: dict[str, Any]) -> str:
-    """The command that runs a notebook with these parameters."""
+    """Return the command that runs a notebook with these parameters."""
     parameters = " ".join(f"-p {name} {value}" for name, value in settings.items())
     return f"papermill notebooks/{notebook} out.ipynb --cwd notebooks {parameters}"
 
 
-def write_results(
-    name: str | Path, numbers: dict[str, Any], settings: dict[str, Any], command: str | None = None
-) -> Path:
-    """Write numbers with their provenance.
+def train_command(config: Config) -> str:
+    """Return the command that trains a configuration: its preset, and an option for each field that differs from it.
 
-    Args:
-        name: a bare name (then the file is data/results/<name>.json) or a path that ends in .json.
-        numbers: what was measured.
-        settings: configuration and seeds.
-        command: what to run to get them again; by default the command line of this process.
+    Raises:
+        ValueError: the configuration's preset no longer exists.
+
+    Example:
+        >>> from munit_lite.presets import preset
+        >>> train_command(preset("world32", style_dim=2))
+        'munit-lite train world32 --style-dim 2'
     """
-    path = _file(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"numbers": numbers, "provenance": provenance(settings, command)}, indent=1) + "\n")
-    partial.replace(path)
-    return path
+    if config.name not in PRESETS:
+        raise ValueError(f"the model was trained from the preset {config.name!r}, which no longer exists")
+    words = ["munit-lite", "train", config.name]
+    for field, value in _changed_fields(PRESETS[config.name], config):
+        option = field.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", *map(str, value if isinstance(value, tuple) else [value])]
+    return shlex.join(words)
 
 
-def read_results(name: str | Path) -> dict[str, Any]:
-    """The numbers of a file, named as for `write_results`."""
-    return json.loads(_file(name).read_text())["numbers"]
-
-
-def _file(name: str | Path) -> Path:
-    return Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
-
-
-def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; a bar inside a cell stays in it."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+def _changed_fields(before: Any, after: Any) -> Iterator[tuple[str, Any]]:
+    for field in fields(after):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if is_dataclass(new):
+            yield from _changed_fields(old, new)
+        elif old != new:
+            yield field.name, new
 
 
 def device_name() -> str:
+    """Return the name of the GPU, or the processor's architecture with its numbers of cores and threads."""
     import torch
 
     if torch.cuda.is_available():
@@ -80,8 +330,8 @@ def device_name() -> str:
     return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
 
 
-def commit() -> str:
-    """The commit, with a plus if tracked files differ from it."""
+def current_commit() -> str:
+    """Return the abbreviated commit, with a plus if tracked files differ from it; "unknown" without git."""
     here = Path(__file__).parent
     try:
         name = subprocess.run(
@@ -91,3 +341,33 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name.stdout.strip() + ("+" if changed.returncode else "")
+
+
+# -------------------------------------------------------------------------------------------------------- Markdown
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown; a vertical bar inside a cell is escaped.
+
+    Example:
+        >>> print(markdown_table(["loss", "weight"], [["image", "10"]]))
+        | loss | weight |
+        | --- | --- |
+        | image | 10 |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def replace_block(text: str, name: str, content: str) -> str:
+    """Replace what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown page.
+
+    Raises:
+        ValueError: the page does not hold exactly one such block.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
+    text, count = re.subn(pattern, lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"the page has {count} blocks named {name}, but it needs exactly one")
+    return text

@@ -1,9 +1,11 @@
-"""Why a CycleGAN may use the noise that it is given: does a translation hide what its way back needs?
+"""Steganography: does a translation hide information about its source in an invisible signal?
 
-Its cycle closes only if the way back ignores the drawn noise, or reads the image's own style out of the translation.
-Two things tell: faint noise on the translation destroys hidden writing, so the cycle opens; and a decoder that obeys
-the writing is diverse on true images and not on translations.
-`python -m munit_lite.experiments.steganography --run RUN`.
+CycleGAN's cycle can close in two ways although its translators receive noise: the way back ignores the noise, or it
+recovers the image's own style from a hidden signal in the translation. Two measurements separate them. Faint noise
+added to the translation destroys a hidden signal, so the cycle opens. And a decoder that follows the hidden signal is
+diverse on real images, but not on translations.
+
+`python -m munit_lite.experiments.steganography --run RUN` writes data/results/steganography.json.
 """
 
 from __future__ import annotations
@@ -14,79 +16,92 @@ import torch
 import tyro
 from torch import Tensor
 
-from munit_lite.evaluation.attribute_predictors import load_judge
-from munit_lite.evaluation.metrics import batches, judged_styles, spread_of_true
-from munit_lite.evaluation.statistics import Numbers, Translator, mean_with_interval, translated
-from munit_lite.experiments.results import write_results
-from munit_lite.experiments.shipping import train_command
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
+from munit_lite.evaluation.metrics import diversity_ratio, labeled_batches, predict_output_styles
+from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
+from munit_lite.experiments.results import train_command, write_results
 from munit_lite.model import MUNIT
 from munit_lite.storage.checkpoints import load
-from munit_lite.theory.verdicts import relative_error
+from munit_lite.theory.verdicts import summarize_nrmse
 from munit_lite.world import DOMAIN_NAMES, World
 
-NOISES = (0.0, 0.02, 0.05, 0.1)  # standard deviations; pixels go from -1 to 1
+NOISE_LEVELS = (0.0, 0.02, 0.05, 0.1)  # standard deviations, for pixels in [-1, 1]
 
 
 @torch.no_grad()
-def there_and_back(model: Translator, images: Tensor, source: int, noise: float, seed: int) -> Tensor:
-    """Images translated with drawn styles, disturbed, and translated back with drawn styles.
+def noisy_round_trip(model: Translator, images: Tensor, source: int, noise: float, seed: int) -> Tensor:
+    """Translate images with sampled styles, add noise, and translate them back with sampled styles.
 
     Args:
-        model: translates in both directions.
-        images: (B, 3, H, W) in [-1, 1] of the source.
+        model: a model that translates in both directions.
+        images: (B, 3, H, W) in [-1, 1], images of the source domain.
         source: 1 or 2.
-        noise: standard deviation of what is added to the translations.
-        seed: of styles and noise; for every `noise` the same.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    out, home = (model.sample_style(len(images), generator) for _ in range(2))
-    there = translated(model, images, source, 3 - source, out)
-    there = there + noise * torch.randn(there.shape, generator=generator)
-    return translated(model, there, 3 - source, source, home)
-
-
-def diversity(model: Translator, images: Tensor, source: int, seed: int, styles_each: int) -> Numbers:
-    """`diversity_of_true` as in `metrics.style_metrics`, of any images: (B, 3, H, W) in [-1, 1] of the source."""
-    judge, generator = load_judge(3 - source), torch.Generator().manual_seed(seed)
-    few = [judged_styles(model, judge, part, source, styles_each, generator) for part in images.split(10)]
-    mean, interval = mean_with_interval(spread_of_true(torch.cat(few)).mean(1))
-    return {"diversity_of_true": mean, "diversity_of_true_interval": interval}
-
-
-def hidden_writing(model: MUNIT, count: int = 200, seed: int = 1, styles_each: int = 32) -> dict[str, Numbers]:
-    """By direction: the cycle's error for each amount of noise, and the spread on true images and on translations.
-
-    Args:
-        model: of the known world.
-        count: images of each domain; the spread is measured on a quarter of them.
-        seed: of images, styles and noise.
-        styles_each: outputs of each input whose spread is measured.
+        noise: standard deviation of the Gaussian noise added to the translations.
+        seed: seed of styles and noise; equal seeds give proportional noise, whatever its level.
 
     Returns:
-        `cycle_error_noise_<deviation>`, the median relative error of there and back (1: guessing the mean image);
-        `diversity_of_true` on true images of the source, `diversity_of_true_on_translations` on images that the model
-        itself translated into the source.
+        (B, 3, H, W), images of the source domain.
     """
-    world, size, found = World(model.config.data.variant), model.config.data.size, {}
+    generator = torch.Generator().manual_seed(seed)
+    target_style, source_style = (model.sample_style(len(images), generator) for _ in range(2))
+    translations = translate_on_device(model, images, source, 3 - source, target_style)
+    translations = translations + noise * torch.randn(translations.shape, generator=generator)
+    return translate_on_device(model, translations, 3 - source, source, source_style)
+
+
+def style_diversity(model: Translator, images: Tensor, source: int, seed: int, styles_per_input: int) -> Metrics:
+    """Return `diversity_ratio` as in `metrics.style_metrics`, for any (B, 3, H, W) images of the source."""
+    predictor, generator = load_attribute_predictor(3 - source), torch.Generator().manual_seed(seed)
+    styles = [
+        predict_output_styles(model, predictor, part, source, styles_per_input, generator) for part in images.split(10)
+    ]
+    mean, half_width = mean_with_interval(diversity_ratio(torch.cat(styles)).mean(1))
+    return {"diversity_ratio": mean, "diversity_ratio_interval": half_width}
+
+
+def measure_hidden_signal(
+    model: MUNIT, count: int = 200, seed: int = 1, styles_per_input: int = 32
+) -> dict[str, Metrics]:
+    """Measure the cycle's error at each noise level, and the diversity on real images and on translations.
+
+    Args:
+        model: a model of the known world.
+        count: images of each domain; the diversity is measured on a quarter of them.
+        seed: seed of images, styles and noise.
+        styles_per_input: outputs per input over which the diversity is measured.
+
+    Returns:
+        For each direction `cycle_error_noise_<level>`, the median relative error of the round trip (1 is the error of
+        guessing the mean image); `diversity_ratio` on real images of the source; and
+        `diversity_ratio_on_translations` on images that the model itself translated into the source domain.
+    """
+    world, size, results = World(model.config.data.variant), model.config.data.size, {}
     for source, target in ((1, 2), (2, 1)):
-        own, other = (torch.cat([b.images for b in batches(world, d, count, seed, size)]) for d in (source, target))
-        numbers: Numbers = {
-            f"cycle_error_noise_{noise:g}": relative_error(there_and_back(model, own, source, noise, seed), own).median
-            for noise in NOISES
+        real, other = (
+            torch.cat([b.images for b in labeled_batches(world, d, count, seed, size)]) for d in (source, target)
+        )
+        numbers: Metrics = {
+            f"cycle_error_noise_{noise:g}": summarize_nrmse(
+                noisy_round_trip(model, real, source, noise, seed), real
+            ).median
+            for noise in NOISE_LEVELS
         }
-        few = max(2, count // 4)
+        quarter = max(2, count // 4)
         with torch.no_grad():
-            styles = model.sample_style(few, torch.Generator().manual_seed(seed + 1))
-            made = translated(model, other[:few], target, source, styles)
-        numbers |= diversity(model, own[:few], source, seed, styles_each)
-        again = diversity(model, made, source, seed, styles_each)
-        numbers |= {name.replace("of_true", "of_true_on_translations"): value for name, value in again.items()}
-        found[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = numbers
-    return found
+            styles = model.sample_style(quarter, torch.Generator().manual_seed(seed + 1))
+            translations = translate_on_device(model, other[:quarter], target, source, styles)
+        numbers |= style_diversity(model, real[:quarter], source, seed, styles_per_input)
+        on_translations = style_diversity(model, translations, source, seed, styles_per_input)
+        numbers |= {
+            name.replace("diversity_ratio", "diversity_ratio_on_translations"): value
+            for name, value in on_translations.items()
+        }
+        results[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = numbers
+    return results
 
 
 def main(run: Path, count: int = 200, seed: int = 1) -> Path:
-    """Write data/results/hidden_writing.json.
+    """Write data/results/steganography.json.
 
     Args:
         run: Folder of a run of the known world.
@@ -96,7 +111,7 @@ def main(run: Path, count: int = 200, seed: int = 1) -> Path:
     model = load(run)
     settings = {"run": train_command(model.config), "count": count, "seed": seed}
     command = f"python -m munit_lite.experiments.steganography --run RUN --count {count} --seed {seed}"
-    return write_results("hidden_writing", hidden_writing(model, count, seed), settings, command)
+    return write_results("steganography", measure_hidden_signal(model, count, seed), settings, command)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""A grid of papermill runs of a notebook on Dask: processes of this machine, or a cluster by its scheduler's address.
+"""Sweeps: a grid of papermill runs of a notebook, planned in a YAML file and run on Dask.
 
-Every run has a folder: the executed notebook, what it trained, its numbers, each of its starts in `starts.jsonl`, and
-`done.json` once it is finished. A run that was stopped, or whose worker was killed, goes on from its last saved state,
-because training does. On a cluster the folder must be one that every worker sees under the same path.
+The runs use processes of this machine, or the workers of a cluster. Each run has a folder with the executed notebook,
+the training run, its results, each of its starts in `starts.jsonl`, and `done.json` once it is finished. A run that was
+stopped, or whose worker was killed, resumes from its last saved state, because training does. On a cluster the folder
+must be one that every worker sees under the same path.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,16 +22,46 @@ from typing import Any
 
 import papermill
 import torch
+import yaml
 from distributed import Client, LocalCluster, as_completed, get_worker
 from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
-from munit_lite.experiments.plans import Plan, Planned, SweepError
-from munit_lite.experiments.results import commit
-from munit_lite.storage.files import replacing
+from munit_lite.experiments.claims import Expectation
+from munit_lite.experiments.results import NOTEBOOKS, current_commit, read_results_file
+from munit_lite.storage.files import atomic_path
 
-_ORPHANS_LEAVE = 120.0  # seconds; a kernel notices within one or two that its worker was killed
+_SET_BY_THE_GRID = {"seed", "out", "results"}  # parameters of the notebook that a sweep's file must not set
+_OLD_NAMES = {"number": "metric"}  # of an expectation's fields
+_ORPHANS_EXIT = 120.0  # seconds; a kernel notices within one or two seconds that its worker was killed
+
+
+class SweepError(ValueError):
+    """A sweep's file is wrong, or does not fit its folder; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the grid."""
+
+    data: str
+    method: str
+    seed: int
+    parameters: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}/{self.method}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The content of a sweep's file."""
+
+    notebook: Path
+    runs: tuple[PlannedRun, ...]
+    expectations: tuple[Expectation, ...] = ()
 
 
 @dataclass
@@ -40,8 +71,100 @@ class Outcome:
     name: str
     status: str  # finished, finished before, failed
     seconds: float = 0.0
-    cell: str = ""  # of a failed run: the first line of the failing cell, with its number
+    cell: str = ""  # of a failed run: the number and the first line of the failing cell
     error: str = ""
+
+
+# ----------------------------------------------------------------------------------------------- the sweep's file
+
+
+def read_plan(file: Path) -> Plan:
+    """Read a sweep's file.
+
+    ```yaml
+    notebook: 09_training.ipynb           # of the course, or a path relative to this file; this one by default
+    parameters: {test_count: 500}         # of every run
+    methods: {munit: {}, unit: {preset: "{data}_unit"}}      # parameters of each; {data} stands for the grid's data
+    grids:
+    - {data: world32, seeds: [0, 1, 2]}   # and, for this grid alone: methods, a list of names; parameters
+    expectations:
+    - {data: world32, method: unit, metric: class_accuracy, at_least: 0.8}
+    ```
+
+    A run's preset is the name of its data, unless its method sets another.
+
+    Raises:
+        SweepError: the file cannot be read, names something unknown, or plans a run twice.
+    """
+    try:
+        content = yaml.safe_load(Path(file).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise SweepError(f"{file} cannot be read as a sweep: {error}") from error
+    _mapping(content, str(file), {"notebook", "parameters", "methods", "grids", "expectations"}, {"methods", "grids"})
+    notebook = _notebook(Path(file), content.get("notebook", "09_training.ipynb"))
+    runs = tuple(_runs(content, str(file), set(papermill.inspect_notebook(str(notebook))) - _SET_BY_THE_GRID))
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise SweepError(f"{file} plans {name} {names.count(name)} times: grids must not overlap")
+    try:
+        expectations = tuple(
+            Expectation(**{_OLD_NAMES.get(key, key): value for key, value in fields.items()})
+            for fields in content.get("expectations", [])
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SweepError(f"{file} has an expectation that cannot be read: {error}") from error
+    for expectation in expectations:
+        for method in filter(None, (expectation.method, expectation.ratio_to, expectation.difference_from)):
+            if (expectation.data, method) not in {(run.data, run.method) for run in runs}:
+                raise SweepError(f"{file} has an expectation of {expectation.data}/{method}, which no grid runs")
+    return Plan(notebook, runs, expectations)
+
+
+def _runs(content: dict[str, Any], file: str, known: set[str]) -> Iterator[PlannedRun]:
+    common = _mapping(content.get("parameters", {}), f"parameters of {file}", known)
+    methods = {
+        name: _mapping(parameters or {}, f"the method {name} of {file}", known)
+        for name, parameters in _mapping(content["methods"], f"methods of {file}").items()
+    }
+    for grid in _list(content["grids"], f"grids of {file}"):
+        where = f"a grid of {file}"
+        _mapping(grid, where, {"data", "seeds", "methods", "parameters"}, {"data", "seeds"})
+        own = _mapping(grid.get("parameters", {}), f"parameters of {where}", known)
+        for seed in _list(grid["seeds"], f"seeds of {where}"):  # the outer loop, so that each seed has every method
+            for method in _list(grid.get("methods", list(methods)), f"methods of {where}"):
+                if method not in methods:
+                    raise SweepError(
+                        f"{file} has a grid with the method {method!r}, but methods are {', '.join(methods)}"
+                    )
+                parameters = {"preset": grid["data"]} | common | own | methods[method]
+                parameters["preset"] = str(parameters["preset"]).replace("{data}", grid["data"])
+                yield PlannedRun(grid["data"], method, seed, parameters)
+
+
+def _mapping(value: Any, where: str, known: set[str] | None = None, needed: Collection[str] = ()) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SweepError(f"{where}: {value!r} is not a mapping of names to values")
+    unknown = sorted(set(value) - known) if known is not None else []
+    if known is not None and unknown:
+        raise SweepError(f"{where} has an unknown {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    missing = sorted(set(needed) - set(value))
+    if missing:
+        raise SweepError(f"{where} has no {missing[0]!r}")
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise SweepError(f"{where}: {value!r} is not a list")
+    return value
+
+
+def _notebook(file: Path, name: str) -> Path:
+    for folder in (NOTEBOOKS, file.parent):
+        if (folder / name).is_file():
+            return (folder / name).resolve()
+    raise SweepError(f"{file} names the notebook {name}, which is neither in notebooks nor beside it")
 
 
 # ----------------------------------------------------------------------------------------------------- the runs
@@ -52,70 +175,69 @@ def run_sweep(
     out: Path,
     workers: int | None = None,
     scheduler: str | None = None,
-    earlier: dict[str, Any] | None = None,
-    finished: Callable[[], None] = lambda: None,
+    previous: dict[str, Any] | None = None,
+    on_run_finished: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Run what is not finished yet; a run that fails does not stop the others.
 
     Args:
-        plan: from `plans.read_plan`.
-        out: folder of the sweep; each run has its own below it.
-        workers: processes on this machine; by default one a GPU, or one a core.
-        scheduler: address of a cluster's Dask scheduler, in place of processes on this machine.
-        earlier: what `gather` found before, perhaps on another machine; these runs are not repeated.
-        finished: called after each run that has finished, so that a sweep that is stopped has kept what it found.
+        plan: from `read_plan`.
+        out: folder of the sweep; each run has a folder of its own inside it.
+        workers: number of processes on this machine; by default one per GPU, or one per core.
+        scheduler: address of a cluster's Dask scheduler, instead of processes on this machine.
+        previous: what `gather` returned earlier, perhaps on another machine; these runs are not repeated.
+        on_run_finished: called after each finished run, so that the results so far can be saved.
 
     Returns:
-        the outcome of every run, in the order of the plan.
+        The outcome of every run, in the order of the plan.
 
     Raises:
-        SweepError: the folder, or `earlier`, holds finished runs with other parameters, or workers and scheduler are
-            both given.
+        SweepError: the folder, or `previous`, holds finished runs with other parameters, or both workers and scheduler
+            are given.
     """
     if workers is not None and (scheduler or workers < 1):
         raise SweepError(f"workers is {workers}: 1 or more, and not together with a scheduler, which has its own")
     out = out.resolve()
-    done = [run for run in plan.runs if any([_gathered(run, earlier or {}), _finished(run, out)])]  # both are checked
+    done = [run for run in plan.runs if any([_in_results(run, previous or {}), _is_finished(run, out)])]  # checks both
     outcomes = {run.name: Outcome(run.name, "finished before") for run in done}
     waiting = [run for run in plan.runs if run.name not in outcomes]
     if not waiting:
         return [outcomes[run.name] for run in plan.runs]
     with _client(min(workers or _default_workers(), len(waiting)), scheduler) as (client, gpus):
-        futures = {client.submit(_perform, plan.notebook, run, out, gpus, pure=False): run for run in waiting}
+        futures = {client.submit(_run_on_worker, plan.notebook, run, out, gpus, pure=False): run for run in waiting}
         with tqdm(total=len(plan.runs), initial=len(outcomes), desc="runs", unit="run") as bar:
             for future in as_completed(futures):
-                error = future.exception()  # only of a worker that died too often; a run's own is an outcome
+                error = future.exception()  # of a worker that died too often; the error of a run is in its outcome
                 name = futures.pop(future).name
                 outcome = future.result() if error is None else Outcome(name, "failed", error=str(error))
-                future.release()  # held on to, the result would die with its worker, and the run be begun again
+                future.release()  # otherwise the result dies with its worker, and Dask starts the run again
                 outcomes[name] = outcome
                 if outcome.status == "finished":
-                    finished()
+                    on_run_finished()
                 bar.write(f"{name}: {outcome.status} after {outcome.seconds:.0f} s", file=sys.stderr)
                 bar.update()
     return [outcomes[run.name] for run in plan.runs]
 
 
-def _finished(run: Planned, out: Path) -> bool:
+def _is_finished(run: PlannedRun, out: Path) -> bool:
     done = out / run.name / "done.json"
     if not done.exists():
         return False
-    _check_same(run, json.loads(done.read_text())["parameters"], f"{done.parent} holds")
+    _check_parameters(run, json.loads(done.read_text())["parameters"], f"{done.parent} holds")
     return True
 
 
-def _gathered(run: Planned, earlier: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a run in what was gathered before."""
-    record = earlier.get(run.data, {}).get(run.method, {}).get(str(run.seed))
-    if record is not None:
-        _check_same(run, record["parameters"], f"the earlier results of {run.name} are of")
-    return record
+def _in_results(run: PlannedRun, sweep: dict[str, Any]) -> bool:
+    entry = sweep.get(run.data, {}).get(run.method, {}).get(str(run.seed))
+    if entry is not None:
+        _check_parameters(run, entry["parameters"], f"the earlier results of {run.name} are of")
+    return entry is not None
 
 
-def _check_same(run: Planned, before: dict[str, Any], where: str) -> None:
-    if before != run.parameters:
+def _check_parameters(run: PlannedRun, finished_with: dict[str, Any], where: str) -> None:
+    if finished_with != run.parameters:
         raise SweepError(
-            f"{where} a finished run with the parameters {before}, but {run.parameters} are asked for: "
+            f"{where} a finished run with the parameters {finished_with}, but the plan has {run.parameters}: "
             "use another folder and results file for this sweep, or remove that run"
         )
 
@@ -133,7 +255,7 @@ def _default_workers() -> int:
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[str]]]:
-    """A client, and the GPUs that its workers are to share out among themselves (none on a cluster: it did that)."""
+    """A client, and the GPUs that its workers divide among themselves; none on a cluster, which assigns its own."""
     if scheduler:
         with Client(scheduler, timeout=30) as client:
             yield client, []
@@ -142,7 +264,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[
     with (
         LocalCluster(
             n_workers=workers,
-            threads_per_worker=1,  # papermill in threads of one process hangs
+            threads_per_worker=1,  # papermill hangs in threads of one process
             processes=True,
             memory_limit=0,
             dashboard_address=None,
@@ -153,95 +275,84 @@ def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[
         yield client, _gpus()
 
 
-def _perform(notebook: Path, run: Planned, out: Path, gpus: list[str]) -> Outcome:
-    """Run the notebook in a kernel of its own; called on a worker."""
+def _run_on_worker(notebook: Path, run: PlannedRun, out: Path, gpus: list[str]) -> Outcome:
+    """Run the notebook in a kernel of its own, unless another worker runs it."""
     folder = out / run.name
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's: each freed tensor's memory goes back to the system at once
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)  # set by Dask: returns each freed tensor's memory at once, slowly
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[int(get_worker().name) % len(gpus)]
     try:
         with FileLock(folder / ".sweep.lock", timeout=0):
-            if _finished(run, out):  # by a worker that was killed before it could say so
+            if _is_finished(run, out):  # by a worker that was killed before it could report so
                 return Outcome(run.name, "finished")
-            return _perform_alone(notebook, run, folder)
-    except Timeout:  # of a sweep that was stopped: its cluster's worker goes on
+            return _run_notebook(notebook, run, folder)
+    except Timeout:  # the worker of a sweep that was stopped is still running
         return Outcome(run.name, "failed", error="another worker is running it; wait, and start the sweep again")
 
 
-def _perform_alone(notebook: Path, run: Planned, folder: Path) -> Outcome:
+def _run_notebook(notebook: Path, run: PlannedRun, folder: Path) -> Outcome:
     start = time.monotonic()
     with open(folder / "starts.jsonl", "a") as starts:
-        starts.write(json.dumps({"commit": commit(), "time": datetime.now(UTC).isoformat(timespec="seconds")}) + "\n")
-    given = run.parameters | {"seed": run.seed, "out": str(folder), "results": str(folder / "results.json")}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        starts.write(json.dumps({"commit": current_commit(), "time": now}) + "\n")
+    parameters = run.parameters | {"seed": run.seed, "out": str(folder), "results": str(folder / "results.json")}
     try:
-        with FileLock(folder / ".lock", timeout=_ORPHANS_LEAVE):
-            pass  # the kernel of a worker that was killed has gone
+        with FileLock(folder / ".lock", timeout=_ORPHANS_EXIT):
+            pass  # the kernel of a worker that was killed has exited
         try:
-            _papermill(notebook, folder, given)
+            _papermill(notebook, folder, parameters)
         except RuntimeError as error:  # a kernel that died, or found its port taken, gets a second chance
-            print(f"{run.name}: once more after {error}", file=sys.stderr)
-            _papermill(notebook, folder, given)
+            print(f"{run.name}: started again after {error}", file=sys.stderr)
+            _papermill(notebook, folder, parameters)
     except PapermillExecutionError as error:
         cell = f"In [{error.exec_count}]: {error.source.strip().splitlines()[0]}"
         return Outcome(run.name, "failed", time.monotonic() - start, cell, f"{error.ename}: {error.evalue}")
     except Exception as error:
         return Outcome(run.name, "failed", time.monotonic() - start, error=f"{type(error).__name__}: {error}")
     seconds = time.monotonic() - start
-    with replacing(folder / "done.json") as partial:
-        partial.write_text(json.dumps({"parameters": run.parameters, "seconds": round(seconds, 1)}) + "\n")
+    with atomic_path(folder / "done.json") as temporary:
+        temporary.write_text(json.dumps({"parameters": run.parameters, "seconds": round(seconds, 1)}) + "\n")
     return Outcome(run.name, "finished", seconds)
 
 
 def _papermill(notebook: Path, folder: Path, parameters: dict[str, Any]) -> None:
+    target, cwd = folder / notebook.name, str(notebook.parent)
     papermill.execute_notebook(
-        str(notebook),
-        str(folder / notebook.name),
-        parameters,
-        cwd=str(notebook.parent),
-        kernel_name="python3",
-        progress_bar=False,
+        str(notebook), str(target), parameters, cwd=cwd, kernel_name="python3", progress_bar=False
     )
 
 
 # --------------------------------------------------------------------------------------------------- the results
 
 
-def gather(plan: Plan, out: Path, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What finished runs measured: data -> method -> seed -> the run's parameters, starts, numbers and provenance.
-
-    Each start has its commit and time: what was stopped and gone on with may have been trained by two of them.
+def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Collect the results of finished runs.
 
     Args:
-        plan: from `plans.read_plan`.
+        plan: from `read_plan`.
         out: folder of the sweep.
-        earlier: what this function found before, of this plan or of others; kept where the folder holds no such run.
+        previous: what this function returned before, for this plan or others; kept where the folder has no such run.
+
+    Returns:
+        data -> method -> seed -> the run's parameters, starts, numbers and provenance. Each start has its commit and
+        time, because a run that was stopped and resumed may have been trained by the code of two commits.
 
     Raises:
         SweepError: the folder holds a finished run with other parameters.
     """
-    found: dict[str, Any] = deepcopy(earlier or {})
+    sweep: dict[str, Any] = deepcopy(previous or {})
     for run in plan.runs:
         folder = out / run.name
-        if _finished(run, out) and (folder / "results.json").exists():
-            begun = (folder / "starts.jsonl").read_text().splitlines()
-            record = {"parameters": run.parameters, "starts": [json.loads(line) for line in begun]}
-            record |= json.loads((folder / "results.json").read_text())
-            found.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = record
-    return found
+        if _is_finished(run, out) and (folder / "results.json").exists():
+            starts = [json.loads(line) for line in (folder / "starts.jsonl").read_text().splitlines()]
+            entry = {"parameters": run.parameters, "starts": starts} | read_results_file(folder / "results.json")
+            sweep.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = entry
+    return sweep
 
 
-def is_gathered(earlier: Any) -> bool:
-    """Whether it has the form of what `gather` finds."""
-    try:
-        records = [record for methods in earlier.values() for seeds in methods.values() for record in seeds.values()]
-        return all({"parameters", "numbers", "provenance"} <= set(record) for record in records)
-    except (AttributeError, TypeError):
-        return False
-
-
-def report(outcomes: list[Outcome]) -> str:
-    """How many runs ended how, and each failure with its failing cell."""
+def summarize(outcomes: list[Outcome]) -> str:
+    """Return how many runs ended in which way, and each failure with its failing cell."""
     counts = {status: sum(o.status == status for o in outcomes) for status in ("finished", "finished before", "failed")}
     lines = [f"{len(outcomes)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count)]
     for outcome in outcomes:

@@ -1,21 +1,19 @@
-"""The paper's two tables beside ours, and a ledger of its claims; everything of ours is read from `data/results/`."""
+"""The paper's two tables beside ours; every number of ours is read from `data/results/`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from munit_lite.experiments.claims import Comparison
-from munit_lite.experiments.machine_speed import NOTEBOOKS
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.claims import NOT_MEASURED, mean_over_seeds
+from munit_lite.experiments.results import ROOT, markdown_table
 
-PLAN = NOTEBOOKS.parent / "data" / "sweeps" / "paper_tables.yaml"
+PAPER_SWEEP = ROOT / "data" / "sweeps" / "paper_tables.yaml"
 
-METHODS = {  # a method of the sweep: its name in the paper's tables, "" where it has none there
+METHODS = {  # a method of the sweep -> its name in the paper's tables, "" if it is not in them
     "unit": "UNIT",
     "cyclegan": "CycleGAN",
     "cyclegan_noise": "CycleGAN with noise",
@@ -51,92 +49,78 @@ TABLE_2 = {
 
 LPIPS_OF_A_LATER_VERSION = 0.215  # of MUNIT on shoes, as a user reports it (NVlabs/MUNIT issue 72)
 
-NOT_YET = "not measured yet"
-
-OUT_OF_REACH = {
-    "people prefer MUNIT's pictures to those of UNIT and CycleGAN": "it needs people; here judges read the content",
-    "street scenes and Yosemite's seasons at 256 and 512 pixels": "it needs those images and days on a GPU",
-    "with the domain-invariant perceptual loss scenes keep their layout": "it needs VGG's weights and those images",
-}
-
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number of a method: the mean over seeds and half of a 95 % interval."""
+    """A metric of a method: its mean over seeds and half of the 95 % interval."""
 
     mean: float
-    interval: float  # over seeds; of one seed: over the test contents of its run, at most
+    half_width: float  # over seeds; for a single seed an upper bound of the half-width over its test contents
     seeds: int
 
     def __str__(self) -> str:
-        return f"{self.mean:z.2f}" + ("" if np.isnan(self.interval) else f" ± {self.interval:.2f}")
+        return f"{self.mean:z.2f}" + ("" if np.isnan(self.half_width) else f" ± {self.half_width:.2f}")
 
 
-def over_seeds(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of two or more seeds, and half of its 95 % interval by Student's t; it takes the seeds for a sample."""
-    spread = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * spread
-
-
-def by_seed(found: dict[str, Any], data: str, method: str, number: str) -> dict[str, Estimate]:
-    """A number of each finished run of a method, the mean over directions: seed -> value with its own interval.
+def estimates_by_seed(sweep: dict[str, Any], data: str, method: str, metric: str) -> dict[str, Estimate]:
+    """Return a metric of each finished run of a method, the mean over directions, by seed.
 
     Args:
-        found: what `sweep.gather` found.
-        data: of a grid of the sweep.
-        method: of the sweep.
-        number: as `munit-lite evaluate` names it.
+        sweep: what `sweep.gather` returns.
+        data: the data of one of the sweep's grids, such as "world32".
+        method: a method of the sweep.
+        metric: the name that `munit-lite evaluate` gives it.
     """
-    seeds = {}
-    for seed, record in found.get(data, {}).get(method, {}).items():
-        directions = [numbers for numbers in record["numbers"].values() if number in numbers]
+    estimates = {}
+    for seed, run in sweep.get(data, {}).get(method, {}).items():
+        directions = [numbers for numbers in run["numbers"].values() if metric in numbers]
         if directions:
-            mean = sum(numbers[number] for numbers in directions) / len(directions)
-            # Both directions are measured on the same contents, so their errors are not independent: add them up.
-            halves = [numbers.get(f"{number}_interval", float("nan")) for numbers in directions]
-            seeds[seed] = Estimate(mean, sum(halves) / len(directions), 1)
-    return seeds
+            mean = sum(numbers[metric] for numbers in directions) / len(directions)
+            # Both directions are measured on the same contents, so their errors are dependent: average the half-widths.
+            half_widths = [numbers.get(f"{metric}_interval", float("nan")) for numbers in directions]
+            estimates[seed] = Estimate(mean, sum(half_widths) / len(directions), 1)
+    return estimates
 
 
-def estimate(found: dict[str, Any], data: str, method: str, number: str) -> Estimate | None:
-    """The mean of a number over seeds and directions; None where no run of it is finished or measures it.
+def estimate_over_seeds(sweep: dict[str, Any], data: str, method: str, metric: str) -> Estimate | None:
+    """Return the mean of a metric over seeds and directions; None if no finished run measured it.
 
     Args:
-        (as in `by_seed`)
+        sweep, data, method, metric: as for `estimates_by_seed`.
     """
-    seeds = list(by_seed(found, data, method, number).values())
-    if len(seeds) < 2:
-        return seeds[0] if seeds else None
-    return Estimate(*over_seeds([one.mean for one in seeds]), len(seeds))
+    estimates = list(estimates_by_seed(sweep, data, method, metric).values())
+    if len(estimates) < 2:
+        return estimates[0] if estimates else None
+    return Estimate(*mean_over_seeds([estimate.mean for estimate in estimates]), len(estimates))
 
 
 def table_rows(
-    found: dict[str, Any], data: str, numbers: Sequence[str], methods: Sequence[str] = tuple(METHODS)
+    sweep: dict[str, Any], data: str, metrics: Sequence[str], methods: Sequence[str] = tuple(METHODS)
 ) -> list[list[str]]:
-    """A row for each method: its name, its seeds, each number with its interval; `NOT_YET` where there is none."""
+    """Return one row per method: its name, its number of seeds, and each metric with its interval or `NOT_MEASURED`."""
     rows = []
     for method in methods:
-        estimates = [estimate(found, data, method, number) for number in numbers]
-        seeds = max((one.seeds for one in estimates if one), default=0)
-        rows.append([name_of(method), str(seeds), *(str(one) if one else NOT_YET for one in estimates)])
+        estimates = [estimate_over_seeds(sweep, data, method, metric) for metric in metrics]
+        seeds = max((estimate.seeds for estimate in estimates if estimate), default=0)
+        rows.append([method_name(method), str(seeds), *(str(e) if e else NOT_MEASURED for e in estimates)])
     return rows
 
 
-def name_of(method: str) -> str:
-    """The paper's name of a method, or the sweep's in words."""
+def method_name(method: str) -> str:
+    """Return the paper's name of a method, or the sweep's name in words if the paper does not have the method."""
     return METHODS[method] or method.replace("_", " ").replace("munit", "MUNIT")
 
 
 # --------------------------------------------------------------------------------------- the tables as Markdown
 
 
-def table_1(found: dict[str, Any]) -> str:
-    """The paper's table 1 beside the known world: the paper's two data sets, then ours with 95 % intervals."""
+def table_1(sweep: dict[str, Any]) -> str:
+    """Return the paper's table 1 beside the known world: the paper's two datasets, then ours with 95 % intervals."""
     header = ["method", "shoes: quality, %", "LPIPS", "handbags: quality, %", "LPIPS"]
-    header += ["**ours:** seeds", "class kept", "diversity, share of the true", "R² of the drawn style"]
-    numbers = ("class_accuracy", "diversity_of_true", "drawn_code_r2")
+    header += ["**ours:** seeds", "class kept", "diversity ratio", "R² of the sampled style"]
+    metrics = ("class_accuracy", "diversity_ratio", "sampled_style_r2")
     rows = []
-    for method, (name, *ours) in zip(METHODS, table_rows(found, "world32", numbers), strict=True):
+    for method, (name, *ours) in zip(METHODS, table_rows(sweep, "world32", metrics), strict=True):
         reported = [number for data in TABLE_1.get(method, ()) for number in data]
         paper = [f"{value:.{3 if k % 2 else 1}f}" for k, value in enumerate(reported)] or ["–"] * 4
         rows.append([name, *paper, *ours])
@@ -145,19 +129,19 @@ def table_1(found: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-def table_2(found: dict[str, Any]) -> str:
-    """The paper's table 2, animals, beside apples and citrus fruit: CIS and IS without exp."""
-    found_rows = table_rows(found, "apples2citrus", ("cis", "is"), tuple(TABLE_2))
+def table_2(sweep: dict[str, Any]) -> str:
+    """Return the paper's table 2, animals, beside apples and citrus fruit: CIS and IS without exp."""
+    our_rows = table_rows(sweep, "apples2citrus", ("cis", "is"), tuple(TABLE_2))
     rows = [
         [name, *(f"{value:.3f}" for value in reported), *ours]
-        for reported, (name, *ours) in zip(TABLE_2.values(), found_rows, strict=True)
+        for reported, (name, *ours) in zip(TABLE_2.values(), our_rows, strict=True)
     ]
     return markdown_table(["method", "animals: CIS", "IS", "**ours:** seeds", "CIS", "IS"], rows)
 
 
-def photo_table(found: dict[str, Any], methods: Sequence[str]) -> str:
-    """Edges to photos: how well outputs follow the drawing, how much those of one drawing differ."""
-    numbers = ("edge_agreement", "best_below_random", "diversity")
+def photo_table(sweep: dict[str, Any], methods: Sequence[str]) -> str:
+    """Return a table of edges to photos: how well outputs follow the drawing, and how much they differ."""
+    metrics = ("edge_agreement", "best_below_random", "diversity")
     header = [
         "method",
         "seeds",
@@ -165,63 +149,4 @@ def photo_table(found: dict[str, Any], methods: Sequence[str]) -> str:
         "closest of ten outputs, below the closest of ten photos",
         "difference between outputs",
     ]
-    return markdown_table(header, table_rows(found, "fashion32", numbers, methods))
-
-
-def ledger_table(judged: Sequence[Comparison]) -> str:
-    """The ledger, a claim a row."""
-    return markdown_table(
-        ["claim", "where it was measured", "verdict"], [list(astuple(entry)) for entry in ledger(judged)]
-    )
-
-
-# ------------------------------------------------------------------------------------------------------ the ledger
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the ledger."""
-
-    claim: str
-    measured: str  # where, and the number
-    verdict: str
-
-
-def ledger(judged: Sequence[Comparison]) -> list[Entry]:
-    """The paper's claims: holds, does not hold, not measured yet, or out of reach.
-
-    A claim is judged by the mean over the seeds, as it was written down before the sweep; where the interval over the
-    seeds reaches across the bound, the verdict says that it is not certain, and of one seed that there is no other.
-    """
-    entries = []
-    for one in judged:
-        asked = one.expectation
-        where = f"{asked.data}, {asked.method}{asked.against}: {asked.number.replace('_', ' ')}"
-        if one.holds is None:
-            entries.append(Entry(asked.claim, where, NOT_YET))
-            continue
-        verdict, value = ("holds" if one.holds else "does not hold"), f"{one.mean:z.3f}"
-        if len(one.values) > 1:
-            mean, interval = over_seeds(one.values)
-            value = f"{mean:z.3f} ± {interval:.3f}, {len(one.values)} seeds"
-            verdict += "" if is_certain(one) else ", not certain"
-        else:
-            verdict += ", one seed"
-        entries.append(Entry(asked.claim, f"{where} {value}, expected {bounds(one)}", verdict))
-    return entries + [Entry(claim, why, "out of reach") for claim, why in OUT_OF_REACH.items()]
-
-
-def is_certain(one: Comparison) -> bool:
-    """Whether the interval over two or more seeds lies on one side of the bounds, as its mean does."""
-    mean, interval = over_seeds(one.values)
-    low, high, asked = mean - interval, mean + interval, one.expectation
-    if one.holds:
-        return asked.at_least <= low and high <= asked.at_most
-    return high < asked.at_least or low > asked.at_most
-
-
-def bounds(one: Comparison) -> str:
-    asked = one.expectation
-    low = "" if asked.at_least == -np.inf else f"at least {asked.at_least:g}"
-    high = "" if asked.at_most == np.inf else f"at most {asked.at_most:g}"
-    return " and ".join(filter(None, (low, high)))
+    return markdown_table(header, table_rows(sweep, "fashion32", metrics, methods))

@@ -46,10 +46,13 @@ def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
 
     Args:
         like: a tensor of the shape and device that the noise shall have.
-        styles: (B, style_dim) float32; the bits of its first element are the seed.
+        styles: (B, style_dim); its first elements, rounded to 1/1024, are the seed. Without rounding, the last bit,
+            which differs between processors, would change the noise altogether.
         number: tells several noises of one step apart.
     """
-    seed = number + (int(styles.flatten()[0].float().view(torch.int32)) & 0xFFFFFFFF)
+    seed = number
+    for element in (styles.flatten()[:4].double() * 1024).round().long().tolist():
+        seed = (seed * 1_000_003 + element) % 2**63
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like.device)
 
 

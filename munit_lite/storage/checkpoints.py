@@ -1,4 +1,4 @@
-"""Trained models by name: from a run's folder, a weights file, or those shipped with the repository."""
+"""Trained models by name: from a run folder, from a file of weights, or from those that come with the repository."""
 
 from __future__ import annotations
 
@@ -9,99 +9,93 @@ from torch import Tensor, nn
 from munit_lite.config import from_dict
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
-from munit_lite.storage.files import CheckpointError, read_tensors, write_tensors
-from munit_lite.storage.run_folder import RunFolder, TrainingState, below, fill, save_model, versions
-
-__all__ = [
-    "SHIPPED",
-    "CheckpointError",
-    "LeftOut",
-    "RunFolder",
-    "TrainingState",
-    "load",
-    "read_tensors",
-    "save_model",
-    "shipped_models",
-    "versions",
-    "weights_file",
-    "write_tensors",
-]
+from munit_lite.storage.files import CheckpointError
+from munit_lite.storage.run_folder import RunFolder, load_module, strip_prefix
+from munit_lite.storage.tensors import read_tensors
 
 SHIPPED = Path(__file__).parents[2] / "data" / "checkpoints"
 
 
 def load(source: str | Path) -> MUNIT:
-    """Load a trained model, ready to translate.
+    """Load a trained model in evaluation mode, on the CPU.
 
     Args:
-        source: a run folder (its newest averaged weights), a weights file, or the name of a shipped checkpoint. A
-            file without discriminators gives a model whose discriminators refuse to be called.
+        source: a run folder (its newest averaged weights), a file of weights, or the name of a checkpoint that comes
+            with the repository. A file without discriminators gives a model whose discriminators raise an error.
+
+    Returns:
+        the model.
 
     Raises:
-        CheckpointError: nothing there, damaged, or of another architecture; the message lists the shipped names.
+        CheckpointError: there is no such model, or it is damaged or of another architecture.
+
+    Example:
+        >>> model = load("world32")
+        >>> model.translate(torch.zeros(1, 3, 32, 32), source=1, target=2).shape
+        torch.Size([1, 3, 32, 32])
     """
-    return _model_from(weights_file(source))
-
-
-def weights_file(source: str | Path) -> Path:
-    """The file that `load` reads for a run folder, a weights file or a name.
-
-    Raises:
-        CheckpointError: nothing there; the message lists the shipped names.
-    """
-    path = Path(source)
-    if path.is_dir():
-        newest = RunFolder(path).newest()
-        if newest is None:
-            raise CheckpointError(f"{path} holds no weights yet: its run has not saved a state")
-        return newest
-    if path.is_file():
-        return path
-    shipped = shipped_models()
-    if str(source) in shipped:
-        return shipped[str(source)]
-    if (SHIPPED / f"{source}.safetensors").is_file():
-        raise CheckpointError(
-            f"{source} is no translator but a judge; load it with load_judge(1 or 2) of "
-            "munit_lite.evaluation.attribute_predictors"
-        )
-    if not SHIPPED.is_dir():
-        raise CheckpointError(
-            f"{source} is neither a run folder nor a weights file, and this installation has no shipped checkpoints: "
-            "they come with the repository (data/checkpoints), so clone it and install with pip install -e ."
-        )
-    names = ", ".join(shipped) or "none"
-    raise CheckpointError(f"{source} is neither a run folder, a weights file nor a shipped checkpoint ({names})")
-
-
-def shipped_models() -> dict[str, Path]:
-    """The models under data/checkpoints by name; the judges, which are no translators, are left out."""
-    files = sorted(SHIPPED.glob("*.safetensors"))
-    return {file.stem: file for file in files if not file.stem.startswith("judge_")}
-
-
-class LeftOut(nn.Module):
-    """Stands where a file's discriminators were left out to keep it small."""
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        raise CheckpointError("this checkpoint holds no discriminators: train a model, or load one that has them")
-
-
-def _model_from(path: Path) -> MUNIT:
+    path = checkpoint_path(source)
     tensors, header = read_tensors(path)
     if "config" not in header:
-        raise CheckpointError(f"{path} holds no MUNIT: it names no configuration")
+        raise CheckpointError(f"{path} is not a MUNIT checkpoint: its header has no configuration")
     try:
         model = build(from_dict(header["config"]))
-        if any(name.startswith("average/") for name in tensors):  # a state: take its averaged auto-encoders
-            averaged = below(tensors, "average")
-            tensors = below(tensors, "model")
+        if any(name.startswith("average/") for name in tensors):  # a training state: take its averaged auto-encoders
+            averaged = strip_prefix(tensors, "average")
+            tensors = strip_prefix(tensors, "model")
             for name in list(tensors):
                 if name.startswith("auto_encoders."):
                     tensors[name] = averaged[name.replace("auto_encoders.", "module.", 1)]
         if not any(name.startswith("discriminators.") for name in tensors):
-            model.discriminators = nn.ModuleList([LeftOut(), LeftOut()])
-        fill(model, {name: tensor.float() for name, tensor in tensors.items()})
+            model.discriminators = nn.ModuleList([MissingDiscriminator(), MissingDiscriminator()])
+        load_module(model, {name: tensor.float() for name, tensor in tensors.items()})
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{path} does not hold a MUNIT of the configuration it names: {error}") from error
+        raise CheckpointError(f"{path} does not match the configuration in its header: {error}") from error
     return model.eval()
+
+
+def checkpoint_path(source: str | Path) -> Path:
+    """Return the file that `load` reads.
+
+    Args:
+        source: as for `load`.
+
+    Raises:
+        CheckpointError: there is no such model; the message lists the checkpoints that come with the repository.
+    """
+    path = Path(source)
+    if path.is_dir():
+        newest = RunFolder(path).newest_weights()
+        if newest is None:
+            raise CheckpointError(f"{path} contains no weights yet: its run has not saved any")
+        return newest
+    if path.is_file():
+        return path
+    shipped = shipped_checkpoints()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    if (SHIPPED / f"{source}.safetensors").is_file():
+        raise CheckpointError(
+            f"{source} is an attribute predictor, not a translation model; load it with "
+            "load_attribute_predictor(1 or 2) of munit_lite.evaluation.attribute_predictors"
+        )
+    if not SHIPPED.is_dir():
+        raise CheckpointError(
+            f"{source} is neither a run folder nor a file of weights, and this installation has no checkpoints: they "
+            "come with the repository (data/checkpoints), so clone it and install with pip install -e ."
+        )
+    names = ", ".join(shipped) or "none"
+    raise CheckpointError(f"{source} is neither a run folder, a file of weights, nor a checkpoint by name ({names})")
+
+
+def shipped_checkpoints() -> dict[str, Path]:
+    """Return the files of the translation models in data/checkpoints by name, without the attribute predictors."""
+    files = sorted(SHIPPED.glob("*.safetensors"))
+    return {file.stem: file for file in files if not file.stem.startswith("attribute_predictor_")}
+
+
+class MissingDiscriminator(nn.Module):
+    """Placeholder for a discriminator that a checkpoint omits to stay small."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        raise CheckpointError("this checkpoint has no discriminators: train a model, or load one that has them")

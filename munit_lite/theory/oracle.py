@@ -1,11 +1,12 @@
-"""The oracle: the encoders E* and decoders G* that the propositions speak of, with the interface of a trained model.
+"""The oracle: the encoders E* and decoders G* of the propositions, with the interface of a trained model.
 
-A *code* is what theory writes z = (c, s): content c is (B, 10), the class as one-hot followed by the normal scores of
-x, y, size and turn; style s is (B, 3), as drawn from the prior. All in float64. Two worlds turn codes into images:
+A *code* is what the paper writes z = (c, s): content c is (B, 10), the one-hot class followed by the normal scores of
+x, y, size and angle; style s is (B, 3), distributed like the prior. Everything is in float64. Two worlds map codes to
+images:
 
-- `CodeWorld`: an image is an injective vector of the code, so E* is exact. Bijections change neither the hypotheses of
-  the propositions nor their conclusions, so nothing is lost.
-- `PixelWorld`: an image is a picture, and E* sees its pixels only (`munit_lite.theory.inversion`).
+- `CodeWorld`: an image is a vector that is an injective function of the code, so E* is exact. A bijection changes
+  neither the hypotheses of the propositions nor their conclusions, so nothing is lost.
+- `PixelWorld`: an image consists of pixels, and E* sees nothing else (`munit_lite.theory.inversion`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from munit_lite.evaluation.attribute_predictors import Judge, load_judge
-from munit_lite.theory.inversion import Fit, fit_codes
-from munit_lite.theory.variants import ORACLE, Variant
+from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
+from munit_lite.theory.inversion import CodeFit, fit_codes
+from munit_lite.theory.variants import ORACLE, OracleVariant
 from munit_lite.world import (
     CONTENT_FACTORS,
     DOMAIN_NAMES,
@@ -32,11 +33,20 @@ from munit_lite.world import (
     style_from_code,
 )
 
-CONTENT_WIDTH = len(SHAPES) + len(CONTENT_FACTORS)
+CONTENT_DIM = len(SHAPES) + len(CONTENT_FACTORS)
 
 
 def code_from_content(content: Content) -> Tensor:
-    """(B, 10) content codes: class as one-hot, then normal scores of x, y, size and turn (0 for round shapes)."""
+    """Compute the content codes of B contents.
+
+    Returns:
+        (B, 10) in float64: the one-hot class, then the normal scores of x, y, size and angle (0 for round shapes).
+
+    Example:
+        >>> content = World().content(torch.arange(4), seed=0, domain=1, stream="test")
+        >>> code_from_content(content).shape
+        torch.Size([4, 10])
+    """
     classes = torch.nn.functional.one_hot(content.shape_class, len(SHAPES)).double()
     values = (content.position[:, 0], content.position[:, 1], content.size, content.turn)
     quantiles = [(v.double() - f.low) / f.span for v, f in zip(values, CONTENT_FACTORS, strict=True)]
@@ -48,7 +58,7 @@ def code_from_content(content: Content) -> Tensor:
 
 
 def content_from_code(code: Tensor) -> Content:
-    """The inverse of `code_from_content` for any scores: (B, 10) -> B contents."""
+    """Invert `code_from_content`; the scores, columns 6 to 9 of (B, 10), may be any real numbers."""
     shape_class = code[:, : len(SHAPES)].argmax(dim=1)
     quantiles = torch.special.ndtr(code[:, len(SHAPES) :])
     x, y, size, turn = (f.low + f.span * quantiles[:, k] for k, f in enumerate(CONTENT_FACTORS))
@@ -57,11 +67,11 @@ def content_from_code(code: Tensor) -> Content:
 
 
 class ObservedWorld(Protocol):
-    """What the checks need of a world: images of both domains, and what can be read back from them."""
+    """What the checks need from a world: images of both domains, and factors measured from images."""
 
     variant: str
-    reads: str  # what `factors` are, in words
-    tolerance: float  # relative errors up to this count as none
+    measured: str  # what `factors` returns, for reports
+    tolerance: float  # an NRMSE up to this counts as zero
 
     def images(self, index: Tensor, seed: int, domain: int, stream: str) -> Tensor: ...
 
@@ -69,105 +79,115 @@ class ObservedWorld(Protocol):
 
 
 class InvertibleWorld(ObservedWorld, Protocol):
-    """A world that knows G* and E*."""
+    """A world with known G* and E*."""
 
-    def draw(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
+    def render(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
 
     def invert(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]: ...
 
 
 class CodeWorld:
-    """Level 1: an image is the vector sinh(R_i z), R_i a fixed rotation of domain i; E* is its exact inverse.
+    """The world of vectors sinh(R_i z), where R_i is a fixed rotation for domain i; E* is the exact inverse.
 
     Args:
         variant: a name in `munit_lite.world.VARIANTS`.
+
+    Example:
+        >>> world = CodeWorld()
+        >>> world.images(torch.arange(4), seed=0, domain=1).shape
+        torch.Size([4, 13])
     """
 
-    reads = "the exact factors"
+    measured = "the exact factors"
     tolerance = 1e-6
 
     def __init__(self, variant: str = "standard") -> None:
         self.variant, self._world = variant, World(variant)
         generator = torch.Generator().manual_seed(0)
-        square = torch.randn(2, CONTENT_WIDTH + STYLE_DIM, CONTENT_WIDTH + STYLE_DIM, generator=generator).double()
+        square = torch.randn(2, CONTENT_DIM + STYLE_DIM, CONTENT_DIM + STYLE_DIM, generator=generator).double()
         self._rotations = torch.linalg.qr(square).Q
 
     def codes(self, index: Tensor, seed: int, domain: int, stream: str = "test") -> tuple[Tensor, Tensor]:
-        """Content and style codes of independent items: (B, 10) and (B, 3)."""
+        """Return the content and style codes of independent items, (B, 10) and (B, 3)."""
         return _codes(self._world, index, seed, domain, stream)
 
     def images(self, index: Tensor, seed: int, domain: int, stream: str = "test") -> Tensor:
-        """Independent items of one domain: (B, 13)."""
-        return self.draw(*self.codes(index, seed, domain, stream), domain)
+        """Return independent images of one domain, (B, 13)."""
+        return self.render(*self.codes(index, seed, domain, stream), domain)
 
-    def draw(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """G*: (B, 10) and (B, 3) -> (B, 13), for every real code."""
+    def render(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Compute G*, (B, 10) and (B, 3) -> (B, 13), for any real codes."""
         return torch.sinh(torch.cat([content, style], dim=1) @ self._rotations[check_domain(domain) - 1].T)
 
     def invert(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]:
-        """E*: (B, 13) -> (B, 10) and (B, 3)."""
+        """Compute E*, (B, 13) -> (B, 10) and (B, 3)."""
         code = torch.asinh(images) @ self._rotations[check_domain(domain) - 1]
-        return code[:, :CONTENT_WIDTH], code[:, CONTENT_WIDTH:]
+        return code[:, :CONTENT_DIM], code[:, CONTENT_DIM:]
 
     def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Class (B, 6), scores of x, y, size, turn (B, 4), style (B, 3)."""
+        """Return the one-hot class (B, 6), the scores of x, y, size and angle (B, 4) and the style (B, 3)."""
         content, style = self.invert(images, domain)
         return content[:, : len(SHAPES)], content[:, len(SHAPES) :], style
 
 
 class PixelWorld:
-    """Level 2: images are pictures. E* is fitted to the pixels; the checks look at what judges read.
+    """The world of rendered images; E* is fitted to their pixels, and the checks compare predicted attributes.
 
     Args:
         variant: a name in `munit_lite.world.VARIANTS`.
-        size: of the pictures in pixels, a multiple of 32.
-        tolerance: relative error that counts as none. The oracle's own is far below; trained networks need more.
+        size: height and width in pixels, a multiple of 32.
+        tolerance: an NRMSE up to this counts as zero. The oracle's own error is far smaller than the default.
+
+    Raises:
+        ValueError: the size is not a multiple of 32.
     """
 
-    reads = "judged factors (what judges do not read, the tests do not see)"
+    measured = "predicted attributes (the tests cannot see what the attribute predictors do not predict)"
 
     def __init__(self, variant: str = "standard", size: int = 32, tolerance: float = 0.05) -> None:
         if size % 32:
-            raise ValueError(f"size {size} is not a multiple of 32, but judges read pictures of 32 pixels or multiples")
+            raise ValueError(f"size {size} is not a multiple of 32, as the attribute predictors require")
         self.variant, self.size, self.tolerance = variant, size, tolerance
         self._world = World(variant)
-        self._judges: dict[int, Judge] = {domain: load_judge(domain) for domain in DOMAIN_NAMES}
+        self._predictors: dict[int, AttributePredictor] = {
+            domain: load_attribute_predictor(domain) for domain in DOMAIN_NAMES
+        }
 
     def codes(self, index: Tensor, seed: int, domain: int, stream: str = "test") -> tuple[Tensor, Tensor]:
-        """Content and style codes of independent items: (B, 10) and (B, 3)."""
+        """Return the content and style codes of independent items, (B, 10) and (B, 3)."""
         return _codes(self._world, index, seed, domain, stream)
 
     def images(self, index: Tensor, seed: int, domain: int, stream: str = "test") -> Tensor:
-        """Independent pictures of one domain: (B, 3, size, size) in float64."""
-        return self.draw(*self.codes(index, seed, domain, stream), domain)
+        """Return independent images of one domain, (B, 3, size, size) in float64."""
+        return self.render(*self.codes(index, seed, domain, stream), domain)
 
-    def draw(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """G*: (B, 10) and (B, 3) -> (B, 3, size, size), for every real code."""
+    def render(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Compute G*, (B, 10) and (B, 3) -> (B, 3, size, size), for any real codes."""
         return render(content_from_code(content), style_from_code(style, domain), domain, self.size)
 
     def invert(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]:
-        """E*: (B, 3, size, size) -> (B, 10) and (B, 3), from the pixels alone."""
+        """Compute E*, (B, 3, size, size) -> (B, 10) and (B, 3), from the pixels alone."""
         fit = self.fit(images, domain)
         return code_from_content(fit.content), fit.style_code
 
     @torch.no_grad()
-    def fit(self, images: Tensor, domain: int) -> Fit:
-        """The fit behind `invert`, with what is left of each picture."""
-        return fit_codes(images.double(), domain, self._judges[check_domain(domain)])
+    def fit(self, images: Tensor, domain: int) -> CodeFit:
+        """Return the fit behind `invert`, with the residual of each image."""
+        return fit_codes(images.double(), domain, self._predictors[check_domain(domain)])
 
     @torch.no_grad()
     def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What the judge reads: class (B, 6), x, y, size, turn (B, 4) and style (B, 3), of deviation about 1."""
-        reading = self._judges[check_domain(domain)](images.float().cpu())
+        """Predict the one-hot class (B, 6), x, y, size and angle (B, 4) and style (B, 3), roughly standardized."""
+        reading = self._predictors[check_domain(domain)](images.float().cpu())
         classes = torch.nn.functional.one_hot(reading.shape_class, len(SHAPES)).double()
         is_round = torch.tensor([shape.fold == 0 for shape in SHAPES])[reading.shape_class]
-        turn = reading.turn.masked_fill(is_round, 0.0)  # a round shape shows none
+        turn = reading.turn.masked_fill(is_round, 0.0)  # a round shape has no angle
         values = torch.cat([reading.position, reading.size[:, None], turn[:, None], reading.style], dim=1).double()
         ranges = CONTENT_FACTORS + STYLE_FACTORS[domain]
         middle = torch.tensor([(f.low + f.high) / 2 for f in ranges], dtype=torch.float64)
         deviation = torch.tensor([f.span / math.sqrt(12) for f in ranges], dtype=torch.float64)
-        standard = (values - middle) / deviation
-        return classes, standard[:, :4], standard[:, 4:]
+        standardized = (values - middle) / deviation
+        return classes, standardized[:, :4], standardized[:, 4:]
 
 
 def _codes(world: World, index: Tensor, seed: int, domain: int, stream: str) -> tuple[Tensor, Tensor]:
@@ -178,22 +198,28 @@ def _codes(world: World, index: Tensor, seed: int, domain: int, stream: str) -> 
 class Oracle:
     """E* and G* of a world, or a variant of them whose encoders and decoders are edited separately.
 
-    Its methods are those of `munit_lite.model.MUNIT`; content codes are (B, 10), or wider if the variant makes them so.
+    Its methods are those of `munit_lite.model.MUNIT`. Content codes are (B, 10), or wider if the variant edits them so.
 
     Args:
-        world: gives G* and E*.
-        variant: what is changed: G_i(z) = G_i*(variant.decode[i](z)), E_i(x) = variant.encode[i](E_i*(x)).
+        world: provides G* and E*.
+        variant: the edits: G_i(z) = G_i*(variant.decode[i](z)) and E_i(x) = variant.encode[i](E_i*(x)).
+
+    Example:
+        >>> world = CodeWorld()
+        >>> x_1 = world.images(torch.arange(4), seed=0, domain=1)
+        >>> Oracle(world).translate(x_1, source=1, target=2).shape
+        torch.Size([4, 13])
     """
 
-    def __init__(self, world: InvertibleWorld, variant: Variant = ORACLE) -> None:
+    def __init__(self, world: InvertibleWorld, variant: OracleVariant = ORACLE) -> None:
         self.world, self.variant = world, variant
 
     def encode_content(self, images: Tensor, domain: int) -> Tensor:
-        """c = E^c(x)."""
+        """Compute c = E^c(x), (B, 10)."""
         return self._encode(images, domain)[0]
 
     def encode_style(self, images: Tensor, domain: int) -> Tensor:
-        """s = E^s(x): (B, 3)."""
+        """Compute s = E^s(x), (B, 3)."""
         return self._encode(images, domain)[1]
 
     def _encode(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]:
@@ -201,15 +227,15 @@ class Oracle:
         return self.variant.encode[domain](content, style)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """x = G(c, s)."""
-        return self.world.draw(*self.variant.decode[check_domain(domain)](content, style), domain)
+        """Compute x = G(c, s)."""
+        return self.world.render(*self.variant.decode[check_domain(domain)](content, style), domain)
 
     def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw styles from the prior q(s) = N(0, I): (count, 3)."""
+        """Sample styles from the prior q(s) = N(0, I), (count, 3)."""
         return torch.randn(count, STYLE_DIM, generator=generator, dtype=torch.float64)
 
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
-        """G_i(E_i^c(x), E_i^s(x))."""
+        """Compute G_i(E_i^c(x), E_i^s(x))."""
         return self.decode(*self._encode(images, domain), domain)
 
     def translate(
@@ -221,7 +247,19 @@ class Oracle:
         style_from: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """G_target(E_source^c(x), s), the style given, taken from images of the target domain, or drawn."""
+        """Compute G_target(E_source^c(x), s).
+
+        Args:
+            images: images of the source domain.
+            source: 1 or 2.
+            target: the other domain.
+            style: styles of the target domain, (B, 3); if `style_from` is None, too, they are sampled from the prior.
+            style_from: images of the target domain whose styles are used.
+            generator: samples the styles.
+
+        Raises:
+            ValueError: source and target are the same domain, or both `style` and `style_from` are given.
+        """
         if check_domain(source) == check_domain(target):
             raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
         if style is not None and style_from is not None:

@@ -1,8 +1,8 @@
-"""The paper's four propositions (section 4) as functions that can fail, for the oracle and for trained models.
+"""The four propositions of the paper (section 4) as checks of a model, which may be the oracle or a trained network.
 
-Each check draws its own units from a world and returns a `Verdict`. "Fails" is said of a model: a proposition itself
-cannot fail, its hypotheses can. Two-sample tests look at what the world reads from images: exact factors, or judged
-ones, and then not to reject speaks of those only. Codes are compared after normalization.
+Each check samples its own units from a world and returns a `PropositionVerdict`. "Fails" refers to the model: a
+proposition itself cannot fail, but its hypotheses can. Two-sample tests compare the factors that the world measures
+from images. If those are predicted attributes, a test that does not reject says something about them only.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch import Tensor
 from munit_lite.model import MUNIT
 from munit_lite.theory.oracle import ObservedWorld, PixelWorld
 from munit_lite.theory.two_sample import mmd_test
-from munit_lite.theory.verdicts import ErrorSummary, Verdict, relative_error, verdict
+from munit_lite.theory.verdicts import ErrorSummary, PropositionVerdict, decide, summarize_nrmse
 
 ALPHA = 0.001
-BANDWIDTH = 0.35  # in median distances; a wider kernel hardly sees how one style depends on another among 14 factors
-EFFECT = 0.04  # share of the MMD² of samples that never meet that counts as none; to be below takes 500 units
-_AT_ONCE = 100
+BANDWIDTH = 0.35  # in median distances; a wider kernel hardly sees that one style depends on another among 14 factors
+EFFECT_THRESHOLD = 0.04  # a normalized MMD² up to this counts as zero; bounding it that low takes about 500 units
+_BATCH_SIZE = 100
 
 _Blocks: TypeAlias = tuple[Tensor, ...]
 
 
-class CodedModel(Protocol):
-    """What the checks need of a model: MUNIT, or the oracle."""
+class EncoderDecoder(Protocol):
+    """What the checks need from a model: MUNIT and the oracle have it."""
 
     def encode_content(self, images: Tensor, domain: int) -> Tensor: ...
 
@@ -38,10 +38,10 @@ class CodedModel(Protocol):
     def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor: ...
 
 
-class _Draws:
-    """The units of one check: images of both domains, fresh styles, and the model's functions in batches."""
+class _CheckInputs:
+    """The images and sampled styles of one check, and the functions of the model in batches."""
 
-    def __init__(self, model: CodedModel, world: ObservedWorld, n: int, seed: int) -> None:
+    def __init__(self, model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> None:
         if n < 100:
             raise ValueError(f"n is {n}, but a check needs 100 units or more")
         self.model, self.world, self.n = model, world, n
@@ -52,152 +52,159 @@ class _Draws:
             for domain in (1, 2)
         }
 
-    def style(self) -> Tensor:
-        """Fresh draws of the prior."""
+    def sample_style(self) -> Tensor:
+        """Sample n new styles from the prior."""
         return self.model.sample_style(self.n, self.generator)
 
-    def content_of(self, images: Tensor, domain: int) -> Tensor:
-        return _batched(lambda x: self.model.encode_content(x, domain), images)
+    def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        return _in_batches(lambda x: self.model.encode_content(x, domain), images)
 
-    def style_of(self, images: Tensor, domain: int) -> Tensor:
-        return _batched(lambda x: self.model.encode_style(x, domain), images)
+    def encode_style(self, images: Tensor, domain: int) -> Tensor:
+        return _in_batches(lambda x: self.model.encode_style(x, domain), images)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        return _batched(lambda c, s: self.model.decode(c, s, domain), content, style)
+        return _in_batches(lambda c, s: self.model.decode(c, s, domain), content, style)
+
+    def translate(self, source: int) -> Tensor:
+        """Translate the images of a domain with sampled styles of the other."""
+        content = self.encode_content(self.x[source], source)
+        return self.decode(content, self.sample_style(), 3 - source)
 
     def factors(self, images: Tensor, domain: int) -> _Blocks:
         return self.world.factors(images, domain)
 
-    def verdict(
+    def decide(
         self,
         claim: str,
         samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] | None = None,
         errors: dict[tuple[str, str], ErrorSummary] | None = None,
-        reads: str = "",
-    ) -> Verdict:
-        """Test each two samples for equality, and judge these tests together with the errors."""
+        measured: str = "",
+    ) -> PropositionVerdict:
+        """Test the equality of each two samples, and combine these tests with the errors."""
         permutations = round(len(samples or {}) / ALPHA) - 1  # so that Holm's p can be as small as ALPHA
         tests = {}
-        for part, blocks in (samples or {}).items():
+        for equality, blocks in (samples or {}).items():
             a, b = ([block.flatten(1).double().cpu() for block in sample] for sample in blocks)
-            tests[part] = mmd_test(a, b, self.generator, permutations, bandwidth=BANDWIDTH)
-        return verdict(
-            claim, tests, errors or {}, EFFECT, self.world.tolerance, self.n, ALPHA, reads or self.world.reads
-        )
+            tests[equality] = mmd_test(a, b, self.generator, permutations, bandwidth=BANDWIDTH)
+        measured, tolerance = measured or self.world.measured, self.world.tolerance
+        return decide(claim, tests, errors or {}, EFFECT_THRESHOLD, tolerance, self.n, ALPHA, measured)
 
 
-def _batched(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+def _in_batches(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([function(*parts) for parts in zip(*(t.split(_AT_ONCE) for t in tensors), strict=True)])
+        batches = zip(*(tensor.split(_BATCH_SIZE) for tensor in tensors), strict=True)
+        return torch.cat([function(*batch) for batch in batches])
 
 
-def check_optimality(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
-    """Proposition 1: does the model reach the minimum of the objective?
+def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+    """Check proposition 1: does the model reach the minimum of the objective?
 
-    Its hypotheses, which together are the minimum: translations are distributed like real images (A), and every
-    reconstruction term of equations 1 to 3 is zero (R). If this holds, the three other checks must hold. A is tested
-    on what the world reads from images; R compares the images and the codes themselves.
+    The minimum means that translations are distributed like real images (A), and that every reconstruction loss of
+    equations 1 to 3 is zero (R). If it is reached, the three other checks must hold. A is tested on the factors that
+    the world measures from images; R compares the images and the codes themselves, as NRMSE.
 
     Args:
         model: the oracle, a variant of it, or a trained model.
-        world: where its images come from.
-        n: independent images of each domain, 100 or more; a fifth of them sets the tests' bandwidths.
-        seed: of the images, drawn styles and permutations.
+        world: the source of the images.
+        n: independent images of each domain, 100 or more; a fifth of them sets the bandwidths of the tests.
+        seed: of the images, sampled styles and permutations.
+
+    Raises:
+        ValueError: n is below 100.
+
+    Example:
+        >>> from munit_lite.theory.oracle import CodeWorld, Oracle
+        >>> world = CodeWorld()
+        >>> check_optimality(Oracle(world), world, n=500, seed=0).status
+        'holds'
     """
-    draws = _Draws(model, world, n, seed)
+    inputs = _CheckInputs(model, world, n, seed)
     samples, errors = {}, {}
     for i, j in ((1, 2), (2, 1)):
-        content, style_j = draws.content_of(draws.x[i], i), draws.style()
-        translated = draws.decode(content, style_j, j)
-        real = draws.factors(draws.x[j], j)
-        samples[f"p(x{i}→{j}) = p(x{j})", "A"] = (draws.factors(translated, j), real)
-        again = draws.decode(content, draws.style_of(draws.x[i], i), i)
-        errors[f"image {i} again", "R"] = relative_error(again, draws.x[i])
-        errors[f"content {i} again", "R"] = relative_error(draws.content_of(translated, j), content)
-        errors[f"style {j} again", "R"] = relative_error(draws.style_of(translated, j), style_j)
-    reads = f"{world.reads} for translations, images and codes for reconstructions"
-    return draws.verdict("Proposition 1, the minimum is reached", samples, errors, reads)
+        content, style_j = inputs.encode_content(inputs.x[i], i), inputs.sample_style()
+        translation = inputs.decode(content, style_j, j)
+        real = inputs.factors(inputs.x[j], j)
+        samples[f"p(x{i}→{j}) = p(x{j})", "A"] = (inputs.factors(translation, j), real)
+        reconstruction = inputs.decode(content, inputs.encode_style(inputs.x[i], i), i)
+        errors[f"image {i} recon", "R"] = summarize_nrmse(reconstruction, inputs.x[i])
+        errors[f"content {i} recon", "R"] = summarize_nrmse(inputs.encode_content(translation, j), content)
+        errors[f"style {j} recon", "R"] = summarize_nrmse(inputs.encode_style(translation, j), style_j)
+    measured = f"{world.measured} for translations, images and codes for reconstructions"
+    return inputs.decide("Proposition 1, the minimum is reached", samples, errors, measured)
 
 
-def check_latent_matching(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
-    """Proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q (M), and content is independent of style (J).
+def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+    """Check proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q (M), and content is independent of style (J).
 
-    Proposition 3 needs the independence, which the three marginals do not give: (c_i, s_i) is tested against
-    p(c_j) ⊗ q. Contents and styles are divided by their median distances, so that no scale is preferred. Among the
-    thousands of numbers of a content map all distances are nearly equal, and a test of whole maps is nearly blind: of
-    maps the means of the channels are compared, too.
-
-    Args:
-        (as in `check_optimality`)
+    Proposition 3 needs the independence, which the three marginals do not imply: (c_i, s_i) is tested against
+    p(c_j) ⊗ q. Contents and styles are divided by their median distances, so no scale is preferred. Among the
+    thousands of features of a content map all distances are nearly equal, so a test of whole maps has almost no
+    power. For maps the channel means are therefore compared, too. The arguments are those of `check_optimality`.
     """
-    draws = _Draws(model, world, n, seed)
-    content = {i: draws.content_of(draws.x[i], i) for i in (1, 2)}
-    style = {i: draws.style_of(draws.x[i], i) for i in (1, 2)}
+    inputs = _CheckInputs(model, world, n, seed)
+    content = {i: inputs.encode_content(inputs.x[i], i) for i in (1, 2)}
+    style = {i: inputs.encode_style(inputs.x[i], i) for i in (1, 2)}
     samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = {("p(c1) = p(c2)", "M"): ((content[1],), (content[2],))}
     if content[1].ndim == 4:  # maps
         samples["p(c1) = p(c2), channel means", "M"] = ((content[1].mean((2, 3)),), (content[2].mean((2, 3)),))
     for i in (1, 2):
-        samples[f"p(s{i}) = q", "M"] = ((style[i],), (draws.style(),))
+        samples[f"p(s{i}) = q", "M"] = ((style[i],), (inputs.sample_style(),))
     for i, j in ((1, 2), (2, 1)):
-        samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", "J"] = ((content[i], style[i]), (content[j], draws.style()))
-    return draws.verdict("Proposition 2, latents match", samples, reads="the codes")
+        samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", "J"] = ((content[i], style[i]), (content[j], inputs.sample_style()))
+    return inputs.decide("Proposition 2, latents match", samples, measured="the codes")
 
 
-def check_joint_matching(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
-    """Proposition 3: p(x1, x1→2) = p(x2→1, x2).
+def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+    """Check proposition 3: p(x1, x1→2) = p(x2→1, x2).
 
-    The unit is a whole pair; the two groups of pairs come from independent x1 and x2. A difference in their
-    styles alone would drown among all factors, so that these are also tested without the others.
-
-    Args:
-        (as in `check_optimality`)
+    The unit is a whole pair, and the two groups of pairs come from independent x1 and x2. Among all factors a
+    difference between the styles alone would be too small to detect, so the styles are also tested without the
+    others. The arguments are those of `check_optimality`.
     """
-    draws = _Draws(model, world, n, seed)
-    made = {j: draws.decode(draws.content_of(draws.x[i], i), draws.style(), j) for i, j in ((1, 2), (2, 1))}
-    forth = (*draws.factors(draws.x[1], 1), *draws.factors(made[2], 2))
-    back = (*draws.factors(made[1], 1), *draws.factors(draws.x[2], 2))
+    inputs = _CheckInputs(model, world, n, seed)
+    image_1_to_2, image_2_to_1 = inputs.translate(1), inputs.translate(2)
+    from_1 = (*inputs.factors(inputs.x[1], 1), *inputs.factors(image_1_to_2, 2))
+    from_2 = (*inputs.factors(image_2_to_1, 1), *inputs.factors(inputs.x[2], 2))
     samples = {
-        ("p(x1, x1→2) = p(x2→1, x2)", "F"): (forth, back),
-        ("their styles alone", "F"): (forth[2::3], back[2::3]),
+        ("p(x1, x1→2) = p(x2→1, x2)", "F"): (from_1, from_2),
+        ("their styles alone", "F"): (from_1[2::3], from_2[2::3]),
     }
-    return draws.verdict("Proposition 3, joint distributions match", samples)
+    return inputs.decide("Proposition 3, joint distributions match", samples)
 
 
-def check_cycle_consistency(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
-    """Proposition 4: F2→1 undoes F1→2 and the other way round, with F1→2(x1, s2) = (G2(E1c(x1), s2), E1s(x1)).
+def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+    """Check proposition 4: F2→1 and F1→2 are inverse to each other, where F1→2(x1, s2) = (G2(E1c(x1), s2), E1s(x1)).
 
-    Args:
-        (as in `check_optimality`)
+    The arguments are those of `check_optimality`.
     """
-    draws = _Draws(model, world, n, seed)
+    inputs = _CheckInputs(model, world, n, seed)
     errors = {}
     for i, j in ((1, 2), (2, 1)):
-        image, style = draws.x[i], draws.style()
-        there, kept = _augmented(draws, image, style, i, j)
-        back, given = _augmented(draws, there, kept, j, i)
-        errors[f"image {i}→{j}→{i}", "F"] = relative_error(back, image)
-        errors[f"style {j} kept", "F"] = relative_error(given, style)
-    return draws.verdict("Proposition 4, cycles close", errors=errors, reads="images and codes")
+        image, style = inputs.x[i], inputs.sample_style()
+        translation, source_style = _augmented_translation(inputs, image, style, i, j)
+        cycle_image, cycle_style = _augmented_translation(inputs, translation, source_style, j, i)
+        errors[f"image {i}→{j}→{i}", "F"] = summarize_nrmse(cycle_image, image)
+        errors[f"style {j} recon", "F"] = summarize_nrmse(cycle_style, style)
+    return inputs.decide("Proposition 4, cycles close", errors=errors, measured="images and codes")
 
 
-def _augmented(draws: _Draws, image: Tensor, style: Tensor, i: int, j: int) -> tuple[Tensor, Tensor]:
-    """F i→j."""
-    return draws.decode(draws.content_of(image, i), style, j), draws.style_of(image, i)
+def _augmented_translation(inputs: _CheckInputs, image: Tensor, style: Tensor, i: int, j: int) -> tuple[Tensor, Tensor]:
+    """Compute F i→j."""
+    return inputs.decode(inputs.encode_content(image, i), style, j), inputs.encode_style(image, i)
 
 
-def check_content(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> Verdict:
-    """What no proposition says: translations keep the content. Only a world that knows it can tell.
+def check_content_preservation(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+    """Check that translations preserve the content, which no proposition says and only a known world can show.
 
-    Args:
-        (as in `check_optimality`)
+    The arguments are those of `check_optimality`.
     """
-    draws = _Draws(model, world, n, seed)
+    inputs = _CheckInputs(model, world, n, seed)
     errors = {}
     for i, j in ((1, 2), (2, 1)):
-        made = draws.decode(draws.content_of(draws.x[i], i), draws.style(), j)
-        found, wanted = (torch.cat(draws.factors(x, k)[:2], dim=1) for x, k in ((made, j), (draws.x[i], i)))
-        errors[f"content of x{i}→{j}", "F"] = relative_error(found, wanted)
-    return draws.verdict("Beyond the propositions, content is kept", errors=errors)
+        translation = inputs.translate(i)
+        content, target = (torch.cat(inputs.factors(x, k)[:2], dim=1) for x, k in ((translation, j), (inputs.x[i], i)))
+        errors[f"content of x{i}→{j}", "F"] = summarize_nrmse(content, target)
+    return inputs.decide("Beyond the propositions, content is preserved", errors=errors)
 
 
 CHECKS = {
@@ -208,20 +215,28 @@ CHECKS = {
 }
 
 
-def check_all(model: CodedModel, world: ObservedWorld, n: int, seed: int) -> dict[str, Verdict]:
-    """All four checks and the content, by name: minimum, latents, joint, cycle, content."""
-    return {name: check(model, world, n, seed) for name, check in (CHECKS | {"content": check_content}).items()}
+def check_all(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> dict[str, PropositionVerdict]:
+    """Run the four checks and the check of the content.
+
+    The arguments are those of `check_optimality`.
+
+    Returns:
+        the verdicts by name: minimum, latents, joint, cycle and content.
+    """
+    checks = CHECKS | {"content": check_content_preservation}
+    return {name: check(model, world, n, seed) for name, check in checks.items()}
 
 
-def check_trained(model: MUNIT, n: int, seed: int) -> dict[str, Verdict]:
-    """`check_all` of a trained model on its own world: judged factors, normalized codes.
+def check_trained_model(model: MUNIT, n: int, seed: int) -> dict[str, PropositionVerdict]:
+    """Run `check_all` for a trained model on its own world, with predicted attributes.
 
     Args:
         model: trained on the known world.
-        n, seed: as in `check_optimality`.
+        n: as in `check_optimality`; so is `seed`.
+        seed: of the images, sampled styles and permutations.
 
     Raises:
-        ValueError: a model of other data, whose factors no judge reads.
+        ValueError: the model was trained on other data, for which there are no attribute predictors.
     """
     data = model.config.data
     if data.dataset != "world":

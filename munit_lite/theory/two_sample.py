@@ -1,14 +1,17 @@
-"""Do two samples come from one distribution? Tests that say how sure, how large, and how many it would take.
+"""Two-sample tests: do two samples come from one distribution, how large is the difference, how certain is it?
 
-The *unit* is what was drawn independently: a pair (x1, x1->2), an input with its four outputs. Units are permuted
-between the groups, never what is inside one. A sample is a tensor (units, features) or (units, rows, features), or
-several such blocks of the same units: each block then counts alike, so that a content of 8,192 numbers does not
-drown a style of three.
+The *unit* is what was sampled independently: a pair (x1, x1→2), or an input with its four outputs. Permutations
+exchange units between the groups, never what is inside one. A sample is a tensor (units, features) or (units, rows,
+features), or several such blocks of the same units: each block then has equal weight, so a content code of 8,192
+features does not outweigh a style of three.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,38 +21,97 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from torch import Tensor
 
-from munit_lite.theory.permutation import TwoSampleResult, permuted, result
-
 Sample: TypeAlias = Tensor | Sequence[Tensor]
+
+_POWER_LEVEL = 0.05  # level of the critical value that `units_for_power` assumes
+_BATCH_SIZE = 250  # permutations evaluated together
+_MAX_EXCEEDANCES = 100  # permutations that reach the observed effect: the p-value is then known to a tenth of itself
+
+
+@dataclass(frozen=True)
+class TwoSampleResult:
+    """The result of a two-sample test.
+
+    Args:
+        method: what the effect is: "MMD²", "energy distance" or "classifier accuracy".
+        effect: unbiased estimate; its expectation is `null_effect` if the distributions are equal.
+        low: lower end of the effect's 95 % interval (jackknife over units; for the classifier over held-out units).
+        high: upper end of that interval.
+        p_value: fraction of permutations with an effect at least as large; the observed order counts as one of them,
+            unless sampling stopped early.
+        units: number of units of the smaller group that were tested, without those held out.
+        permutations: number of permutations sampled.
+        null_effect: effect of equal distributions.
+        max_effect: effect if the groups did not overlap at all and everything else were the same.
+        critical_effect: smallest effect that at most 5 % of the permutations reach.
+        rate: exponent with which the critical effect approaches the null effect, like units^-rate.
+    """
+
+    method: str
+    effect: float
+    low: float
+    high: float
+    p_value: float
+    units: int
+    permutations: int
+    null_effect: float
+    max_effect: float
+    critical_effect: float
+    rate: float
+
+    def units_for_power(self, power: float = 0.9) -> float:
+        """Estimate the units per group at which an effect of this size is rejected at 0.05 with probability `power`.
+
+        The estimate is treated as normal around the effect; the result is infinite if no effect was measured.
+        """
+        effect, critical = self.effect - self.null_effect, max(self.critical_effect - self.null_effect, 0.0)
+        if effect <= 0:
+            return math.inf
+        root = self.units**0.5
+        spread = NormalDist().inv_cdf(power) * (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975)) * root
+        if self.rate == 0.5:  # effect - critical sqrt(units / n) = spread / sqrt(n)
+            return ((critical * root + spread) / effect) ** 2
+        return ((spread + (spread**2 + 4 * effect * critical * self.units) ** 0.5) / (2 * effect)) ** 2
 
 
 # ------------------------------------------------------------------------------------------------------ estimates
 
 
 def mmd2(a: Tensor, b: Tensor, bandwidth: float) -> float:
-    """Unbiased estimate of the squared maximum mean discrepancy with k(x, y) = exp(-|x - y|² / (2 bandwidth²)).
+    """Estimate the squared maximum mean discrepancy without bias, for k(x, y) = exp(-|x - y|² / (2 bandwidth²)).
 
     Args:
-        a: (m, D) or (m, rows, D), m of 2 or more.
+        a: (m, D) or (m, rows, D), with m of 2 or more.
         b: (n, D) or (n, rows, D).
         bandwidth: in the units of the features.
+
+    Example:
+        >>> round(mmd2(torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [3.0]]), bandwidth=1.0), 3)
+        0.769
     """
-    return _statistic(_gaussian(_distances(a, b), bandwidth), len(a))
+    return _observed_discrepancy(_gaussian_kernel(_pairwise_distances(a, b), bandwidth), len(a))
 
 
 def gaussian_mmd2(
     mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor, bandwidth: float
 ) -> float:
-    """Exact squared MMD of two normal distributions under the Gaussian kernel.
+    """Compute the exact squared MMD of two normal distributions under the Gaussian kernel.
 
-    E k(x, y) = det(I + S / l²)^(-1/2) exp(-d' (l² I + S)^-1 d / 2) with S the sum of the covariances, d the
-    difference of the means, l the bandwidth.
+    E k(x, y) = det(I + S / l²)^(-1/2) exp(-d' (l² I + S)^-1 d / 2), where S is the sum of the covariances, d the
+    difference of the means and l the bandwidth.
+
+    Args:
+        mean_a: (D,).
+        covariance_a: (D, D).
+        mean_b: (D,).
+        covariance_b: (D, D).
+        bandwidth: in the units of the features.
     """
 
     def mean_kernel(mean: Tensor, covariance: Tensor) -> Tensor:
-        wide = bandwidth**2 * torch.eye(len(mean), dtype=mean.dtype) + covariance
-        scale = torch.linalg.det(wide / bandwidth**2).rsqrt()
-        return scale * torch.exp(-0.5 * mean @ torch.linalg.solve(wide, mean))
+        widened = bandwidth**2 * torch.eye(len(mean), dtype=mean.dtype) + covariance
+        scale = torch.linalg.det(widened / bandwidth**2).rsqrt()
+        return scale * torch.exp(-0.5 * mean @ torch.linalg.solve(widened, mean))
 
     zero = torch.zeros_like(mean_a)
     within = mean_kernel(zero, 2 * covariance_a) + mean_kernel(zero, 2 * covariance_b)
@@ -57,8 +119,8 @@ def gaussian_mmd2(
 
 
 def energy_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased estimate of 2 E|x - y| - E|x - x'| - E|y - y'|; arguments as in `mmd2`."""
-    return _statistic(-_distances(a, b), len(a))
+    """Estimate 2 E|x - y| - E|x - x'| - E|y - y'| without bias; the arguments are those of `mmd2`."""
+    return _observed_discrepancy(-_pairwise_distances(a, b), len(a))
 
 
 # ---------------------------------------------------------------------------------------------------------- tests
@@ -69,50 +131,57 @@ def mmd_test(
     b: Sample,
     generator: torch.Generator,
     permutations: int = 999,
-    held_out: float = 0.2,
+    held_out_fraction: float = 0.2,
     bandwidth: float = 1.0,
 ) -> TwoSampleResult:
-    """Permutation test of the unbiased MMD² under a Gaussian kernel.
+    """Test equality of two distributions by permutations of the unbiased MMD² with a Gaussian kernel.
 
-    Every block is divided by its median distance between held-out units; they are not tested, so that the
-    bandwidth does not depend on what is permuted.
+    Each block is divided by the median distance between held-out units. Those are not tested, so the bandwidth does
+    not depend on what is permuted.
 
     Args:
-        a, b: samples as the module describes them, units in random order.
-        generator: draws the permutations.
-        permutations: 999 or another count one below a multiple of 1000, so that p can be .001 exactly.
-        held_out: share of the units that set the bandwidth.
-        bandwidth: in units of those distances (with several blocks, of the root of their sum of squares).
+        a: first sample, as the module describes it, with its units in random order.
+        b: second sample.
+        generator: samples the permutations.
+        permutations: at most this many; 999, or another number one below a multiple of 1000, allows p = 0.001 exactly.
+        held_out_fraction: fraction of the units that set the bandwidth.
+        bandwidth: in units of those median distances (for several blocks, of the root of their sum of squares).
 
     Raises:
-        ValueError: fewer than 10 units in a group, or blocks that do not fit.
+        ValueError: a group has fewer than 10 units, or the shapes of the blocks do not match.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> a, b = torch.randn(2, 50, 3, generator=generator)
+        >>> mmd_test(a, b + 2, generator).p_value
+        0.001
     """
-    blocks_a, blocks_b = _checked(a, b)
-    first_a, first_b = (max(2, round(held_out * len(blocks[0]))) for blocks in (blocks_a, blocks_b))
+    blocks_a, blocks_b = _validate_samples(a, b)
+    first_a, first_b = (max(2, round(held_out_fraction * len(blocks[0]))) for blocks in (blocks_a, blocks_b))
     scaled_a, scaled_b = [], []
     for block_a, block_b in zip(blocks_a, blocks_b, strict=True):
-        held = torch.cat([block_a[:first_a].flatten(0, -2), block_b[:first_b].flatten(0, -2)])
-        distances = torch.pdist(held)
+        held_out = torch.cat([block_a[:first_a].flatten(0, -2), block_b[:first_b].flatten(0, -2)])
+        distances = torch.pdist(held_out)
         scale = distances[distances > 0].median() if (distances > 0).any() else torch.ones(())
         scaled_a.append(block_a[first_a:] / scale)
         scaled_b.append(block_b[first_b:] / scale)
     rows_a, rows_b = torch.cat(scaled_a, dim=-1), torch.cat(scaled_b, dim=-1)
-    kernel = _gaussian(_distances(rows_a, rows_b), bandwidth * len(blocks_a) ** 0.5)
-    return _permutation_test("MMD²", kernel, len(rows_a), permutations, generator)
+    kernel = _gaussian_kernel(_pairwise_distances(rows_a, rows_b), bandwidth * len(blocks_a) ** 0.5)
+    return _kernel_test("MMD²", kernel, len(rows_a), permutations, generator)
 
 
 def energy_test(a: Sample, b: Sample, generator: torch.Generator, permutations: int = 999) -> TwoSampleResult:
-    """Permutation test of the energy distance. It has no bandwidth: features must have comparable units.
+    """Test equality of two distributions by permutations of the energy distance.
 
-    Args:
-        (as in `mmd_test`; blocks are taken as they are)
+    It has no bandwidth, so the features need comparable units. The arguments are those of `mmd_test`; blocks are
+    not rescaled.
     """
-    rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _checked(a, b))
-    return _permutation_test("energy distance", -_distances(rows_a, rows_b), len(rows_a), permutations, generator)
+    rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _validate_samples(a, b))
+    return _kernel_test("energy distance", -_pairwise_distances(rows_a, rows_b), len(rows_a), permutations, generator)
 
 
 def quadratic_classifier() -> Any:
-    """Logistic regression on all products of two features: it sees means, variances and correlations."""
+    """Build a logistic regression on all products of two features: it sees means, variances and correlations."""
     return make_pipeline(
         StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler(), LogisticRegression(C=0.1)
     )
@@ -123,141 +192,220 @@ def classifier_test(
     b: Sample,
     generator: torch.Generator,
     permutations: int = 999,
-    classifier: Callable[[], Any] = quadratic_classifier,
+    build_classifier: Callable[[], Any] = quadratic_classifier,
 ) -> TwoSampleResult:
-    """Train a classifier on half of the units; can it tell the groups apart on the other half?
+    """Test equality of two distributions with a classifier trained on half of the units.
 
-    The effect is the mean of both groups' accuracies; (1 + total variation) / 2 bounds it from above.
+    The effect is its balanced accuracy on the other half, which is at most (1 + total variation) / 2.
 
     Args:
-        (as in `mmd_test`)
-        classifier: makes an unfitted scikit-learn classifier.
+        a: as in `mmd_test`; so are `b`, `generator` and `permutations`.
+        b: second sample.
+        generator: samples the permutations.
+        permutations: at most this many.
+        build_classifier: returns an unfitted scikit-learn classifier.
     """
-    rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _checked(a, b))
+    rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _validate_samples(a, b))
     half_a, half_b = len(rows_a) // 2, len(rows_b) // 2
-    fitted = classifier()
-    train = torch.cat([rows_a[:half_a].flatten(0, -2), rows_b[:half_b].flatten(0, -2)])
-    labels = np.repeat([1, 0], [rows_a[:half_a].flatten(0, -2).shape[0], rows_b[:half_b].flatten(0, -2).shape[0]])
-    fitted.fit(train.numpy(), labels)
+    classifier = build_classifier()
+    train_a, train_b = rows_a[:half_a].flatten(0, -2), rows_b[:half_b].flatten(0, -2)
+    classifier.fit(torch.cat([train_a, train_b]).numpy(), np.repeat([1, 0], [len(train_a), len(train_b)]))
 
-    def called_a(rows: Tensor) -> Tensor:  # for each unit, the share of its rows that are taken for the first group's
-        guesses = torch.from_numpy(fitted.predict(rows.flatten(0, -2).numpy())).double()
-        return guesses.view(len(rows), -1).mean(1)
+    def predict(rows: Tensor) -> Tensor:  # for each unit, the fraction of its rows that are assigned to the first group
+        predictions = torch.from_numpy(classifier.predict(rows.flatten(0, -2).numpy())).double()
+        return predictions.view(len(rows), -1).mean(1)
 
-    found_a, found_b = called_a(rows_a[half_a:]), called_a(rows_b[half_b:])
-    count_a, count_b = len(found_a), len(found_b)
-    pooled = torch.cat([found_a, found_b])
+    scores_a, scores_b = predict(rows_a[half_a:]), predict(rows_b[half_b:])
+    count_a, count_b = len(scores_a), len(scores_b)
+    pooled = torch.cat([scores_a, scores_b])
 
     def accuracy(labels: Tensor) -> Tensor:
         sums = labels @ pooled
         return 0.5 + (sums / count_a - (pooled.sum() - sums) / count_b) / 2
 
-    effect = 0.5 + (found_a.mean() - found_b.mean()).item() / 2
-    error = (found_a.var().item() / count_a + found_b.var().item() / count_b) ** 0.5 / 2
-    p_value, drawn = permuted(accuracy, effect, len(pooled), count_a, permutations, generator)
+    effect = 0.5 + (scores_a.mean() - scores_b.mean()).item() / 2
+    error = (scores_a.var().item() / count_a + scores_b.var().item() / count_b) ** 0.5 / 2
+    p_value, permuted = sequential_permutation_test(accuracy, effect, len(pooled), count_a, permutations, generator)
     units = min(count_a, count_b)
-    return result("classifier accuracy", effect, error, p_value, drawn, units, null=0.5, largest=1.0, rate=0.5)
+    return _summarize_test("classifier accuracy", effect, error, p_value, permuted, units, 0.5, 1.0, rate=0.5)
+
+
+def sequential_permutation_test(
+    statistic: Callable[[Tensor], Tensor],
+    effect: float,
+    units: int,
+    first_group: int,
+    permutations: int,
+    generator: torch.Generator,
+) -> tuple[float, Tensor]:
+    """Compute the p-value of an effect by random permutations of the units.
+
+    Sampling stops once `_MAX_EXCEEDANCES` permutations reach the observed effect: their fraction among those sampled
+    until then is a valid p-value, too (Besag and Clifford, Sequential Monte Carlo p-values, Biometrika 1991).
+
+    Args:
+        statistic: maps 0/1 labels, (P, units), to effects, (P,).
+        effect: the observed effect.
+        units: number of units in both groups together.
+        first_group: number of units in the first group.
+        permutations: at most this many.
+        generator: samples them.
+
+    Returns:
+        the p-value, and the effects of the permutations that were sampled.
+    """
+    effects = torch.empty(0, dtype=torch.float64)
+    while len(effects) < permutations:
+        batch_size = min(_BATCH_SIZE, permutations - len(effects))
+        order = torch.rand(batch_size, units, generator=generator, dtype=torch.float64)
+        labels = torch.zeros(batch_size, units, dtype=torch.float64)
+        labels.scatter_(1, order.topk(first_group, dim=1, sorted=False).indices, 1.0)
+        effects = torch.cat([effects, statistic(labels)])
+        slack = 1e-12 * max(1.0, effects.abs().max().item())  # equal sums may differ in their last bits
+        exceedances = torch.nonzero(effects >= effect - slack).flatten()
+        if len(exceedances) >= _MAX_EXCEEDANCES:
+            return _MAX_EXCEEDANCES / (int(exceedances[_MAX_EXCEEDANCES - 1]) + 1), effects
+    return (1 + len(exceedances)) / (permutations + 1), effects
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: reject those at most alpha, and the chance of any false rejection is at most alpha."""
-    count, worst = len(p_values), 0.0
+    """Adjust p-values by Holm's method.
+
+    Rejecting those of at most alpha keeps the probability of any false rejection at or below alpha.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03, 0.005])
+        [0.03, 0.06, 0.06, 0.02]
+    """
+    count, largest = len(p_values), 0.0
     adjusted = [0.0] * count
     for rank, k in enumerate(sorted(range(count), key=lambda k: p_values[k])):
-        worst = max(worst, min(1.0, (count - rank) * p_values[k]))
-        adjusted[k] = worst
+        largest = max(largest, min(1.0, (count - rank) * p_values[k]))
+        adjusted[k] = largest
     return adjusted
 
 
-# ----------------------------------------------------------------------------------------------------- inside
+# -------------------------------------------------------------------------------------------------------- helpers
 
 
-def _checked(a: Sample, b: Sample) -> tuple[list[Tensor], list[Tensor]]:
+def _validate_samples(a: Sample, b: Sample) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the blocks of both samples in float64."""
     samples = []
     for sample in (a, b):
         blocks = [block.double() for block in ([sample] if isinstance(sample, Tensor) else sample)]
         if not blocks or len({block.shape[:-1] for block in blocks}) != 1 or blocks[0].ndim not in (2, 3):
             shapes = ", ".join(str(tuple(block.shape)) for block in blocks)
             raise ValueError(
-                f"a sample's blocks have shapes {shapes}, but all need the same (units, features) or "
-                "(units, rows, features) up to the features"
+                f"a sample's blocks have shapes {shapes}, but all must be (units, features) or (units, rows, features) "
+                "and may differ only in the number of features"
             )
         if len(blocks[0]) < 10:
             raise ValueError(f"a group has {len(blocks[0])} units, but a test needs 10 or more")
         samples.append(blocks)
     if [block.shape[1:] for block in samples[0]] != [block.shape[1:] for block in samples[1]]:
         raise ValueError(
-            f"the first sample's blocks are {[tuple(block.shape) for block in samples[0]]}, the second's "
-            f"{[tuple(block.shape) for block in samples[1]]}: they must agree but for the number of units"
+            f"the blocks of the first sample have shapes {[tuple(block.shape) for block in samples[0]]}, those of the "
+            f"second {[tuple(block.shape) for block in samples[1]]}: they may differ only in the number of units"
         )
     return samples[0], samples[1]
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """(units, units, rows, rows) distances between all rows of both samples."""
+def _pairwise_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return the distances between all rows of both samples, (units, units, rows, rows)."""
     rows = torch.cat([a, b])
     rows = rows[:, None] if rows.ndim == 2 else rows
-    units, each, _ = rows.shape
+    units, rows_per_unit, _ = rows.shape
     flat = rows.flatten(0, 1)
-    return torch.cdist(flat, flat).view(units, each, units, each).transpose(1, 2)
+    return torch.cdist(flat, flat).view(units, rows_per_unit, units, rows_per_unit).transpose(1, 2)
 
 
-def _gaussian(distances: Tensor, bandwidth: float) -> Tensor:
+def _gaussian_kernel(distances: Tensor, bandwidth: float) -> Tensor:
     return torch.exp(-distances.square() / (2 * bandwidth**2))
 
 
 def _unit_kernel(kernel: Tensor) -> Tensor:
-    """Kernel between units: the mean over their rows; a unit's kernel with itself is not used (no bias)."""
+    """Average the kernel over the rows of each two units; zero it between a unit and itself (otherwise biased)."""
     return kernel.mean((2, 3)).fill_diagonal_(0)
 
 
-def _statistic(kernel: Tensor, count: int) -> float:
+def _observed_discrepancy(kernel: Tensor, first_group: int) -> float:
     kernel = _unit_kernel(kernel)
-    labels = (torch.arange(len(kernel)) < count).to(kernel.dtype)
-    return _discrepancies(kernel, labels[None], count).item()
+    labels = (torch.arange(len(kernel)) < first_group).to(kernel.dtype)
+    return _discrepancy(kernel, labels[None], first_group).item()
 
 
-def _discrepancies(kernel: Tensor, labels: Tensor, m: int) -> Tensor:
-    """Unbiased discrepancy for each row of 0/1 labels (P, units): within both groups less twice between them."""
-    within_a, within_b, between = _means(kernel, labels, m)
+def _discrepancy(kernel: Tensor, labels: Tensor, m: int) -> Tensor:
+    """Return the unbiased discrepancy for each row of 0/1 labels, (P, units) -> (P,)."""
+    within_a, within_b, between = _mean_kernels(kernel, labels, m)
     return within_a + within_b - 2 * between
 
 
-def _means(kernel: Tensor, labels: Tensor, m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean kernel within the first group, within the second, and between them, for each row of labels."""
+def _mean_kernels(kernel: Tensor, labels: Tensor, m: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean kernel within the first group, within the second, and between them, for each row of labels."""
     n = len(kernel) - m
     rows = kernel.sum(1)
-    within_a, reach = (labels * (labels @ kernel)).sum(1), labels @ rows
-    between, within_b = reach - within_a, rows.sum() - 2 * reach + within_a
+    within_a, total_a = (labels * (labels @ kernel)).sum(1), labels @ rows
+    between, within_b = total_a - within_a, rows.sum() - 2 * total_a + within_a
     return within_a / (m * (m - 1)), within_b / (n * (n - 1)), between / (m * n)
 
 
 def _jackknife_variance(kernel: Tensor, m: int) -> float:
-    """Variance of the discrepancy: each unit of each group left out once."""
+    """Estimate the variance of the discrepancy by leaving out each unit once."""
     n = len(kernel) - m
     own_a, own_b, cross = kernel[:m, :m].sum(1), kernel[m:, m:].sum(1), kernel[:m, m:]
     variance = 0.0
     for own, across, m_, n_ in ((own_a, cross.sum(1), m, n), (own_b, cross.sum(0), n, m)):
-        left = (own.sum() - 2 * own) / ((m_ - 1) * (m_ - 2)) - 2 * (across.sum() - across) / ((m_ - 1) * n_)
-        variance += (m_ - 1) * left.var(correction=0).item()
+        left_out = (own.sum() - 2 * own) / ((m_ - 1) * (m_ - 2)) - 2 * (across.sum() - across) / ((m_ - 1) * n_)
+        variance += (m_ - 1) * left_out.var(correction=0).item()
     return variance
 
 
-def _permutation_test(
-    method: str, kernel: Tensor, count: int, permutations: int, generator: torch.Generator
+def _kernel_test(
+    method: str, kernel: Tensor, first_group: int, permutations: int, generator: torch.Generator
 ) -> TwoSampleResult:
-    kernel = _unit_kernel(kernel)
-    own = (torch.arange(len(kernel)) < count).double()
-    within_a, within_b, between = (mean.item() for mean in _means(kernel, own[None], count))
+    kernel, units = _unit_kernel(kernel), len(kernel)
+    labels = (torch.arange(units) < first_group).double()
+    within_a, within_b, between = (mean.item() for mean in _mean_kernels(kernel, labels[None], first_group))
     effect = within_a + within_b - 2 * between
-    # A Gaussian kernel is 0 between groups that never meet; of negative distances the part between is the largest.
-    largest = within_a + within_b if within_a + within_b > 0 else -2 * between
-    p_value, drawn = permuted(
-        lambda labels: _discrepancies(kernel, labels, count), effect, len(kernel), count, permutations, generator
+    # Between groups that do not overlap a Gaussian kernel is 0; of negative distances the part between is the largest.
+    max_effect = within_a + within_b if within_a + within_b > 0 else -2 * between
+    p_value, permuted = sequential_permutation_test(
+        lambda labels: _discrepancy(kernel, labels, first_group), effect, units, first_group, permutations, generator
     )
-    units = min(count, len(kernel) - count)
-    # The jackknife counts twice what varies without any effect (Efron and Stein, The jackknife estimate of variance,
-    # Annals of Statistics 1981); the permutations show it once.
-    chance = drawn.var().item()
-    error = max(_jackknife_variance(kernel, count) - chance, chance) ** 0.5
-    return result(method, effect, error, p_value, drawn, units, null=0.0, largest=largest, rate=1.0)
+    # The jackknife counts twice the variance that remains without an effect (Efron and Stein, The jackknife estimate
+    # of variance, Annals of Statistics 1981); the permutations estimate it once.
+    null_variance = permuted.var().item()
+    error = max(_jackknife_variance(kernel, first_group) - null_variance, null_variance) ** 0.5
+    tested = min(first_group, units - first_group)
+    return _summarize_test(method, effect, error, p_value, permuted, tested, 0.0, max_effect, rate=1.0)
+
+
+def _summarize_test(
+    method: str,
+    effect: float,
+    error: float,
+    p_value: float,
+    permuted: Tensor,
+    units: int,
+    null_effect: float,
+    max_effect: float,
+    rate: float,
+) -> TwoSampleResult:
+    """Build the result from the effect, its standard error and the effects of the permutations."""
+    half_width = NormalDist().inv_cdf(0.975) * error
+    values, counts = permuted.round(decimals=12).unique(return_counts=True)  # accuracies take few distinct values
+    exceedance = counts.flip(0).cumsum(0).flip(0) / len(permuted)
+    rare = exceedance <= _POWER_LEVEL
+    return TwoSampleResult(
+        method=method,
+        effect=effect,
+        low=effect - half_width,
+        high=effect + half_width,
+        p_value=p_value,
+        units=units,
+        permutations=len(permuted),
+        null_effect=null_effect,
+        max_effect=max_effect,
+        critical_effect=values[rare].min().item() if rare.any() else values.max().item(),
+        rate=rate,
+    )

@@ -1,7 +1,7 @@
-"""Broken variants of the oracle: each edits E* or G* in code space, and says which proposition must fail, and why.
+"""Broken variants of the oracle: each edits E* or G* in code space and states which proposition must fail, and why.
 
-An edit maps codes to codes: content (B, 10), see `munit_lite.theory.oracle`, and style (B, 3). The encoder's edit comes
-after E*, the decoder's before G*, so an edit of both that are inverse to each other keeps E = G^-1.
+An edit maps codes to codes: content (B, 10), see `munit_lite.theory.oracle`, and style (B, 3). The encoder's edit
+follows E*, the decoder's precedes G*, so two edits that are inverse to each other keep E = G⁻¹.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from torch import Tensor
 
 from munit_lite.world import SHAPE_NAMES, STYLE_DIM
 
-Edit = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+CodeEdit = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-_CLASSES = len(SHAPE_NAMES)
-X, Y, SIZE = _CLASSES, _CLASSES + 1, _CLASSES + 2  # columns of a content code; each is N(0, 1) in every domain
+# Columns of a content code: normal scores of x and of size, each N(0, 1) in every domain.
+X_COLUMN, SIZE_COLUMN = len(SHAPE_NAMES), len(SHAPE_NAMES) + 2
 
 
-def unchanged(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+def identity(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave both codes as they are."""
     return content, style
 
 
-class Expected(NamedTuple):
-    """What theory says of the four checks: "H" it holds; else it fails, and why.
+class ExpectedReasons(NamedTuple):
+    """What theory predicts for the four checks: "H" if the proposition holds, otherwise the reasons why it fails.
 
-    For the minimum: A the adversarial terms, R the reconstruction terms. For the latents: M some marginal,
-    J the joint distribution of content and style alone. For joint matching and cycle: F.
+    For the minimum: A for the adversarial terms, R for the reconstruction terms. For the latents: M for a marginal,
+    J if only the joint distribution of content and style differs. For joint matching and cycle consistency: F.
     """
 
     minimum: str
@@ -41,37 +42,47 @@ class Expected(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A variant of the oracle.
+class OracleVariant:
+    """The oracle with its encoders or decoders edited.
 
     Args:
-        name: short.
-        meaning: what is changed, in a formula.
-        expected: what theory says of the four checks.
-        encode, decode: edits by domain; a domain that is not named is unchanged.
-        world: variant of the known world that it lives in.
-        keeps_content: are translations of the same content? Only a known world can tell.
+        name: short and unique.
+        description: the edits as formulas.
+        expected: what theory predicts for the four checks.
+        encode: the encoder's edit for each domain, applied after E*; a domain that is missing is not edited.
+        decode: the decoder's edit for each domain, applied before G*.
+        world: the variant of the known world that it is defined on.
+        preserves_content: whether translations keep the true content, which no proposition says.
     """
 
     name: str
-    meaning: str
-    expected: Expected
-    encode: Mapping[int, Edit] = field(default_factory=dict)
-    decode: Mapping[int, Edit] = field(default_factory=dict)
+    description: str
+    expected: ExpectedReasons
+    encode: Mapping[int, CodeEdit] = field(default_factory=dict)
+    decode: Mapping[int, CodeEdit] = field(default_factory=dict)
     world: str = "standard"
-    keeps_content: bool = True
+    preserves_content: bool = True
 
     def __post_init__(self) -> None:
         for name in ("encode", "decode"):
-            edits = {1: unchanged, 2: unchanged} | dict(getattr(self, name))
+            edits = {1: identity, 2: identity} | dict(getattr(self, name))
             object.__setattr__(self, name, MappingProxyType(edits))
 
 
 # ------------------------------------------------------------------------------------------------------- edits
 
 
-def style_times(matrix: Tensor) -> Edit:
-    """s -> M s."""
+def transform_style(matrix: Tensor) -> CodeEdit:
+    """Return the edit s -> M s.
+
+    Args:
+        matrix: M, (3, 3).
+
+    Example:
+        >>> edit = transform_style(2 * torch.eye(3))
+        >>> edit(torch.zeros(1, 10), torch.ones(1, 3))[1]
+        tensor([[2., 2., 2.]])
+    """
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         return content, style @ matrix.to(style.dtype).T
@@ -79,74 +90,90 @@ def style_times(matrix: Tensor) -> Edit:
     return edit
 
 
-def style_plus_content(share: float, scale: float = 1.0) -> Edit:
-    """s -> scale s + share g(c), with g the normal scores of x, y and size."""
+def leak_content_into_style(weight: float, scale: float = 1.0) -> CodeEdit:
+    """Return the edit s -> scale s + weight g(c), where g(c) are the normal scores of x, y and size."""
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        return content, scale * style + share * content[:, X : X + 3]
+        return content, scale * style + weight * content[:, X_COLUMN : SIZE_COLUMN + 1]
 
     return edit
 
 
-def content_plus_style(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.cat([content[:, :X], content[:, X : X + 3] + 2 * style, content[:, X + 3 :]], dim=1), style
+def leak_style_into_content(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Add twice the style to the scores of x, y and size."""
+    content = content.clone()
+    content[:, X_COLUMN : SIZE_COLUMN + 1] += 2 * style
+    return content, style
 
 
-def column(number: int, change: Callable[[Tensor], Tensor]) -> Edit:
-    """Change one column of the content."""
+def edit_content(column: int, function: Callable[[Tensor], Tensor]) -> CodeEdit:
+    """Return the edit that applies a function, (B,) -> (B,), to one column of the content code."""
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         content = content.clone()
-        content[:, number] = change(content[:, number])
+        content[:, column] = function(content[:, column])
         return content, style
 
     return edit
 
 
-def without_first_style(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+def zero_first_style_coordinate(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace the first style coordinate by 0."""
     return content, torch.cat([torch.zeros_like(style[:, :1]), style[:, 1:]], dim=1)
 
 
-def without_style(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+def zero_style(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace the style by 0."""
     return content, torch.zeros_like(style)
 
 
-def all_into_content(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+def move_style_into_content(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Append the style to the content, (B, 13), and replace it by 0, as an encoder without a style code would."""
     return torch.cat([content, style], dim=1), torch.zeros_like(style)
 
 
-def all_from_content(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+def split_style_from_content(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Ignore the style and take it from the end of the content: the inverse of `move_style_into_content`."""
     return content[:, : -style.shape[1]], content[:, -style.shape[1] :]
 
 
-def shift_class(by: int) -> Edit:
-    """The next of the last four classes; turn (in periods of the class) and size go with it."""
+def shift_class(steps: int) -> CodeEdit:
+    """Return the edit that shifts the last four classes cyclically; size and angle (in periods of the class) stay."""
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.cat([content[:, :2], content[:, 2:X].roll(by, dims=1), content[:, X:]], dim=1), style
+        shifted = content[:, 2:X_COLUMN].roll(steps, dims=1)
+        return torch.cat([content[:, :2], shifted, content[:, X_COLUMN:]], dim=1), style
 
     return edit
 
 
-def turn_style_with_content(sign: float) -> Edit:
-    """Rotate the first two style coordinates by an angle that the content sets."""
+def rotate_style_by_content(sign: float) -> CodeEdit:
+    """Return the edit that rotates the first two style coordinates by an angle that depends on the content.
+
+    Args:
+        sign: 1.0, or -1.0 for the inverse rotation.
+    """
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        cos, sin = torch.cos(2 * content[:, X]), sign * torch.sin(2 * content[:, X])
+        cos, sin = torch.cos(2 * content[:, X_COLUMN]), sign * torch.sin(2 * content[:, X_COLUMN])
         a, b = style[:, 0], style[:, 1]
         return content, torch.stack([cos * a - sin * b, sin * a + cos * b, style[:, 2]], dim=1)
 
     return edit
 
 
-def mix_content_and_style(angle: float) -> Edit:
-    """Rotate (x, first style coordinate), both N(0, 1) and independent, by an angle in radians."""
+def mix_content_and_style(angle: float) -> CodeEdit:
+    """Return the edit that rotates (x, first style coordinate), which are independent and N(0, 1).
+
+    Args:
+        angle: in radians; π/2 exchanges the two, up to a sign.
+    """
     cos, sin = math.cos(angle), math.sin(angle)
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        x, s = content[:, X], style[:, 0]
+        x, s = content[:, X_COLUMN], style[:, 0]
         content = content.clone()
-        content[:, X] = cos * x - sin * s
+        content[:, X_COLUMN] = cos * x - sin * s
         return content, torch.cat([(sin * x + cos * s)[:, None], style[:, 1:]], dim=1)
 
     return edit
@@ -154,134 +181,141 @@ def mix_content_and_style(angle: float) -> Edit:
 
 # ---------------------------------------------------------------------------------------------------- variants
 
-ORACLE = Variant("oracle", "E*, G*", Expected("H", "H", "H", "H"))
+ORACLE = OracleVariant("oracle", "E*, G*", ExpectedReasons("H", "H", "H", "H"))
 
-_I = torch.eye(STYLE_DIM, dtype=torch.float64)
-_L = torch.linalg.cholesky(0.1 * _I + 0.9)  # L Lᵀ has correlations of .9
-_R = torch.tensor([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+_IDENTITY = torch.eye(STYLE_DIM, dtype=torch.float64)
+_CORRELATE = torch.linalg.cholesky(0.1 * _IDENTITY + 0.9)  # L Lᵀ has correlations of .9
+_ROTATION = torch.tensor([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
-BROKEN = (
-    Variant(
+BROKEN_VARIANTS = (
+    OracleVariant(
         "styles scaled",
         "G₂(c, 2s), E₂ˢ = s/2",
-        Expected("A", "M", "F", "H"),
-        encode={2: style_times(_I / 2)},
-        decode={2: style_times(2 * _I)},
+        ExpectedReasons("A", "M", "F", "H"),
+        encode={2: transform_style(_IDENTITY / 2)},
+        decode={2: transform_style(2 * _IDENTITY)},
     ),
-    Variant(
+    OracleVariant(
         "styles correlated",
         "G₂(c, Ls), E₂ˢ = L⁻¹s",
-        Expected("A", "M", "F", "H"),
-        encode={2: style_times(_L.inverse())},
-        decode={2: style_times(_L)},
+        ExpectedReasons("A", "M", "F", "H"),
+        encode={2: transform_style(_CORRELATE.inverse())},
+        decode={2: transform_style(_CORRELATE)},
     ),
-    Variant(
+    OracleVariant(
         "one style coordinate collapsed",
         "G₁ and G₂ ignore their first one, E₁ˢ and E₂ˢ give 0 for it",
-        Expected("AR", "M", "F", "F"),
-        encode={1: without_first_style, 2: without_first_style},
-        decode={1: without_first_style, 2: without_first_style},
+        ExpectedReasons("AR", "M", "F", "F"),
+        encode={1: zero_first_style_coordinate, 2: zero_first_style_coordinate},
+        decode={1: zero_first_style_coordinate, 2: zero_first_style_coordinate},
     ),
-    Variant(
+    OracleVariant(
         "content into style",
         "E₂ˢ = s + 1.5 g(c), and G₂ takes it out",
-        Expected("A", "M", "F", "H"),
-        encode={2: style_plus_content(1.5)},
-        decode={2: style_plus_content(-1.5)},
+        ExpectedReasons("A", "M", "F", "H"),
+        encode={2: leak_content_into_style(1.5)},
+        decode={2: leak_content_into_style(-1.5)},
     ),
-    Variant(
+    OracleVariant(
         "content into style, same variance",
         "E₂ˢ = .6 s + .8 g(c), and G₂ takes it out",
-        Expected("A", "J", "F", "H"),
-        encode={2: style_plus_content(0.8, 0.6)},
-        decode={2: style_plus_content(-0.8 / 0.6, 1 / 0.6)},
+        ExpectedReasons("A", "J", "F", "H"),
+        encode={2: leak_content_into_style(0.8, 0.6)},
+        decode={2: leak_content_into_style(-0.8 / 0.6, 1 / 0.6)},
     ),
-    Variant(
+    OracleVariant(
         "content into style, encoder only",
         "E₂ˢ = s + 1.5 g(c), G*",
-        Expected("R", "M", "H", "F"),
-        encode={2: style_plus_content(1.5)},
+        ExpectedReasons("R", "M", "H", "F"),
+        encode={2: leak_content_into_style(1.5)},
     ),
-    Variant(
+    OracleVariant(
         "style into content, one encoder",
         "E₁ᶜ = c + 2s₁, G*",
-        Expected("AR", "M", "F", "F"),
-        encode={1: content_plus_style},
-        keeps_content=False,
+        ExpectedReasons("AR", "M", "F", "F"),
+        encode={1: leak_style_into_content},
+        preserves_content=False,
     ),
-    Variant("p(c) differs between domains", "E*, G*", Expected("A", "M", "F", "H"), world="different_frequencies"),
-    Variant(
+    OracleVariant(
+        "p(c) differs between domains", "E*, G*", ExpectedReasons("A", "M", "F", "H"), world="different_frequencies"
+    ),
+    OracleVariant(
         "two contents, one image",
         "G₂(|x|, …), E₂ a section",
-        Expected("AR", "M", "F", "F"),
-        encode={2: column(X, torch.abs)},
-        decode={2: column(X, torch.abs)},
-        keeps_content=False,
+        ExpectedReasons("AR", "M", "F", "F"),
+        encode={2: edit_content(X_COLUMN, torch.abs)},
+        decode={2: edit_content(X_COLUMN, torch.abs)},
+        preserves_content=False,
     ),
-    Variant(
+    OracleVariant(
         "deterministic translator",
         "G₂*(c, 0), E*",
-        Expected("AR", "H", "F", "F"),
-        decode={2: without_style},
+        ExpectedReasons("AR", "H", "F", "F"),
+        decode={2: zero_style},
     ),
-    Variant(
+    OracleVariant(
         "UNIT-like",
         "all of z is content, Eˢ = 0",
-        Expected("R", "M", "H", "F"),
-        encode={1: all_into_content, 2: all_into_content},
-        decode={1: all_from_content, 2: all_from_content},
+        ExpectedReasons("R", "M", "H", "F"),
+        encode={1: move_style_into_content, 2: move_style_into_content},
+        decode={1: split_style_from_content, 2: split_style_from_content},
     ),
-    Variant(
+    OracleVariant(
         "content bijection that is no symmetry",
         "size + 1 in G₂, size − 1 in E₂",
-        Expected("A", "M", "F", "H"),
-        encode={2: column(SIZE, lambda size: size - 1)},
-        decode={2: column(SIZE, lambda size: size + 1)},
-        keeps_content=False,
+        ExpectedReasons("A", "M", "F", "H"),
+        encode={2: edit_content(SIZE_COLUMN, lambda size: size - 1)},
+        decode={2: edit_content(SIZE_COLUMN, lambda size: size + 1)},
+        preserves_content=False,
     ),
-    Variant("style sign, encoder only", "E₂ˢ = −s, G*", Expected("R", "H", "H", "F"), encode={2: style_times(-_I)}),
-    Variant(
+    OracleVariant(
+        "style sign, encoder only",
+        "E₂ˢ = −s, G*",
+        ExpectedReasons("R", "H", "H", "F"),
+        encode={2: transform_style(-_IDENTITY)},
+    ),
+    OracleVariant(
         "content symmetry, decoder only",
         "classes shifted in G₂, E*",
-        Expected("R", "H", "F", "F"),
+        ExpectedReasons("R", "H", "F", "F"),
         decode={2: shift_class(1)},
         world="cyclic",
-        keeps_content=False,
+        preserves_content=False,
     ),
 )
 
-UNSEEN = (
-    Variant(
+UNDETECTABLE_VARIANTS = (
+    OracleVariant(
         "content symmetry",
         "classes shifted in G₂, and back in E₂",
         ORACLE.expected,
         encode={2: shift_class(-1)},
         decode={2: shift_class(1)},
         world="cyclic",
-        keeps_content=False,
+        preserves_content=False,
     ),
-    Variant(
+    OracleVariant(
         "content and style mixed",
         "(x, s₂₁) rotated in G₂, and back in E₂",
         ORACLE.expected,
         encode={2: mix_content_and_style(-math.pi / 4)},
         decode={2: mix_content_and_style(math.pi / 4)},
-        keeps_content=False,
+        preserves_content=False,
     ),
-    Variant(
+    OracleVariant(
         "style rotation",
         "G₂(c, Rs), E₂ˢ = Rᵀs",
         ORACLE.expected,
-        encode={2: style_times(_R.T)},
-        decode={2: style_times(_R)},
+        encode={2: transform_style(_ROTATION.T)},
+        decode={2: transform_style(_ROTATION)},
     ),
-    Variant(
+    OracleVariant(
         "style rotation set by content",
         "G₂(c, R(c)s), E₂ˢ = R(c)ᵀs",
         ORACLE.expected,
-        encode={2: turn_style_with_content(-1.0)},
-        decode={2: turn_style_with_content(1.0)},
+        encode={2: rotate_style_by_content(-1.0)},
+        decode={2: rotate_style_by_content(1.0)},
     ),
 )
 
-VARIANTS = (ORACLE, *BROKEN, *UNSEEN)
+ORACLE_VARIANTS = (ORACLE, *BROKEN_VARIANTS, *UNDETECTABLE_VARIANTS)

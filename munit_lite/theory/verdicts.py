@@ -1,7 +1,8 @@
-"""What a check of a proposition found: for each of its parts a number with bounds, and a status that can be undecided.
+"""The verdict of a proposition check: an effect with its interval for each equality, and a three-way status.
 
-A part *holds* only if the upper bound of its effect lies below what counts as none; not to reject is not enough. It
-*fails* if the test rejects and the effect is larger than that. Else it is *undecided*: more units are needed.
+An equality *holds* only if the upper end of its effect's interval lies below a threshold; a test that does not reject
+is not enough. It *fails* if the test rejects and the effect exceeds the threshold. Otherwise it is *undecided*, and
+more units are needed.
 """
 
 from __future__ import annotations
@@ -11,48 +12,56 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from scipy import stats
 from torch import Tensor
 
-from munit_lite.theory.permutation import TwoSampleResult
-from munit_lite.theory.two_sample import holm
+from munit_lite.theory.two_sample import TwoSampleResult, holm
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
-SHARE = 0.95  # an equality of images or codes counts as kept if it is kept for this share of the units
-_TAIL = 0.025  # on each side of an interval
+QUANTILE = 0.95  # images or codes count as equal if the errors are below the tolerance for this fraction of the units
 
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """Relative errors of n units: quantiles, and the distribution-free 95 % interval of the one that is judged.
+    """Quantiles of the errors of n units.
 
-    An error of 1 is that of guessing the mean.
+    Args:
+        median: the median.
+        quantile_95: the quantile at `QUANTILE`, which decides whether an equality holds.
+        low: lower end of the distribution-free 95 % interval of that quantile.
+        high: upper end of that interval.
+        maximum: the largest error.
+        units: n.
     """
 
     median: float
-    judged: float  # quantile at `SHARE`
+    quantile_95: float
     low: float
     high: float
-    largest: float
+    maximum: float
     units: int
 
 
 @dataclass(frozen=True)
-class Part:
-    """One equality that a proposition needs.
+class Finding:
+    """The result for one equality that a proposition requires.
 
     Args:
-        name: the equality in words or symbols.
-        code: why the check fails if this part does, see `munit_lite.theory.variants.Expected`.
+        name: the equality, in words or symbols.
+        reason: why the check fails if this equality does, see `munit_lite.theory.variants.ExpectedReasons`.
         status: holds, fails or undecided.
-        measure: what the effect is: a share of the largest two-sample distance, or a relative error.
-        effect, low, high: estimate with its 95 % interval.
-        threshold: an effect up to this counts as none.
-        p_value: after Holm over the tests of the check; None for errors, where a single unit disproves equality.
+        measure: what the effect is, a normalized two-sample statistic or an NRMSE.
+        effect: the estimate.
+        low: lower end of its 95 % interval.
+        high: upper end of that interval.
+        threshold: an effect up to this counts as zero.
+        p_value: adjusted by Holm's method over the tests of the check; None for errors, where a single unit
+            disproves equality.
         median: of the errors; None for tests.
     """
 
     name: str
-    code: str
+    reason: str
     status: str
     measure: str
     effect: float
@@ -62,84 +71,91 @@ class Part:
     p_value: float | None = None
     median: float | None = None
 
-    def text(self) -> str:
+    def describe_effect(self) -> str:
+        """Return the measure, the effect, its interval and the p-value as text."""
         p = "" if self.p_value is None else f", p = {self.p_value:.2g}"
-        return (
-            f"{self.name}: {self.status}; {self.measure} {self.effect:.2g} [{self.low:.2g}, {self.high:.2g}]{p}, "
-            f"counts from {self.threshold:.2g}"
-        )
+        return f"{self.measure} {self.effect:.2g}, 95 % interval {self.low:.2g} to {self.high:.2g}{p}"
+
+    def report(self) -> str:
+        """Return everything in one line."""
+        return f"{self.name}: {self.status}; {self.describe_effect()}, threshold {self.threshold:.2g}"
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a check says of a model.
+class PropositionVerdict:
+    """What a check concludes about a model.
 
     Args:
         claim: what was checked.
-        parts: the equalities that it needs.
+        findings: one for each equality that the claim requires.
         units: independent images of each domain.
-        alpha: chance of any false rejection by the tests of this check.
-        reads: what the tests looked at.
+        alpha: probability of any false rejection by the tests of this check.
+        measured: what the tests compared.
     """
 
     claim: str
-    parts: tuple[Part, ...]
+    findings: tuple[Finding, ...]
     units: int
     alpha: float
-    reads: str
+    measured: str
 
     @property
     def statuses(self) -> dict[str, str]:
-        """Status by reason code: fails if one of its parts does, holds if all do.
+        """The status of each reason: it fails if one of its findings does, and holds if all do.
 
-        J is left out if a marginal (M) fails: the joint distribution then differs for that reason.
+        J is left out if a marginal (M) fails, because the joint distribution then differs for that reason.
         """
-        found = {}
-        for code in dict.fromkeys(part.code for part in self.parts):
-            own = {part.status for part in self.parts if part.code == code}
-            found[code] = next((status for status in (FAILS, UNDECIDED) if status in own), HOLDS)
-        if found.get("M") == FAILS:
-            found.pop("J", None)
-        return found
+        statuses = {}
+        for reason in dict.fromkeys(finding.reason for finding in self.findings):
+            statuses[reason] = _combine(finding.status for finding in self.findings if finding.reason == reason)
+        if statuses.get("M") == FAILS:
+            statuses.pop("J", None)
+        return statuses
 
     @property
     def status(self) -> str:
-        """Of the claim: fails if one of its codes does, holds if all do."""
-        own = self.statuses.values()
-        return next((status for status in (FAILS, UNDECIDED) if status in own), HOLDS)
+        """The status of the claim: it fails if one of its reasons does, and holds if all do."""
+        return _combine(self.statuses.values())
 
     @property
     def reasons(self) -> str:
-        """As in `munit_lite.theory.variants.Expected`: the codes that fail, else "H"; "?" stands for undecided ones."""
-        failing = "".join(code for code, status in self.statuses.items() if status == FAILS)
+        """The reasons that fail, otherwise "H", as in `ExpectedReasons`; "?" is added if some are undecided."""
+        failing = "".join(reason for reason, status in self.statuses.items() if status == FAILS)
         return (failing + "?" * (UNDECIDED in self.statuses.values())) or "H"
 
     @property
-    def decisive(self) -> Part:
-        """The part that settles the status; of several the one whose effect exceeds its threshold most."""
-        own = [part for part in self.parts if part.status == self.status]
-        return max(own, key=lambda part: (part.high if part.status == UNDECIDED else part.effect) / part.threshold)
+    def decisive_finding(self) -> Finding:
+        """The finding that decides the status; of several, the one that exceeds its threshold most."""
+        candidates = [finding for finding in self.findings if finding.status == self.status]
+        return max(candidates, key=lambda f: (f.high if f.status == UNDECIDED else f.effect) / f.threshold)
 
-    def sentence(self) -> str:
-        part, basis = self.decisive, f"{self.units} images of each domain, {self.reads}"
-        p = "" if part.p_value is None else f", p = {part.p_value:.2g}"
-        effect = f"{part.measure} {part.effect:.2g}, 95 % interval {part.low:.2g} to {part.high:.2g}{p}"
+    def summary(self) -> str:
+        """Return the verdict as one sentence."""
+        finding, basis = self.decisive_finding, f"{self.units} images of each domain, {self.measured}"
+        effect = finding.describe_effect()
         if self.status == HOLDS:
-            bounds = f"every effect is bounded below what counts; the nearest to it is {part.name} ({effect})"
-            return f"{self.claim}: holds, for {bounds}; {basis}."
+            bounds = f"every effect is bounded below its threshold; the nearest to it is {finding.name} ({effect})"
+            return f"{self.claim}: holds, because {bounds}; {basis}."
         if self.status == FAILS:
-            return f"{self.claim}: fails, above all in {part.name} ({effect}); {basis}."
-        return f"{self.claim}: undecided, for {part.name} is not settled ({effect}); {basis}."
+            return f"{self.claim}: fails, most clearly for {finding.name} ({effect}); {basis}."
+        return f"{self.claim}: undecided, because {finding.name} is not settled ({effect}); {basis}."
 
-    def text(self) -> str:
-        """The sentence, and below it every part."""
-        return "\n".join([self.sentence(), *(f"  {part.text()}" for part in self.parts)])
+    def report(self) -> str:
+        """Return the summary, followed by one line for each finding."""
+        return "\n".join([self.summary(), *(f"  {finding.report()}" for finding in self.findings)])
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"status": self.status, "reasons": self.reasons, "sentence": self.sentence()}
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, the status, the reasons and the summary for JSON."""
+        return asdict(self) | {"status": self.status, "reasons": self.reasons, "summary": self.summary()}
 
 
-def verdict(
+def _combine(statuses: Any) -> str:
+    """Return "fails" if one status is, otherwise "undecided" if one is, otherwise "holds"."""
+    statuses = set(statuses)
+    return next((status for status in (FAILS, UNDECIDED) if status in statuses), HOLDS)
+
+
+def decide(
     claim: str,
     tests: dict[tuple[str, str], TwoSampleResult],
     errors: dict[tuple[str, str], ErrorSummary],
@@ -147,66 +163,74 @@ def verdict(
     tolerance: float,
     units: int,
     alpha: float,
-    reads: str,
-) -> Verdict:
-    """Judge the parts of a check.
+    measured: str,
+) -> PropositionVerdict:
+    """Decide for each equality of a check whether it holds.
 
     Args:
         claim: what was checked.
-        tests, errors: found for each (name, code).
-        effect_threshold: an effect of a test counts as none up to this share of the largest there could be.
-        tolerance: relative error up to this counts as none.
+        tests: results of two-sample tests by (name, reason).
+        errors: summaries of reconstruction errors by (name, reason).
+        effect_threshold: a normalized effect (0 for equal distributions, 1 for distributions that do not overlap) up to
+            this counts as zero.
+        tolerance: an error up to this counts as zero.
         units: independent images of each domain.
         alpha: level of all tests together.
-        reads: what the tests looked at.
+        measured: what the tests compared.
     """
-    parts = []
-    for ((name, code), test), p in zip(tests.items(), holm([t.p_value for t in tests.values()]), strict=True):
-        largest = test.largest - test.null
-        effect, low, high = ((value - test.null) / largest for value in (test.effect, test.low, test.high))
+    findings = []
+    for ((name, reason), test), p in zip(tests.items(), holm([t.p_value for t in tests.values()]), strict=True):
+        scale = test.max_effect - test.null_effect
+        effect, low, high = ((value - test.null_effect) / scale for value in (test.effect, test.low, test.high))
         status = HOLDS if high <= effect_threshold else UNDECIDED
         if p <= alpha and effect > effect_threshold:
             status = FAILS
-        measure = f"share of the largest {test.method}"
-        parts.append(Part(name, code, status, measure, effect, low, high, effect_threshold, p_value=p))
-    for (name, code), error in errors.items():
+        measure = f"normalized {test.method}"
+        findings.append(Finding(name, reason, status, measure, effect, low, high, effect_threshold, p_value=p))
+    for (name, reason), error in errors.items():
         status = HOLDS if error.high <= tolerance else FAILS if error.low > tolerance else UNDECIDED
-        measure = f"relative error ({SHARE:.0%} quantile)"
-        bounds = (error.judged, error.low, error.high, tolerance)
-        parts.append(Part(name, code, status, measure, *bounds, median=error.median))
-    return Verdict(claim, tuple(parts), units, alpha, reads)
+        measure = f"{100 * QUANTILE:.0f} % quantile of the NRMSE"
+        bounds = (error.quantile_95, error.low, error.high, tolerance)
+        findings.append(Finding(name, reason, status, measure, *bounds, median=error.median))
+    return PropositionVerdict(claim, tuple(findings), units, alpha, measured)
 
 
-def relative_error(found: Tensor, wanted: Tensor) -> ErrorSummary:
-    """How far B images or codes are from those wanted, in units of what distinguishes the wanted ones.
+def summarize_nrmse(estimate: Tensor, target: Tensor) -> ErrorSummary:
+    """Summarize the normalized root mean square errors (NRMSE) of B images or codes.
+
+    Each unit's root mean square error is divided by the standard deviation of the targets over units, averaged as a
+    variance over coordinates. So the scale of a code does not matter, and predicting the mean has an error of about 1.
+    Targets that are all equal are not divided.
 
     Args:
-        found, wanted: (B, ...) of one shape, 72 or more of them.
+        estimate: (B, ...), with B of 72 or more.
+        target: of the same shape.
 
-    Returns:
-        root mean square differences, each divided by the root mean square deviation of the wanted from their mean, so
-        that neither the size nor the scale of a code counts; if all wanted are alike, they are not divided.
+    Example:
+        >>> target = torch.linspace(-1, 1, 100)[:, None]
+        >>> summarize_nrmse(target, target).maximum
+        0.0
     """
-    flat_found, flat_wanted = found.flatten(1).double().cpu(), wanted.flatten(1).double().cpu()
-    spread = flat_wanted.var(0, correction=0).mean().sqrt()
-    errors = (flat_found - flat_wanted).square().mean(1).sqrt() / (spread if spread > 0 else 1.0)
-    return summarized(errors)
+    estimate, target = estimate.flatten(1).double().cpu(), target.flatten(1).double().cpu()
+    scale = target.var(0, correction=0).mean().sqrt()
+    return summarize_errors((estimate - target).square().mean(1).sqrt() / (scale if scale > 0 else 1.0))
 
 
-def summarized(errors: Tensor) -> ErrorSummary:
-    """Quantiles of (B,) errors; the interval's ends are order statistics, whatever the distribution.
+def summarize_errors(errors: Tensor) -> ErrorSummary:
+    """Summarize the errors of B units by quantiles; the ends of the interval are order statistics.
+
+    Args:
+        errors: (B,).
 
     Raises:
-        ValueError: too few to bound the quantile from above.
+        ValueError: B is too small to bound the quantile from above.
     """
-    count = len(errors)
-    if SHARE**count > _TAIL:
-        needed = math.ceil(math.log(_TAIL) / math.log(SHARE))
-        raise ValueError(f"{count} errors cannot bound their {SHARE:.0%} quantile; {needed} or more are needed")
-    ordered = errors.double().sort().values
-    below = torch.distributions.Binomial(count, torch.tensor(SHARE, dtype=torch.float64))
-    at_most = below.log_prob(torch.arange(count, dtype=torch.float64)).exp().cumsum(0)  # P(k or fewer lie below)
-    low = max(0, int((at_most <= _TAIL).sum()) - 1)
-    high = int((at_most < 1 - _TAIL).sum())
-    median, judged = ordered.quantile(torch.tensor([0.5, SHARE], dtype=torch.float64)).tolist()
-    return ErrorSummary(median, judged, ordered[low].item(), ordered[high].item(), ordered[-1].item(), count)
+    interval = stats.quantile_test(errors.double().numpy(), p=QUANTILE).confidence_interval(0.95)
+    if math.isnan(interval.high):
+        needed = math.ceil(math.log(0.025) / math.log(QUANTILE))
+        raise ValueError(
+            f"{len(errors)} errors cannot bound their {100 * QUANTILE:.0f} % quantile; {needed} or more are needed"
+        )
+    median, quantile_95 = errors.double().quantile(torch.tensor([0.5, QUANTILE], dtype=torch.float64)).tolist()
+    low, high = float(interval.low), float(interval.high)
+    return ErrorSummary(median, quantile_95, low, high, errors.max().item(), len(errors))

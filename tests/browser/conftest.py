@@ -18,13 +18,13 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.doctor import BROWSERS
-from munit_lite.storage.checkpoints import save_model
+from munit_lite.storage.run_folder import save_model
 
 CELLS = (
     "from munit_lite.course.explorers import *",
     "StyleExplorer('model.safetensors')",
     "ExampleExplorer('model.safetensors')",
-    "SurgeryExplorer('model.safetensors')",
+    "AdaINExplorer('model.safetensors')",
     "WorldExplorer('model.safetensors')",
     "LossExplorer()",
     "PropositionExplorer()",

@@ -16,6 +16,7 @@ from notebook_files import WRITTEN, code, read
 
 from munit_lite import losses, networks
 from munit_lite.course.equations import EQUATIONS, equation
+from munit_lite.course.formulas import formula, mirror
 
 pytestmark = pytest.mark.numerical
 
@@ -143,7 +144,7 @@ def test_every_loss_belongs_to_an_equation():
 def test_an_equation_has_code_or_a_check_and_says_what_its_letters_mean(key):
     found = EQUATIONS[key]
     assert bool(found.functions) != bool(found.check)
-    assert found.says and found.where and found.symbols
+    assert found.summary and found.location and found.symbols
     assert found.latex.count("{") == found.latex.count("}") and found.latex.count(r"\left") == found.latex.count(
         r"\right"
     )
@@ -156,10 +157,49 @@ def test_checks_named_by_equations_exist():
 
 
 def test_the_style_equation_targets_the_style_that_was_fed():
-    """The summary's slip: L_recon^s2 with target s1."""
+    """A common mistake is L_recon^s2 with the target s1."""
     for i in (1, 2):
         latex = equation(f"L_recon^s{i}").latex
         assert rf"- s_{i} \rVert_1" in latex and f"s_{3 - i}" not in latex
+
+
+@pytest.mark.parametrize(
+    ("key", "functions"),
+    [
+        ("L_recon^x1", (losses.image_reconstruction,)),
+        ("L_recon^c1", (losses.content_reconstruction,)),
+        ("L_recon^s2", (losses.style_reconstruction,)),
+        ("L_GAN^x2", (losses.log_discriminator,)),
+        ("L_cc^x1", (losses.cycle_reconstruction,)),
+        ("LSGAN", (losses.lsgan_discriminator, losses.lsgan_generator)),
+        ("hinge", (losses.hinge_discriminator, losses.hinge_generator)),
+        ("R1", (losses.r1_penalty,)),
+        ("total", (losses.total,)),
+        ("L_perceptual", (losses.domain_invariant_perceptual,)),
+    ],
+)
+def test_the_latex_of_a_loss_stands_in_its_docstring(key, functions):
+    for function in functions:
+        assert " ".join(function.__doc__.split("$$")[1].split()) in equation(key).latex
+    assert equation(key).functions[: len(functions)] == functions
+
+
+def test_a_docstring_without_one_formula_is_an_error():
+    def undocumented(): ...
+
+    def two():
+        "$$ a $$ and $$ b $$"
+
+    for function, number in ((undocumented, 0), (two, 2)):
+        with pytest.raises(ValueError, match=f"{function.__name__} has {number} formulas"):
+            formula(function)
+
+
+@pytest.mark.parametrize("stem", ["L_recon^x", "L_recon^c", "L_recon^s", "L_GAN^x", "L_cc^x"])
+def test_the_equations_of_the_two_domains_are_mirror_images(stem):
+    one, two = equation(f"{stem}1").latex, equation(f"{stem}2").latex
+    assert one != two and mirror(one) == two and mirror(two) == one
+    assert one.count(r"\rVert_1") == two.count(r"\rVert_1") == one.count(r"\rVert")
 
 
 def test_shown_is_the_latex_with_the_source_folded_below():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
 
@@ -13,19 +14,19 @@ from notebook_files import WRITTEN, attempts, defined
 from torch import Tensor
 
 from munit_lite import networks
-from munit_lite.course import exercises as checks
+from munit_lite.course import exercises
 from munit_lite.course.exercises import framework
-from tools.errata import PAGE, filled
+from tools import errata
 
 pytestmark = pytest.mark.numerical
 
 SEEDS = (0, 1)
-BUGS = [(exercise.name, bug.name) for exercise in checks.EXERCISES.values() for bug in exercise.bugs]
+BUGS = [(exercise.name, bug.name) for exercise in exercises.EXERCISES.values() for bug in exercise.bugs]
 POSED = [attempt for name in WRITTEN for attempt in attempts(name)]
 
 
-def of(name: str) -> checks.Exercise:
-    return checks.EXERCISES[name]
+def of(name: str) -> exercises.Exercise:
+    return exercises.EXERCISES[name]
 
 
 # --------------------------------------------------------------------------------------- every exercise, every bug
@@ -34,26 +35,26 @@ def of(name: str) -> checks.Exercise:
 @pytest.mark.parametrize(("exercise", "bug"), BUGS)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_every_bug_of_the_museum_is_named(exercise, bug, seed):
-    verdict = of(exercise).verdict(checks.MUSEUM[bug].broken, seed)
-    assert verdict.status == "known bug" and verdict.bug is checks.MUSEUM[bug]
-    assert checks.MUSEUM[bug].wrong in verdict.text and checks.MUSEUM[bug].right in verdict.text
-    assert "yours" in verdict.text and "expected" in verdict.text
+def test_every_known_bug_is_named(exercise, bug, seed):
+    feedback = of(exercise).check(exercises.KNOWN_BUGS[bug].buggy, seed)
+    assert feedback.status == "known bug" and feedback.bug is exercises.KNOWN_BUGS[bug]
+    assert exercises.KNOWN_BUGS[bug].mistake in feedback.message and exercises.KNOWN_BUGS[bug].fix in feedback.message
+    assert "yours" in feedback.message and "expected" in feedback.message
 
 
-def test_bugs_are_told_apart_by_their_words():
-    assert len({bug.wrong for bug in checks.MUSEUM.values()}) == len(checks.MUSEUM)
+def test_each_bug_is_described_in_its_own_words():
+    assert len({bug.mistake for bug in exercises.KNOWN_BUGS.values()}) == len(exercises.KNOWN_BUGS)
 
 
-@pytest.mark.parametrize("name", checks.EXERCISES)
+@pytest.mark.parametrize("name", exercises.EXERCISES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_right_answer_is_accepted(name, seed):
-    verdict = of(name).verdict(of(name).oracle, seed)
-    assert verdict.status == "correct", verdict.text
+    feedback = of(name).check(of(name).reference, seed)
+    assert feedback.status == "correct", feedback.message
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", checks.EXERCISES)
+@pytest.mark.parametrize("name", exercises.EXERCISES)
 def test_a_wrong_answer_that_no_bug_explains_is_shown_its_smallest_difference(name):
     def shifted(tree):
         if isinstance(tree, list | tuple):
@@ -63,79 +64,85 @@ def test_a_wrong_answer_that_no_bug_explains_is_shown_its_smallest_difference(na
         return ~tree if isinstance(tree, Tensor) and tree.dtype == torch.bool else tree + 1
 
     exercise = of(name)
-    verdict = exercise.verdict(lambda *arguments: shifted(exercise.oracle(*arguments)))
-    assert verdict.status == "wrong" and verdict.bug is None
-    smallest = min(exercise.cases(torch.Generator().manual_seed(0)), key=lambda case: case.elements)
-    assert f"Smallest input that shows it ({smallest.label})" in verdict.text
-    assert "yours" in verdict.text and "expected" in verdict.text
+    feedback = exercise.check(lambda *arguments: shifted(exercise.reference(*arguments)))
+    assert feedback.status == "incorrect" and feedback.bug is None
+    smallest = min(exercise.cases(torch.Generator().manual_seed(0)), key=lambda case: case.num_elements)
+    assert f"Smallest input that shows it ({smallest.label})" in feedback.message
+    assert "yours" in feedback.message and "expected" in feedback.message
 
 
-@pytest.mark.parametrize("name", checks.EXERCISES)
-def test_an_untouched_stub_is_untouched(name):
+@pytest.mark.parametrize("name", exercises.EXERCISES)
+def test_a_stub_is_not_attempted(name):
     def raises(*arguments):
         raise NotImplementedError
 
     def empty(*arguments): ...
 
     for stub in (raises, empty):
-        assert of(name).verdict(stub).text == f"{name}: not attempted yet"
+        assert of(name).check(stub).message == f"{name}: not attempted yet"
 
 
-@pytest.mark.parametrize("name", checks.EXERCISES)
+@pytest.mark.parametrize("name", exercises.EXERCISES)
 def test_inputs_include_awkward_ones_and_both_precisions(name):
     cases = list(of(name).cases(torch.Generator().manual_seed(0)))
     assert {case.dtype for case in cases} == {torch.float32, torch.float64}
     assert len({case.label for case in cases}) >= 3
 
 
-@pytest.mark.parametrize("name", checks.EXERCISES)
-def test_the_printed_verdict_is_the_same_twice(name):
+@pytest.mark.parametrize("name", exercises.EXERCISES)
+def test_the_printed_feedback_is_the_same_twice(name):
     exercise = of(name)
-    assert exercise.verdict(exercise.bugs[0].broken).text == exercise.verdict(exercise.bugs[0].broken).text
+    assert exercise.check(exercise.bugs[0].buggy).message == exercise.check(exercise.bugs[0].buggy).message
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exercise(exercise.oracle)
-    assert printed.getvalue() == exercise.verdict(exercise.oracle).text + "\n"
+        exercise(exercise.reference)
+    assert printed.getvalue() == exercise.check(exercise.reference).message + "\n"
 
 
 # ------------------------------------------------------------------------------- the exercises as notebooks pose them
 
 
-@pytest.mark.parametrize("posed", POSED, ids=lambda posed: f"{posed.notebook}-{posed.checker}")
-def test_a_notebooks_stub_is_untouched_and_its_solution_accepted(posed):
-    exercise = of(posed.checker)
-    assert exercise.verdict(defined(posed.stub, posed.imports, posed.function)).status == "untouched"
-    verdict = exercise.verdict(defined(posed.solution, posed.imports, posed.function))
-    assert verdict.status == "correct", verdict.text
+@pytest.mark.parametrize("posed", POSED, ids=lambda posed: f"{posed.notebook}-{posed.exercise}")
+def test_a_notebooks_stub_is_not_attempted_and_its_solution_accepted(posed):
+    exercise = of(posed.exercise)
+    assert exercise.check(defined(posed.stub, posed.imports, posed.function)).status == "not attempted"
+    feedback = exercise.check(defined(posed.solution, posed.imports, posed.function))
+    assert feedback.status == "correct", feedback.message
 
 
 def test_every_exercise_is_posed_by_one_notebook():
-    assert sorted(posed.checker for posed in POSED) == sorted(checks.EXERCISES)
+    assert sorted(posed.exercise for posed in POSED) == sorted(exercises.EXERCISES)
+
+
+def test_the_exercises_of_a_notebook_stand_in_one_file():
+    for name in {posed.notebook for posed in POSED}:
+        files = {inspect.getsourcefile(of(posed.exercise).reference) for posed in POSED if posed.notebook == name}
+        assert len(files) == 1, f"{name}: {files}"
 
 
 @pytest.mark.slow
-def test_the_page_of_the_museum_is_what_the_museum_holds():
-    text = PAGE.read_text()
-    assert filled(text) == text, "run: python -m tools.errata"
+def test_the_page_of_errata_lists_the_known_bugs():
+    text = errata.PAGE.read_text()
+    assert errata.update(text) == text, "run: python tools/errata.py"
 
 
 # ---------------------------------------------------------------------------------------------------- the framework
 
 
 def test_an_unknown_checker_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(AttributeError, match=r"no checker named 'adani'; known: .*adain"):
-        checks.adani  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no exercise named 'adani'; known: .*adain"):
+        exercises.adani  # noqa: B018
 
 
 def test_the_packages_own_functions_pass():
-    assert checks.adain.verdict(networks.adaptive_instance_norm).status == "correct"
+    assert exercises.adain.check(networks.adaptive_instance_norm).status == "correct"
 
     def package_block(first, second, features: Tensor, adain: Tensor) -> Tensor:
         block = networks.AdaINResidualBlock(features.shape[1])
         block.first, block.second = first, second
         return block(features, adain)
 
-    assert checks.adain_block.verdict(package_block).status == "correct"
+    assert exercises.adain_block.check(package_block).status == "correct"
 
 
 def test_a_bug_is_named_however_it_is_written():
@@ -143,7 +150,7 @@ def test_a_bug_is_named_however_it_is_written():
         normal = F.layer_norm(features, features.shape[1:])
         return normal * scale.unsqueeze(-1).unsqueeze(-1) + shift.unsqueeze(-1).unsqueeze(-1)
 
-    assert checks.adain.verdict(with_layer_norm).bug is checks.MUSEUM["adain-layer-statistics"]
+    assert exercises.adain.check(with_layer_norm).bug is exercises.KNOWN_BUGS["adain-layer-statistics"]
 
 
 def _double(x):
@@ -155,12 +162,12 @@ def _cases(generator):
         yield framework.Case(f"{count} numbers", (torch.arange(1.0, count + 1, dtype=dtype),))
 
 
-DOUBLE = framework.Exercise("double", _double, _cases, (), gradients=True)
+DOUBLE = framework.Exercise("double", _double, _cases, (), compare_gradients=True)
 
 
 def test_the_smallest_input_is_shown_with_both_answers():
-    assert DOUBLE.verdict(lambda x: 3 * x).text == (
-        "double: not yet, and no bug of the museum explains it.\n"
+    assert DOUBLE.check(lambda x: 3 * x).message == (
+        "double: not correct yet, and it is not a known bug.\n"
         "Smallest input that shows it (2 numbers):\n"
         "  x = [1, 2]\n"
         "  result\n"
@@ -170,11 +177,11 @@ def test_the_smallest_input_is_shown_with_both_answers():
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "message"),
     [
         (lambda x: 2 * x.detach(), "gradient in x"),
         (lambda x: 2 * x.detach() + 3 * x - 3 * x.detach(), "gradient in x"),
-        (lambda x: (2 * x).float(), "kind of result"),
+        (lambda x: (2 * x).float(), "dtype of result"),
         (lambda x: (2 * x)[None], "shape of result"),
         (lambda x: [2 * x], r"yours    : result\[0\]"),
         (lambda x: x / torch.zeros(()), "yours    : .inf, inf."),
@@ -182,19 +189,19 @@ def test_the_smallest_input_is_shown_with_both_answers():
         (lambda x: "2 x", "yours    : no tensor or number"),
     ],
 )
-def test_each_kind_of_difference_is_told(function, told):
-    verdict = DOUBLE.verdict(function)
-    assert verdict.status == "wrong"
-    assert re.search(told, verdict.text), verdict.text
+def test_each_kind_of_difference_is_reported(function, message):
+    feedback = DOUBLE.check(function)
+    assert feedback.status == "incorrect"
+    assert re.search(message, feedback.message), feedback.message
 
 
-def test_a_function_that_changes_its_input_is_told_so():
+def test_a_function_that_changes_its_input_is_incorrect():
     def in_place(x):
         x *= 2
         return x
 
     exercise = framework.Exercise("double", _double, _cases, ())
-    assert "x after the call" in exercise.verdict(in_place).text
+    assert "x after the call" in exercise.check(in_place).message
 
 
 def test_large_results_show_the_first_element_that_differs():
@@ -206,6 +213,6 @@ def test_large_results_show_the_first_element_that_differs():
         y[2, 3] += 1
         return y
 
-    text = framework.Exercise("double", _double, cases, ()).verdict(off).text
+    text = framework.Exercise("double", _double, cases, ()).check(off).message
     assert "result, element [2, 3] (1 of 20 differ)\n  yours    : 1\n  expected : 0" in text
     assert "x = float32 of shape (4, 5)" in text

@@ -12,30 +12,31 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.course.explorers import (
+    AdaINExplorer,
     ExampleExplorer,
     LossExplorer,
     PropositionExplorer,
     StyleExplorer,
-    SurgeryExplorer,
     SymmetryExplorer,
     WorldExplorer,
+    adain,
     example,
-    joint,
     loss,
     proposition,
     style,
-    surgery,
+    symmetry,
     world,
 )
-from munit_lite.course.explorers.exhibit import CELL, GAP, SHOWN, open_exhibit
+from munit_lite.course.explorers.model_explorer import GAP, NUM_IMAGES, TILE_SIZE, load_model_samples
 from munit_lite.experiments.results import read_results
+from munit_lite.storage.checkpoints import CheckpointError
 from munit_lite.theory.verdicts import FAILS, HOLDS
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, World, code_from_style, style_from_code
 
 pytestmark = pytest.mark.numerical
 
-STEP = CELL + GAP
-MODEL_EXPLORERS = [StyleExplorer, ExampleExplorer, SurgeryExplorer]
+STEP = TILE_SIZE + GAP
+MODEL_EXPLORERS = [StyleExplorer, ExampleExplorer, AdaINExplorer]
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +49,12 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def exhibit(model):
-    return open_exhibit(model)
+def samples(model):
+    return load_model_samples(model)
 
 
-def firsts(controls):
-    return {name: control.first for name, control in controls.items()}
+def defaults(controls):
+    return {name: control.default for name, control in controls.items()}
 
 
 def as_bytes(images):
@@ -63,23 +64,23 @@ def as_bytes(images):
 def tile(picture, row, column, top=0):
     """One image of a grid of 32-pixel images, at its own size."""
     y, x = top + row * STEP, column * STEP
-    return picture[y : y + CELL : CELL // 32, x : x + CELL : CELL // 32]
+    return picture[y : y + TILE_SIZE : TILE_SIZE // 32, x : x + TILE_SIZE : TILE_SIZE // 32]
 
 
-LARGE = 4 * CELL + 2 * GAP  # where the grid below the large pair begins
+LARGE = 4 * TILE_SIZE + 2 * GAP  # where the grid below the large pair begins
 
 
 @pytest.mark.parametrize("kind", MODEL_EXPLORERS)
 def test_the_same_state_gives_the_same_bytes(kind, model):
     one, two = kind(model), kind(model)
-    assert one.picture == two.picture and one.strip.data == two.strip.data and one.sentence
+    assert one.picture == two.picture and one.stored_image.data == two.stored_image.data and one.sentence
     assert not one.problem
 
 
 @pytest.mark.parametrize("kind", MODEL_EXPLORERS)
 def test_every_control_changes_the_picture_somewhere_and_both_directions_work(kind, model):
     explorer = kind(model)
-    one, two = explorer.exhibit.directions
+    one, two = explorer.samples.directions
     assert explorer.state["direction"] == one
     shown = explorer.picture
     explorer.state = explorer.state | {"direction": two}
@@ -100,68 +101,74 @@ def test_there_is_a_slider_for_each_coordinate_of_the_style():
 
 
 @pytest.mark.parametrize("source", [1, 2])
-def test_the_style_explorer_shows_the_models_own_translations(exhibit, model, source):
-    state = firsts(style.controls(exhibit)) | {"direction": exhibit.directions[source - 1], "style_2": 1.3, "image": 3}
-    picture = style.render(exhibit, **state)
-    inputs = exhibit.images[source - 1]
+def test_the_style_explorer_shows_the_models_own_translations(samples, model, source):
+    state = defaults(style.make_controls(samples)) | {
+        "direction": samples.directions[source - 1],
+        "style_2": 1.3,
+        "image": 3,
+    }
+    picture = style.render(samples, **state)
+    inputs = samples.images[source - 1]
     wanted = as_bytes(model.translate(inputs, source, 3 - source, style=torch.tensor([[0.0, 1.3, 0.0]])))
-    for column in range(SHOWN):
+    for column in range(NUM_IMAGES):
         np.testing.assert_array_equal(tile(picture, 0, column, LARGE), as_bytes(inputs)[column])
         assert_same_images(tile(picture, 1, column, LARGE), wanted[column])
-    large = picture[: 4 * CELL : 8, 4 * CELL + GAP : 8 * CELL + GAP : 8]
+    large = picture[: 4 * TILE_SIZE : 8, 4 * TILE_SIZE + GAP : 8 * TILE_SIZE + GAP : 8]
     assert_same_images(large, wanted[2])
 
 
-def test_inputs_come_from_the_held_out_images_of_the_models_own_world(exhibit):
-    pairs = World().pairs(torch.arange(SHOWN), 0, 32)
-    torch.testing.assert_close(exhibit.images[0], pairs.image_1)
-    assert not torch.equal(exhibit.images[1], pairs.image_2)  # no true pairs to look at
+def test_inputs_come_from_the_held_out_images_of_the_models_own_world(samples):
+    pairs = World().pairs(torch.arange(NUM_IMAGES), 0, 32)
+    torch.testing.assert_close(samples.images[0], pairs.image_1)
+    assert not torch.equal(samples.images[1], pairs.image_2)  # no true pairs to look at
 
 
 def rows_that_change(one, two, rows):
-    return [k for k in range(rows) if (one[LARGE + k * STEP :][:CELL] != two[LARGE + k * STEP :][:CELL]).any()]
+    return [
+        k for k in range(rows) if (one[LARGE + k * STEP :][:TILE_SIZE] != two[LARGE + k * STEP :][:TILE_SIZE]).any()
+    ]
 
 
 @pytest.mark.parametrize("moved", [1, 2, 3])
-def test_a_slider_moves_every_row_but_the_one_that_turns_its_own_coordinate(exhibit, moved):
-    state = firsts(style.controls(exhibit)) | {"view": style.ALONE}
-    one, two = style.render(exhibit, **state), style.render(exhibit, **state | {f"style_{moved}": 2.0})
+def test_a_slider_moves_every_row_but_the_one_that_turns_its_own_coordinate(samples, moved):
+    state = defaults(style.make_controls(samples)) | {"view": style.COORDINATES}
+    one, two = style.render(samples, **state), style.render(samples, **state | {f"style_{moved}": 2.0})
     assert rows_that_change(one, two, 3) == [k for k in range(3) if k != moved - 1]
 
 
-def test_the_second_style_moves_only_the_view_between_two_styles_and_not_its_first_column(exhibit):
-    state = firsts(style.controls(exhibit))
+def test_the_second_style_moves_only_the_view_between_two_styles_and_not_its_first_column(samples):
+    state = defaults(style.make_controls(samples))
     other = state | {"second": 2}
-    for view in (style.EIGHT, style.ALONE):
-        same = [style.render(exhibit, **given | {"view": view}) for given in (state, other)]
+    for view in (style.ALL_IMAGES, style.COORDINATES):
+        same = [style.render(samples, **given | {"view": view}) for given in (state, other)]
         np.testing.assert_array_equal(*same)
-    one, two = (style.render(exhibit, **given | {"view": style.BETWEEN}) for given in (state, other))
+    one, two = (style.render(samples, **given | {"view": style.INTERPOLATION}) for given in (state, other))
     for row in range(3):
         np.testing.assert_array_equal(tile(one, row, 0, LARGE), tile(two, row, 0, LARGE))
-        assert (tile(one, row, SHOWN - 1, LARGE) != tile(two, row, SHOWN - 1, LARGE)).any()
+        assert (tile(one, row, NUM_IMAGES - 1, LARGE) != tile(two, row, NUM_IMAGES - 1, LARGE)).any()
 
 
-def test_the_way_between_two_styles_ends_at_the_second(exhibit, model):
-    state = firsts(style.controls(exhibit)) | {"view": style.BETWEEN, "second": 5}
-    made = model.translate(exhibit.images[0][:1], 1, 2, style=exhibit.drawn_style(5))
-    last = tile(style.render(exhibit, **state), 0, SHOWN - 1, LARGE)
+def test_the_way_between_two_styles_ends_at_the_second(samples, model):
+    state = defaults(style.make_controls(samples)) | {"view": style.INTERPOLATION, "second": 5}
+    made = model.translate(samples.images[0][:1], 1, 2, style=samples.sample_style(5))
+    last = tile(style.render(samples, **state), 0, NUM_IMAGES - 1, LARGE)
     assert_same_images(last, as_bytes(made)[0])
 
 
-def test_draws_come_from_the_prior(exhibit):
-    drawn = torch.cat([exhibit.drawn_style(number) for number in range(1, 800)])
+def test_samples_come_from_the_prior(samples):
+    drawn = torch.cat([samples.sample_style(number) for number in range(1, 800)])
     assert drawn.mean().abs() < 0.1 and abs(drawn.std() - 1) < 0.1 and drawn.abs().max() <= 3
-    assert torch.equal(exhibit.drawn_style(7), exhibit.drawn_style(7))
+    assert torch.equal(samples.sample_style(7), samples.sample_style(7))
 
 
-def test_the_button_draws_another_style_each_time_and_reset_goes_back(model):
+def test_the_button_samples_another_style_each_time_and_reset_goes_back(model):
     explorer = StyleExplorer(model)
     first, seen = explorer.picture, set()
     for _ in range(5):
-        explorer.act("draw")
+        explorer.handle_action("sample")
         seen.add(tuple(explorer.state[f"style_{k}"] for k in (1, 2, 3)))
     assert len(seen) == 5 and not explorer.problem and explorer.picture != first
-    explorer.act("reset")
+    explorer.handle_action("reset")
     assert explorer.picture == first
 
 
@@ -169,10 +176,10 @@ def test_the_button_draws_another_style_each_time_and_reset_goes_back(model):
 
 
 @pytest.mark.parametrize("source", [1, 2])
-def test_each_cell_has_the_content_of_its_row_and_the_style_of_its_column(exhibit, model, source):
-    state = {"direction": exhibit.directions[source - 1], "first_content": 7, "first_style": 5}
-    picture = example.render(exhibit, **state)
-    contents, examples = exhibit.images[source - 1], exhibit.images[2 - source]
+def test_each_cell_has_the_content_of_its_row_and_the_style_of_its_column(samples, model, source):
+    state = {"direction": samples.directions[source - 1], "first_content": 7, "first_style": 5}
+    picture = example.render(samples, **state)
+    contents, examples = samples.images[source - 1], samples.images[2 - source]
     assert (tile(picture, 0, 0) == 255).all()
     for row, content in enumerate((6, 7, 0, 1)):
         np.testing.assert_array_equal(tile(picture, row + 1, 0), as_bytes(contents)[content])
@@ -182,61 +189,61 @@ def test_each_cell_has_the_content_of_its_row_and_the_style_of_its_column(exhibi
             assert_same_images(tile(picture, row + 1, column + 1), as_bytes(made)[0])
 
 
-# ---------------------------------------------------------------------------------------------------- surgery
+# ---------------------------------------------------------------------------------------------------- AdaIN
 
 
 @pytest.fixture(scope="module")
-def parameters(exhibit):
-    decoder = exhibit.model.auto_encoder(2).decoder
+def parameters(samples):
+    decoder = samples.model.auto_encoder(2).decoder
     with torch.no_grad():
-        return decoder.adain_parameters(exhibit.drawn_style(1)), decoder.adain_parameters(exhibit.drawn_style(2))
+        return decoder.adain_parameters(samples.sample_style(1)), decoder.adain_parameters(samples.sample_style(2))
 
 
-def test_untouched_parameters_decode_to_the_models_own_translation(exhibit, model, parameters):
+def test_untouched_parameters_decode_to_the_models_own_translation(samples, model, parameters):
     with torch.no_grad():
-        made = surgery.decode(exhibit, exhibit.contents[0], parameters[0], 2)
-    assert_same_outputs(made, model.translate(exhibit.images[0], 1, 2, style=exhibit.drawn_style(1)))
+        made = adain.decode_with_parameters(samples, samples.contents[0], parameters[0], 2)
+    assert_same_outputs(made, model.translate(samples.images[0], 1, 2, style=samples.sample_style(1)))
 
 
-def test_surgery_changes_the_named_layer_and_channels_and_nothing_else(parameters):
+def test_an_edit_changes_the_named_layer_and_channels_and_nothing_else(parameters):
     first, second = parameters
-    knife = surgery.Knife([2], slice(1, 4), scale=2.0, shift=0.5)
-    changed = surgery.operated(first, second, knife)
+    edit = adain.AdaINEdit([2], slice(1, 4), scale=2.0, shift=0.5)
+    changed = adain.edit_parameters(first, second, edit)
     wanted = first.clone()
     wanted[0, 1, 0, 1:4] += 0.5  # layer 2 is the first of block 1: rows 0 (shift) and 1 (scale)
     wanted[0, 1, 1, 1:4] *= 2.0
     torch.testing.assert_close(changed, wanted)
-    exchanged = surgery.operated(first, second, surgery.Knife([1], slice(None), exchange=True))
+    exchanged = adain.edit_parameters(first, second, adain.AdaINEdit([1], slice(None), swap=True))
     wanted = first.clone()
     wanted[0, 0, 2:] = second[0, 0, 2:]
     torch.testing.assert_close(exchanged, wanted)
 
 
-def test_exchanging_every_layer_gives_the_second_style_and_no_channels_give_the_first(exhibit):
-    state = firsts(surgery.controls(exhibit)) | {"what": surgery.EXCHANGE}
-    whole = surgery.operate(exhibit, **state)
-    other = surgery.operate(exhibit, **state | {"style": state["second"]})
+def test_swapping_every_layer_gives_the_second_style_and_no_channels_give_the_first(samples):
+    state = defaults(adain.make_controls(samples)) | {"operation": adain.SWAP}
+    whole = adain.translate_with_edits(samples, **state)
+    other = adain.translate_with_edits(samples, **state | {"style": state["second"]})
     assert_same_outputs(whole.after, other.before)
-    assert_same_outputs(whole.atlas[:1], whole.before[:1])
-    assert_same_outputs(whole.atlas[-1:], whole.after[:1])
-    none = surgery.operate(exhibit, **state | {"first_channel": 9, "last_channel": 3})
+    assert_same_outputs(whole.swaps[:1], whole.before[:1])
+    assert_same_outputs(whole.swaps[-1:], whole.after[:1])
+    none = adain.translate_with_edits(samples, **state | {"first_channel": 9, "last_channel": 3})
     assert_same_outputs(none.after, none.before)
     assert (whole.after - whole.before).abs().max() > 0.01
 
 
-def test_scale_and_shift_at_rest_change_nothing(exhibit):
-    state = firsts(surgery.controls(exhibit))
-    rest = surgery.operate(exhibit, **state)
+def test_scale_and_shift_at_rest_change_nothing(samples):
+    state = defaults(adain.make_controls(samples))
+    rest = adain.translate_with_edits(samples, **state)
     assert_same_outputs(rest.after, rest.before)
     for change in ({"scale": 2.0}, {"shift": 1.0}):
-        assert (surgery.operate(exhibit, **state | change).after - rest.before).abs().max() > 1e-3
-        assert torch.equal(surgery.operate(exhibit, **state | change).before, rest.before)
+        assert (adain.translate_with_edits(samples, **state | change).after - rest.before).abs().max() > 1e-3
+        assert torch.equal(adain.translate_with_edits(samples, **state | change).before, rest.before)
 
 
 # ------------------------------------------------------------------------------------------------------ world
 
-SKETCH = np.s_[:, : 4 * CELL]
-PAINTING = np.s_[:, 4 * CELL + GAP :]
+SKETCH = np.s_[:, : 4 * TILE_SIZE]
+PAINTING = np.s_[:, 4 * TILE_SIZE + GAP :]
 
 
 @pytest.mark.parametrize("name, sketch, painting", [
@@ -245,8 +252,8 @@ PAINTING = np.s_[:, 4 * CELL + GAP :]
     ("fill_hue", False, True), ("ground_hue", False, True), ("light", False, True),
 ])  # fmt: skip
 def test_a_factor_of_the_world_moves_what_it_should(name, sketch, painting):
-    controls = world.controls()
-    state = firsts(controls)
+    controls = world.make_controls()
+    state = defaults(controls)
     moved = "square" if name == "shape" else controls[name].high
     one, two = world.render(**state), world.render(**state | {name: moved})
     assert ((one[SKETCH] != two[SKETCH]).any(), (one[PAINTING] != two[PAINTING]).any()) == (sketch, painting)
@@ -268,57 +275,68 @@ def test_the_world_explorer_draws_what_the_world_draws():
             assert_same_images(picture[part][::8, ::8], as_bytes(image[[k]])[0])
 
 
-def test_the_table_tells_the_truth_the_judges_nearly_and_the_codes(model):
+def test_the_table_shows_true_factors_close_predictions_and_codes(model):
     explorer = WorldExplorer(model, state={"fill_hue": 0.12, "x": 0.4, "turn": 0.2})
     header, *rows = explorer.rows
     cells = {name: dict(zip(header[1:], values, strict=True)) for name, *values in rows}
     assert cells["shape"] == {
         "truth": "star",
-        "judge of sketches": "star",
-        "judge of paintings": "star",
+        "predicted from the sketch": "star",
+        "predicted from the painting": "star",
         "true code": "",
     }
-    assert cells["x"]["truth"] == "0.40" and abs(float(cells["x"]["judge of paintings"]) - 0.4) <= 0.02
+    assert cells["x"]["truth"] == "0.40" and abs(float(cells["x"]["predicted from the painting"]) - 0.4) <= 0.02
     hue = cells["fill hue"]
-    assert hue["truth"] == "0.12" and abs(float(hue["judge of paintings"]) - 0.12) <= 0.03
-    wanted = code_from_style(world.styles_of(**{k: v for k, v in explorer.state.items() if k in (
+    assert hue["truth"] == "0.12" and abs(float(hue["predicted from the painting"]) - 0.12) <= 0.03
+    wanted = code_from_style(world.make_styles(**{k: v for k, v in explorer.state.items() if k in (
         "line_width", "ink", "paper", "fill_hue", "ground_hue", "light")})[2])[0, 0]  # fmt: skip
     assert hue["true code"] == f"{wanted:.2f}"
     explorer.state = explorer.state | {"shape": "disc"}
     assert {row[0]: row[1:4] for row in explorer.rows}["turn"] == ["none"] * 3
 
 
+def test_the_world_explorer_without_attribute_predictors_shows_a_message(monkeypatch):
+    def missing(domain):
+        raise CheckpointError("there is no file judge.safetensors")
+
+    monkeypatch.setattr(world, "load_judge", missing)
+    explorer = WorldExplorer()
+    assert explorer.problem.startswith("the attribute predictors are missing (there is no file judge.safetensors)")
+    assert not explorer.picture
+    assert explorer.controls == [] and explorer.stored_image is None
+
+
 def test_the_world_explorer_works_without_a_model_and_says_why():
     explorer = WorldExplorer("no such model")
     assert explorer.picture and not explorer.problem
-    assert "Encoded styles are not shown: no such model is neither" in explorer.sentence
+    assert "No style codes are shown: no such model is neither" in explorer.sentence
 
 
 # ---------------------------------------------------------------------------------------------------- loss
 
 
 @pytest.mark.parametrize("run", loss.RUNS)
-def test_loss_surgery_shows_the_shipped_runs_own_translations_and_figures(run):
-    exhibit, explorer = open_exhibit(loss.RUNS[run]), LossExplorer()
-    explorer.state = {"run": run, "direction": exhibit.directions[1], "image": 7, "first_style": 5}
+def test_the_loss_explorer_shows_the_shipped_runs_own_translations_and_figures(run):
+    samples, explorer = load_model_samples(loss.RUNS[run]), LossExplorer()
+    explorer.state = {"run": run, "direction": samples.directions[1], "image": 7, "first_style": 5}
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
-    top = loss.ROWS * STEP - GAP + 2 * GAP
+    top = loss.NUM_ROWS * STEP - GAP + 2 * GAP
     for row, number in enumerate((6, 7, 0)):  # after the last image comes the first
-        wanted = exhibit.model.translate(exhibit.images[1][[number]], 2, 1, style=exhibit.drawn_style(6))
+        wanted = samples.model.translate(samples.images[1][[number]], 2, 1, style=samples.sample_style(6))
         assert_same_images(tile(shown, row, 2, top), as_bytes(wanted)[0])
-    assert (tile(shown, 0, 0, top) == as_bytes(exhibit.images[1][6:7])[0]).all()
-    measured = read_results(loss.RUNS[run])[exhibit.directions[1]]["class_accuracy"]
-    told = next(row for row in explorer.rows if row[0] == "class right")
+    assert (tile(shown, 0, 0, top) == as_bytes(samples.images[1][6:7])[0]).all()
+    measured = read_results(loss.RUNS[run])[samples.directions[1]]["class_accuracy"]
+    told = next(row for row in explorer.rows if row[0] == "class accuracy")
     assert told[2].startswith(f"{measured:.2f} ± ")
     assert eval(explorer.code, {"LossExplorer": LossExplorer}).picture == explorer.picture
 
 
-def test_loss_surgery_without_a_run_is_a_sentence(monkeypatch):
+def test_the_loss_explorer_without_a_run_shows_a_message(monkeypatch):
     monkeypatch.setitem(loss.RUNS, "no image reconstruction", "no_such_run")
-    loss.arm.cache_clear()
+    loss.load_run.cache_clear()
     explorer = LossExplorer()
     assert explorer.problem.startswith("no_such_run is neither") and explorer.controls == []
-    loss.arm.cache_clear()
+    loss.load_run.cache_clear()
 
 
 # ------------------------------------------------------------------------------------------------- proposition
@@ -326,8 +344,8 @@ def test_loss_surgery_without_a_run_is_a_sentence(monkeypatch):
 
 @pytest.mark.parametrize("broken", proposition.BREAKS)
 def test_a_break_of_no_strength_is_the_oracle_and_a_full_one_is_noticed_where_it_can_be(broken):
-    units = firsts(proposition.controls())["units"]
-    found = {t: proposition.verdicts(broken, t, units, 0) for t in (0.0, 1.0)}
+    units = defaults(proposition.make_controls())["units"]
+    found = {t: proposition.run_checks(broken, t, units, 0) for t in (0.0, 1.0)}
     assert all(result.status == HOLDS for result in found[0.0].values())
     failing = {name for name, result in found[1.0].items() if result.status == FAILS}
     if "mixed" in broken:
@@ -337,11 +355,13 @@ def test_a_break_of_no_strength_is_the_oracle_and_a_full_one_is_noticed_where_it
 
 
 @pytest.mark.slow
-def test_the_proposition_explorer_tells_what_the_checks_say():
+def test_the_proposition_explorer_reports_what_the_checks_say():
     explorer = PropositionExplorer({"strength": 0.3, "units": 200})
-    found = proposition.verdicts(**explorer.state)
+    found = proposition.run_checks(**explorer.state)
     assert [row[1] for row in explorer.rows[1:]] == [result.status for result in found.values()]
-    assert all(f"{proposition.NAMES[name]}: {result.status}" in explorer.sentence for name, result in found.items())
+    assert all(
+        f"{proposition.CHECK_NAMES[name]}: {result.status}" in explorer.sentence for name, result in found.items()
+    )
     shown = explorer.picture
     explorer.state = explorer.state | {"units": 100}
     assert explorer.picture != shown and not explorer.problem
@@ -354,7 +374,7 @@ def test_the_proposition_explorer_tells_what_the_checks_say():
 @pytest.mark.parametrize("kind", MODEL_EXPLORERS)
 def test_a_missing_checkpoint_is_one_sentence_and_no_controls(kind):
     explorer = kind("no_such_model")
-    assert explorer.problem.startswith("no_such_model is neither a run folder, a weights file nor a shipped checkpoint")
+    assert explorer.problem.startswith("no_such_model is neither a run folder, a file of weights, nor a checkpoint")
     assert explorer.controls == [] and explorer.actions == {} and explorer.uploads == {} and not explorer.picture
     stored, _ = explorer._repr_mimebundle_()
     assert stored["text/plain"] == explorer.problem and "image/png" not in stored
@@ -362,7 +382,7 @@ def test_a_missing_checkpoint_is_one_sentence_and_no_controls(kind):
 
 def send(explorer, upload, file, content):
     """As the browser does."""
-    explorer._received(explorer, {"upload": upload, "file": file}, [memoryview(content)])
+    explorer._handle_message(explorer, {"upload": upload, "file": file}, [memoryview(content)])
 
 
 def file_of(color, kind="PNG", size=(40, 60)):
@@ -380,7 +400,7 @@ def test_an_uploaded_image_takes_the_place_of_the_chosen_one_until_reset(model):
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
     assert not explorer.problem and np.abs(tile(shown, 0, 3, LARGE).astype(int) - 128).max() <= 2
     assert explorer.picture != before
-    explorer.act("reset")
+    explorer.handle_action("reset")
     assert explorer.picture == first
 
 
@@ -396,7 +416,7 @@ def test_a_broken_upload_is_a_sentence_that_names_the_file_and_nothing_changes(m
     before = explorer.picture
     send(explorer, "image", "mine.png", content)
     assert explorer.problem.startswith(told) and explorer.picture == before
-    explorer.act("reset")
+    explorer.handle_action("reset")
     assert explorer.problem == ""
 
 
@@ -414,7 +434,7 @@ def test_uploads_go_to_the_strip_they_are_meant_for(model):
 
 @pytest.mark.parametrize("kind", [*MODEL_EXPLORERS, WorldExplorer])
 def test_the_copied_code_makes_the_same_explorer(kind, model, tmp_path):
-    from munit_lite.storage.checkpoints import save_model
+    from munit_lite.storage.run_folder import save_model
 
     file = tmp_path / "model.safetensors"
     save_model(file, model, step=1)
@@ -426,12 +446,12 @@ def test_the_copied_code_makes_the_same_explorer(kind, model, tmp_path):
 
 
 def test_a_picture_takes_milliseconds():
-    exhibit = open_exhibit(ml.build(ml.preset("world32", steps=1)).eval())
-    state = firsts(style.controls(exhibit))
+    samples = load_model_samples(ml.build(ml.preset("world32", steps=1)).eval())
+    state = defaults(style.make_controls(samples))
     times = []
     for k in range(15):
         begin = time.perf_counter()
-        style.render(exhibit, **state | {"style_1": k / 10})
+        style.render(samples, **state | {"style_1": k / 10})
         times.append(time.perf_counter() - begin)
     assert sorted(times)[7] < 0.5  # measured: 20 ms; a busy machine may take longer
 
@@ -440,29 +460,31 @@ def test_a_picture_takes_milliseconds():
 
 
 @pytest.mark.parametrize("angle", [30, 90])
-def test_a_turn_in_both_nets_passes_every_check_and_loses_the_content(angle):
-    found = {name: result.status for name, result in joint.verdicts(angle, joint.BOTH, 0).items()}
+def test_a_rotation_in_both_networks_passes_every_check_and_loses_the_content(angle):
+    found = {name: result.status for name, result in symmetry.run_checks(angle, symmetry.BOTH_NETWORKS, 0).items()}
     assert {name for name, status in found.items() if status != HOLDS} == {"content"}
-    forth, back = (torch.corrcoef(pairs.T)[0, 1].item() for pairs in joint.places(angle, joint.BOTH, 0))
+    forth, back = (
+        torch.corrcoef(pairs.T)[0, 1].item() for pairs in symmetry.position_scores(angle, symmetry.BOTH_NETWORKS, 0)
+    )
     assert forth == pytest.approx(np.cos(np.radians(angle)), abs=0.12) and forth == pytest.approx(back, abs=0.2)
 
 
-def test_a_turn_in_one_net_shows_where_it_is_looked_at():
-    found = {name: result.status for name, result in joint.verdicts(90, joint.ALONE, 0).items()}
-    assert found["places"] == found["cycle"] == FAILS
-    forth, back = joint.places(90, joint.ALONE, 0)
+def test_a_rotation_in_one_network_is_detected_by_the_checks_that_can_see_it():
+    found = {name: result.status for name, result in symmetry.run_checks(90, symmetry.DECODER_ONLY, 0).items()}
+    assert found["positions"] == found["cycle"] == FAILS
+    forth, back = symmetry.position_scores(90, symmetry.DECODER_ONLY, 0)
     assert torch.corrcoef(forth.T)[0, 1].abs() < 0.15 and torch.corrcoef(back.T)[0, 1] > 0.999
 
 
-def test_without_a_turn_the_symmetry_explorer_shows_the_oracle():
-    assert {result.status for result in joint.verdicts(0, joint.BOTH, 0).values()} == {HOLDS}
-    assert joint.render(0, joint.BOTH, 0).data != joint.render(90, joint.BOTH, 0).data
+def test_without_a_rotation_the_symmetry_explorer_shows_the_oracle():
+    assert {result.status for result in symmetry.run_checks(0, symmetry.BOTH_NETWORKS, 0).values()} == {HOLDS}
+    assert symmetry.render(0, symmetry.BOTH_NETWORKS, 0).data != symmetry.render(90, symmetry.BOTH_NETWORKS, 0).data
 
 
 @pytest.mark.slow
-def test_the_symmetry_explorer_tells_what_the_checks_say():
-    explorer = SymmetryExplorer({"angle": 60, "nets": joint.ALONE})
-    found = joint.verdicts(**explorer.state)
+def test_the_symmetry_explorer_reports_what_the_checks_say():
+    explorer = SymmetryExplorer({"angle": 60, "networks": symmetry.DECODER_ONLY})
+    found = symmetry.run_checks(**explorer.state)
     assert [row[1] for row in explorer.rows[1:]] == [result.status for result in found.values()]
-    assert all(f"{joint.WORDS[name]}: {result.status}" in explorer.sentence for name, result in found.items())
+    assert all(f"{symmetry.CHECK_LABELS[name]}: {result.status}" in explorer.sentence for name, result in found.items())
     assert eval(explorer.code, {"SymmetryExplorer": SymmetryExplorer}).picture == explorer.picture

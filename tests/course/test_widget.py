@@ -1,4 +1,4 @@
-"""The view of every explorer: states checked, newest wins, sentences instead of exceptions, a stored picture."""
+"""The widget of every explorer: states are validated, the newest wins, errors become messages, an image is stored."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from IPython.display import Image
 
-from munit_lite.course.explorers.widget import Choice, Explorer, Slider, png
+from munit_lite.course.explorers.widget import Choice, Explorer, Slider, to_png
 
 
 def draw(red, width, tone="dark"):
@@ -18,24 +18,24 @@ def draw(red, width, tone="dark"):
     return picture if tone == "dark" else 255 - picture
 
 
-STRIP = Image(png(draw(0.5, 3)), format="png", alt="A bar of three pixels.")
+STORED = Image(to_png(draw(0.5, 3)), format="png", alt="A bar of three pixels.")
 CONTROLS = {"red": (0.0, 1.0, 0.5), "width": (0, 8, 3), "tone": Choice(("dark", "light"))}
 
 
 @pytest.fixture
 def explorer():
-    return Explorer(draw, CONTROLS, STRIP)
+    return Explorer(draw, CONTROLS, STORED)
 
 
 def pixels(explorer):
     return np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
 
 
-def test_the_picture_is_drawn_from_the_first_values_and_from_every_later_state(explorer):
+def test_the_picture_is_rendered_from_the_defaults_and_from_every_later_state(explorer):
     np.testing.assert_array_equal(pixels(explorer), draw(0.5, 3))
     explorer.state = {"red": 1.0, "width": 7, "tone": "light"}
     np.testing.assert_array_equal(pixels(explorer), draw(1.0, 7, "light"))
-    assert explorer.problem == "" and explorer.sentence == STRIP.alt
+    assert explorer.problem == "" and explorer.sentence == STORED.alt
 
 
 def test_after_200_moves_the_last_one_is_shown(explorer):
@@ -52,14 +52,14 @@ def test_whole_numbers_stay_whole_and_others_lose_the_noise_of_binary(explorer):
 def test_the_code_brings_the_state_back(explorer):
     explorer.state = {"red": 0.25, "width": 6, "tone": "light"}
     code, shown = explorer.code, explorer.picture
-    explorer.act("reset")
+    explorer.handle_action("reset")
     assert explorer.picture != shown and explorer.state == {"red": 0.5, "width": 3, "tone": "dark"}
     exec(code, {"explorer": explorer})
     assert explorer.picture == shown
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, message",
     [
         ({"red": 1.5}, "red is 1.5, but goes from 0 to 1"),
         ({"red": "much"}, "red is 'much', but goes from 0 to 1"),
@@ -68,10 +68,10 @@ def test_the_code_brings_the_state_back(explorer):
         ({"green": 1}, "the explorer has no 'green'; known: red, width, tone"),
     ],
 )
-def test_a_wrong_state_is_a_sentence_and_leaves_the_picture(explorer, change, told):
+def test_a_wrong_state_is_a_message_and_leaves_the_picture(explorer, change, message):
     before, good = explorer.picture, explorer.state
     explorer.state = good | change
-    assert explorer.problem == told and explorer.picture == before
+    assert explorer.problem == message and explorer.picture == before
     explorer.state = good
     assert explorer.problem == ""
 
@@ -80,22 +80,22 @@ def test_errors_for_the_reader_are_shown_and_others_are_not_hidden():
     def fails(red):
         raise (ValueError("too red: turn it down") if red > 0.5 else KeyError("a defect"))
 
-    shown = Explorer(fails, {"red": (0.0, 1.0, 0.8)}, STRIP)
+    shown = Explorer(fails, {"red": (0.0, 1.0, 0.8)}, STORED)
     assert shown.problem == "too red: turn it down" and not shown.picture
     with pytest.raises(KeyError):
-        Explorer(fails, {"red": (0.0, 1.0, 0.2)}, STRIP)
+        Explorer(fails, {"red": (0.0, 1.0, 0.2)}, STORED)
 
 
-def test_a_stored_page_has_the_strip_with_its_alternative_text(explorer):
+def test_a_stored_page_has_the_image_with_its_alternative_text(explorer):
     stored, metadata = explorer._repr_mimebundle_()
-    assert base64.b64decode(stored["image/png"]) == STRIP.data
-    assert stored["text/plain"] == STRIP.alt and metadata["image/png"]["alt"] == STRIP.alt
+    assert base64.b64decode(stored["image/png"]) == STORED.data
+    assert stored["text/plain"] == STORED.alt and metadata["image/png"]["alt"] == STORED.alt
     assert stored["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
 
 
 def test_figures_are_shown_as_they_are():
-    figure = Image(png(draw(0.1, 2)), format="png", alt="A figure.")
-    assert Explorer(lambda **_: figure, {"red": (0.0, 1.0, 0.5)}, STRIP).picture == figure.data
+    figure = Image(to_png(draw(0.1, 2)), format="png", alt="A figure.")
+    assert Explorer(lambda **_: figure, {"red": (0.0, 1.0, 0.5)}, STORED).picture == figure.data
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,11 @@ def test_steps_fit_the_range(low, high, first, step):
     assert Slider(low, high, first).step == pytest.approx(step)
 
 
-def test_controls_have_names_and_ranges_in_words():
+def test_controls_have_labels_and_descriptions():
     explorer = Explorer(
-        lambda **_: draw(0, 0), {"line_width": (0.04, 0.07, 0.05), "tone": Choice(("a", "b"), "Tone")}, STRIP
+        lambda **_: draw(0, 0), {"line_width": (0.04, 0.07, 0.05), "tone": Choice(("a", "b"), "Tone")}, STORED
     )
     slider, choice = explorer.controls
-    assert slider["name"] == "line width" and slider["words"] == "from 0.04 to 0.07" and choice["name"] == "Tone"
+    assert (
+        slider["label"] == "line width" and slider["description"] == "from 0.04 to 0.07" and choice["label"] == "Tone"
+    )

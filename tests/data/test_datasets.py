@@ -10,14 +10,10 @@ import pytest
 import torch
 from torchvision.datasets import FashionMNIST
 
-from munit_lite.data.datasets import (
-    FashionData,
-    WorldData,
-    data_root,
-    edge_drawing,
-    open_data,
-    to_unit,
-)
+from munit_lite.data import data_root, open_data
+from munit_lite.data.fashion import FashionData, edge_drawing
+from munit_lite.data.image_files import uint8_to_float
+from munit_lite.data.synthetic import WorldData
 from munit_lite.presets import preset
 from munit_lite.world import World
 
@@ -28,8 +24,8 @@ def test_a_world_batch_depends_on_seed_and_step_alone():
     data = WorldData(World(), 32, seed=0)
     data.batch(0, 8)
     later = data.batch(3, 8)
-    for fresh, again in zip(WorldData(World(), 32, seed=0).batch(3, 8), later, strict=True):
-        assert torch.equal(fresh, again)
+    for fresh, same in zip(WorldData(World(), 32, seed=0).batch(3, 8), later, strict=True):
+        assert torch.equal(fresh, same)
     for other in (data.batch(4, 8), WorldData(World(), 32, seed=1).batch(3, 8)):
         assert not any(torch.equal(a, b) for a, b in zip(later, other, strict=True))
 
@@ -74,7 +70,7 @@ TRAIN, TEST = products(60, seed=0), products(30, seed=1)
 
 @pytest.fixture
 def fashion_root(tmp_path, monkeypatch):
-    """A data root with small files whose checksums torchvision is told; nothing can be downloaded."""
+    """A data root with small files whose checksums torchvision expects; nothing can be downloaded."""
     raw = tmp_path / "root" / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     checksums = []
@@ -123,7 +119,7 @@ def test_only_the_chosen_classes_are_used_and_held_out_items_are_true_pairs(fash
     held_out = data.test(100)
     truth = torch.from_numpy(photos_of(TEST, classes))[:, None].repeat(1, 3, 1, 1)
     assert held_out.paired and torch.equal(held_out.images_2, truth / 127.5 - 1)
-    assert torch.equal(held_out.images_1, to_unit(edge_drawing(truth)))
+    assert torch.equal(held_out.images_1, uint8_to_float(edge_drawing(truth)))
     assert len(data.test(2).images_1) == len(data.test(2).images_2) == 2
 
 
@@ -147,7 +143,7 @@ def test_fashion_batches_depend_on_seed_and_step_and_cover_the_items(fashion_roo
     assert not torch.equal(data.batch(5, 4)[1], data.batch(6, 4)[1])
     picks = []
     for stored, domain in ((data.train_1, 0), (data.train_2, 1)):
-        numbers = {image.numpy().tobytes(): number for number, image in enumerate(to_unit(stored))}
+        numbers = {image.numpy().tobytes(): number for number, image in enumerate(uint8_to_float(stored))}
         picks.append([numbers[image.numpy().tobytes()] for step in range(20) for image in data.batch(step, 8)[domain]])
         assert set(picks[-1]) == set(range(len(stored)))
     assert np.equal(*picks).mean() < 0.35  # independent picks of 6 agree in 1/6

@@ -25,7 +25,7 @@ from munit_lite import commands
 from munit_lite.config import DataConfig
 from munit_lite.data import downloads
 from munit_lite.data.downloads import ARCHIVES, Archive, download, fetch
-from munit_lite.data.folders import image_sets
+from munit_lite.data.folders import find_dataset_files
 from munit_lite.data.image_files import DataError
 
 
@@ -55,17 +55,21 @@ GOOD = packed(FILES)
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Sends `content`, with ranges and conditions as RFC 9110 has them, unless told to misbehave.
+    """Sends `content`, with ranges and conditions as RFC 9110 has them, unless a test makes it misbehave.
 
     `cut_after`: for each request in turn, bytes of the body after which the connection is cut (None: the whole).
     """
 
-    content, tag, ranges, status, length_told, silent = GOOD, '"1"', True, 200, True, 0.0
+    content, tag, ranges, status, states_length, silent = GOOD, '"1"', True, 200, True, 0.0
     date = "Sun, 02 Sep 2018 08:58:00 GMT"
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked, self.cut_after, self.url = [], [], f"http://127.0.0.1:{self.server_port}/edges2shoes.tar.gz"
+        self.ranges_requested, self.cut_after, self.url = (
+            [],
+            [],
+            f"http://127.0.0.1:{self.server_port}/edges2shoes.tar.gz",
+        )
 
     def handle_error(self, request, client_address):
         pass  # a client that has gone
@@ -79,13 +83,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        server.asked.append(self.headers.get("Range"))
+        server.ranges_requested.append(self.headers.get("Range"))
         if server.status != 200:
             return self.send_error(server.status)
         first, body = 0, server.content
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if wanted and server.ranges and self.headers["If-Range"] in (server.tag, server.date):
-            first = int(wanted[1])
+        requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if requested and server.ranges and self.headers["If-Range"] in (server.tag, server.date):
+            first = int(requested[1])
             body = body[first:]
         self.send_response(206 if first else 200)
         for name, value in (("ETag", server.tag), ("Last-Modified", server.date)):
@@ -93,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{len(server.content) - 1}/{len(server.content)}")
-        if server.length_told:
+        if server.states_length:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         cut = server.cut_after.pop(0) if server.cut_after else None
@@ -105,7 +109,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(downloads, "PAUSE", 0.01)
+    monkeypatch.setattr(downloads, "RETRY_DELAY", 0.01)
     with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url, 0))
@@ -119,8 +123,8 @@ def left(root):
 
 
 def is_whole(root):
-    found = {f"{p.parent.name}/{p.name}": p.read_bytes() for p in (root / "edges2shoes").rglob("*") if p.is_file()}
-    return found == FILES and left(root) == ["edges2shoes", "edges2shoes.tar.gz.sha256"]
+    files = {f"{p.parent.name}/{p.name}": p.read_bytes() for p in (root / "edges2shoes").rglob("*") if p.is_file()}
+    return files == FILES and left(root) == ["edges2shoes", "edges2shoes.tar.gz.sha256"]
 
 
 # ------------------------------------------------------------------------------------------------------- good
@@ -129,7 +133,7 @@ def is_whole(root):
 def test_a_data_set_is_downloaded_unpacked_and_ready_to_train_on(server, tmp_path, capsys):
     root = tmp_path / "new" / "root"
     assert download("edges2shoes", root) == root / "edges2shoes" and is_whole(root)
-    sets = image_sets(DataConfig(folder="edges2shoes"), root)
+    sets = find_dataset_files(DataConfig(folder="edges2shoes"), root)
     assert (len(sets.train[0].files), sets.train[1].half, len(sets.test[0].files), sets.paired) == (3, "right", 2, True)
     assert "edges2shoes.tar.gz: 100%" in capsys.readouterr().err
 
@@ -137,13 +141,13 @@ def test_a_data_set_is_downloaded_unpacked_and_ready_to_train_on(server, tmp_pat
 def test_what_is_there_is_not_downloaded_again(server, tmp_path):
     download("edges2shoes", tmp_path)
     download("edges2shoes", tmp_path)
-    assert server.asked == [None]
+    assert server.ranges_requested == [None]
 
 
 def test_an_archive_that_lies_in_the_data_root_is_unpacked_without_the_network(server, tmp_path):
     (tmp_path / "edges2shoes.tar.gz").write_bytes(GOOD)
     download("edges2shoes", tmp_path)
-    assert is_whole(tmp_path) and server.asked == []
+    assert is_whole(tmp_path) and server.ranges_requested == []
 
 
 def test_the_checksum_of_the_first_download_is_kept_as_sha256sum_writes_it_and_asked_of_later_ones(server, tmp_path):
@@ -156,7 +160,7 @@ def test_the_checksum_of_the_first_download_is_kept_as_sha256sum_writes_it_and_a
 
     shutil.rmtree(tmp_path / "edges2shoes")
     server.content = packed(FILES | {"train/9_AB.png": picture(9)})
-    with pytest.raises(DataError, match=r"has the sha256 \w{64}, but the first download had \w{64}: it is damaged or"):
+    with pytest.raises(DataError, match=r"has the sha256 \w{64}, but the first download had \w{64}: it is damaged, or"):
         download("edges2shoes", tmp_path)
     assert not (tmp_path / "edges2shoes").exists()
     pin.unlink()
@@ -167,21 +171,23 @@ def test_the_checksum_of_the_first_download_is_kept_as_sha256sum_writes_it_and_a
 # --------------------------------------------------------------------------------------------- broken connections
 
 
-def test_a_connection_cut_off_again_and_again_goes_on_where_it_stopped(server, tmp_path):
+def test_a_connection_interrupted_many_times_resumes_where_it_stopped(server, tmp_path):
     server.cut_after = [1000, 0, 0, 2000, 5, 0, 0, 0, 300]  # more breaks than tries, but never as many in a row
     download("edges2shoes", tmp_path)
-    starts = [0 if asked is None else int(asked[6:-1]) for asked in server.asked]
+    starts = [0 if header is None else int(header[6:-1]) for header in server.ranges_requested]
     assert starts == [0, 1000, 1000, 1000, 3000, 3005, 3005, 3005, 3005, 3305] and is_whole(tmp_path)
 
 
-def test_a_second_command_goes_on_where_the_first_gave_up(server, tmp_path):
-    server.cut_after = [5000] + [0] * downloads.TRIES
-    with pytest.raises(DataError, match=r"the connection was cut off; 5,000 bytes are kept in .*partial: try again"):
+def test_a_second_command_resumes_where_the_first_gave_up(server, tmp_path):
+    server.cut_after = [5000] + [0] * downloads.MAX_ATTEMPTS
+    with pytest.raises(
+        DataError, match=r"the connection was interrupted; 5,000 bytes are kept in .*partial: try again"
+    ):
         download("edges2shoes", tmp_path)
     assert not (tmp_path / "edges2shoes").exists()
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert server.asked == ["bytes=5000-"] and is_whole(tmp_path)
+    assert server.ranges_requested == ["bytes=5000-"] and is_whole(tmp_path)
 
 
 def test_a_whole_file_whose_placing_was_interrupted_is_not_downloaded_again(server, tmp_path):
@@ -189,21 +195,21 @@ def test_a_whole_file_whose_placing_was_interrupted_is_not_downloaded_again(serv
     partial.write_bytes(GOOD)
     note.write_text(json.dumps({"total": len(GOOD), "version": '"1"'}))
     download("edges2shoes", tmp_path)
-    assert server.asked == [] and is_whole(tmp_path)
+    assert server.ranges_requested == [] and is_whole(tmp_path)
 
 
 @pytest.mark.parametrize("change", [
     {"ranges": False},
     {"tag": '"2"', "date": "Mon, 03 Sep 2018 00:00:00 GMT"},  # the file changed between two tries
-    {"tag": None, "date": None},  # nothing tells whether it has
+    {"tag": None, "date": None},  # no way to know whether it has
     {"tag": 'W/"1"', "date": None},
 ])  # fmt: skip
-def test_what_cannot_be_gone_on_with_starts_again(server, tmp_path, change):
+def test_a_download_that_cannot_resume_starts_again(server, tmp_path, change):
     for name in ("tag", "date") if "tag" in change and not change["date"] else ():
         setattr(server, name, change[name])  # already so at the first try
     other = packed({name: content[::-1] for name, content in FILES.items()})
-    server.content, server.cut_after = other, [5000] + [0] * downloads.TRIES
-    with pytest.raises(DataError, match="cut off"):
+    server.content, server.cut_after = other, [5000] + [0] * downloads.MAX_ATTEMPTS
+    with pytest.raises(DataError, match="interrupted"):
         download("edges2shoes", tmp_path)
     for name, value in change.items():
         setattr(server, name, value)
@@ -213,51 +219,51 @@ def test_what_cannot_be_gone_on_with_starts_again(server, tmp_path, change):
 
 
 def test_a_refused_try_leaves_no_part_of_an_old_version_under_the_new_ones_name(server, tmp_path, monkeypatch):
-    server.cut_after = [5000] + [0] * downloads.TRIES
-    with pytest.raises(DataError, match="cut off"):
+    server.cut_after = [5000] + [0] * downloads.MAX_ATTEMPTS
+    with pytest.raises(DataError, match="interrupted"):
         download("edges2shoes", tmp_path)
     server.tag, server.date = '"2"', "Mon, 03 Sep 2018 00:00:00 GMT"
     with monkeypatch.context() as full:
         full.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "total used free")(0, 0, 0))
-        with pytest.raises(DataError, match="GB are free"):
+        with pytest.raises(DataError, match="GB free"):
             download("edges2shoes", tmp_path)
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert server.asked == [None] and is_whole(tmp_path)
+    assert server.ranges_requested == [None] and is_whole(tmp_path)
 
 
 def test_only_the_date_of_the_last_change_serves_too(server, tmp_path):
     server.tag, server.cut_after = None, [5000]
     download("edges2shoes", tmp_path)
-    assert server.asked == [None, "bytes=5000-"] and is_whole(tmp_path)
+    assert server.ranges_requested == [None, "bytes=5000-"] and is_whole(tmp_path)
 
 
-def test_a_server_that_cannot_go_on_and_always_breaks_is_given_up(server, tmp_path):
+def test_a_server_that_cannot_resume_and_always_interrupts_is_given_up(server, tmp_path):
     server.ranges, server.cut_after = False, [5000] * 50
-    with pytest.raises(DataError, match="the connection was cut off"):
+    with pytest.raises(DataError, match="the connection was interrupted"):
         download("edges2shoes", tmp_path)
-    assert len(server.asked) == downloads.TRIES + 1
+    assert len(server.ranges_requested) == downloads.MAX_ATTEMPTS + 1
 
 
-def test_a_part_that_was_not_asked_for_is_not_used(server, tmp_path, monkeypatch):
+def test_a_range_that_was_not_requested_is_not_used(server, tmp_path, monkeypatch):
     server.cut_after = [5000]
     monkeypatch.setattr(Handler, "send_header", shifted(Handler.send_header))
     download("edges2shoes", tmp_path)
-    assert server.asked == [None, "bytes=5000-", None] and is_whole(tmp_path)
+    assert server.ranges_requested == [None, "bytes=5000-", None] and is_whole(tmp_path)
 
 
 def shifted(send):
     return lambda self, name, value: send(self, name, value.replace("bytes 5000-", "bytes 4000-"))
 
 
-def test_a_file_of_untold_length_is_downloaded(server, tmp_path):
-    server.length_told = False
+def test_a_file_of_unknown_length_is_downloaded(server, tmp_path):
+    server.states_length = False
     download("edges2shoes", tmp_path)
     assert is_whole(tmp_path)
 
 
-def test_a_file_of_untold_length_that_is_cut_off_is_found_out_by_its_own_checksum(server, tmp_path):
-    server.length_told, server.cut_after = False, [len(GOOD) - 4]
+def test_a_truncated_file_of_unknown_length_fails_its_own_checksum(server, tmp_path):
+    server.states_length, server.cut_after = False, [len(GOOD) - 4]
     with pytest.raises(DataError, match=r"edges2shoes\.tar\.gz cannot be used: .*end.*\. It was removed; run again"):
         download("edges2shoes", tmp_path)
     assert left(tmp_path) == []
@@ -266,21 +272,21 @@ def test_a_file_of_untold_length_that_is_cut_off_is_found_out_by_its_own_checksu
 
 
 @pytest.mark.parametrize(("status", "requests"), [(404, 1), (403, 1), (410, 1), (500, 5), (503, 5), (429, 5)])
-def test_a_server_that_refuses_is_told_with_its_own_words(server, tmp_path, status, requests):
+def test_a_server_that_refuses_is_quoted(server, tmp_path, status, requests):
     server.status = status
     phrase = http.HTTPStatus(status).phrase
     with pytest.raises(DataError, match=f"cannot download {server.url}: the server answers {status} {phrase}; try"):
         download("edges2shoes", tmp_path)
-    assert len(server.asked) == requests and left(tmp_path) == []
+    assert len(server.ranges_requested) == requests and left(tmp_path) == []
 
 
 @pytest.mark.parametrize("after", [0, 700])
 def test_a_silent_server_is_given_up_in_time(server, tmp_path, monkeypatch, after):
     monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
-    monkeypatch.setattr(downloads, "TRIES", 2)
+    monkeypatch.setattr(downloads, "MAX_ATTEMPTS", 2)
     server.silent, server.cut_after = 1.5, [after, 0, 0]
     begin = time.monotonic()
-    with pytest.raises(DataError, match=r"the server was silent for 0\.2 seconds"):
+    with pytest.raises(DataError, match=r"the server sent nothing for 0\.2 seconds"):
         download("edges2shoes", tmp_path)
     assert time.monotonic() - begin < 5
 
@@ -303,7 +309,7 @@ def test_a_slow_server_is_waited_for_as_long_as_bytes_come(server, tmp_path, mon
     assert is_whole(tmp_path)
 
 
-def test_no_server_at_all_is_told(tmp_path, monkeypatch, server):
+def test_no_server_at_all_is_reported(tmp_path, monkeypatch, server):
     monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive("http://127.0.0.1:9/edges2shoes.tar.gz", 0))
     with pytest.raises(DataError, match=r"cannot download http://\S+: no connection to 127\.0\.0\.1; try again later"):
         download("edges2shoes", tmp_path)
@@ -313,10 +319,10 @@ def test_no_server_at_all_is_told(tmp_path, monkeypatch, server):
 
 
 def member(name, kind=tarfile.REGTYPE, link=""):
-    made = tarfile.TarInfo(name)
-    made.type, made.linkname = kind, link
-    made.size = 5 if kind == tarfile.REGTYPE else 0
-    return made
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, link
+    entry.size = 5 if kind == tarfile.REGTYPE else 0
+    return entry
 
 
 def changed(content):
@@ -328,9 +334,9 @@ BAD = {  # archive: (content, message)
     "a page of HTML": (b"<html>Log in to the network</html>", "Not a gzipped file"),
     "changed bytes": (changed(GOOD), "(CRC check failed|Error -3)"),
     "another checksum at the end": (GOOD[:-8] + b"1234" + GOOD[-4:], "CRC check failed"),
-    "cut off": (GOOD[: len(GOOD) // 2], "ended before the end-of-stream marker"),
+    "truncated": (GOOD[: len(GOOD) // 2], "ended before the end-of-stream marker"),
     "no tar": (gzip.compress(b"hello" * 1000), "invalid header"),
-    "of another set": (packed(FILES, "edges2handbags"), "it holds no edges2shoes/train"),
+    "of another set": (packed(FILES, "edges2handbags"), "it contains no edges2shoes/train"),
     "a path that leads out": (packed(FILES, extra=[member("edges2shoes/../../../escaped.txt")]), "outside"),
     "an absolute link": (packed(FILES, extra=[member("edges2shoes/l", tarfile.SYMTYPE, "/etc")]), "absolute path"),
     "a link that leads out": (packed(FILES, extra=[member("edges2shoes/l", tarfile.SYMTYPE, "../../..")]), "outside"),
@@ -367,11 +373,11 @@ def limited(after):
 
 
 @pytest.mark.parametrize("room", [9000, 6000])
-def test_a_disk_that_fills_is_told_and_the_download_goes_on_later(server, tmp_path, monkeypatch, room):
+def test_a_full_disk_is_reported_and_the_download_resumes_later(server, tmp_path, monkeypatch, room):
     assert len(GOOD) > 9000 and max(map(len, FILES.values())) > 6000 > 3000
     if room == 6000:  # the archive is there, the pictures do not fit
         (tmp_path / "edges2shoes.tar.gz").write_bytes(GOOD)
-    monkeypatch.setattr(downloads, "CHUNK", 1000)
+    monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
     free = limited(room)
     try:
         with pytest.raises(DataError, match=r"cannot write .*: File too large; free some space or choose another data"):
@@ -379,16 +385,16 @@ def test_a_disk_that_fills_is_told_and_the_download_goes_on_later(server, tmp_pa
     finally:
         free()
     assert not (tmp_path / "edges2shoes").exists() and not (tmp_path / ".edges2shoes.unpacking").exists()
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert is_whole(tmp_path) and server.asked == ([] if room == 6000 else ["bytes=9000-"])
+    assert is_whole(tmp_path) and server.ranges_requested == ([] if room == 6000 else ["bytes=9000-"])
 
 
-def test_too_little_room_is_told_before_the_first_byte(server, tmp_path, monkeypatch):
+def test_too_little_disk_space_is_reported_before_the_first_byte(server, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(0, 0, 2 * len(GOOD) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
-        DataError, match=r"archive and pictures take 0\.0 GB more, but 0\.0 GB are free in .*; free some"
+        DataError, match=r"the archive and its images need 0\.0 GB, but .* has only 0\.0 GB free; free some"
     ):
         download("edges2shoes", tmp_path)
     assert not (tmp_path / ".edges2shoes.tar.gz.partial").exists()
@@ -400,13 +406,13 @@ def test_a_data_root_that_cannot_be_written_into_is_named(server, tmp_path):
         download("edges2shoes", tmp_path / "file" / "root")
 
 
-def test_a_second_download_at_the_same_time_is_told(server, tmp_path):
+def test_a_second_download_at_the_same_time_is_refused(server, tmp_path):
     with FileLock(tmp_path / ".edges2shoes.lock"), pytest.raises(DataError, match="another download of edges2shoes"):
         download("edges2shoes", tmp_path)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(DataError, match="unknown data set 'shoes'; known: edges2shoes, edges2handbags, apples2citrus"):
+    with pytest.raises(DataError, match="unknown dataset 'shoes'; known: edges2shoes, edges2handbags, apples2citrus"):
         download("shoes", tmp_path)
 
 
@@ -428,18 +434,18 @@ def groceries(splits=("train", "test", "val")):
 
 @pytest.fixture
 def grocery(server, monkeypatch):
-    server.content, server.tag, server.length_told = packed(groceries(), "GroceryStoreDataset-fc80"), 'W/"1"', False
+    server.content, server.tag, server.states_length = packed(groceries(), "GroceryStoreDataset-fc80"), 'W/"1"', False
     monkeypatch.setitem(ARCHIVES, "apples2citrus", ARCHIVES["apples2citrus"]._replace(url=server.url))
     return server
 
 
 def test_fruit_is_taken_out_of_the_archive_and_sorted_into_domains(grocery, tmp_path):
     folder = download("apples2citrus", tmp_path)
-    found = {name: sorted(file.name for file in (folder / name).iterdir()) for name in ("trainA", "testA", "testB")}
+    files = {name: sorted(file.name for file in (folder / name).iterdir()) for name in ("trainA", "testA", "testB")}
     apples, citrus = (
         [f"{name}_{n:03}.jpg" for name in names for n in (1, 2)] for names in (VARIETIES[:5], VARIETIES[5:])
     )
-    assert found == {"trainA": apples, "testA": apples, "testB": citrus}
+    assert files == {"trainA": apples, "testA": apples, "testB": citrus}
     assert (folder / "trainB" / "Lime_002.jpg").read_bytes() == picture(602)
     assert left(tmp_path) == ["apples2citrus", "apples2citrus.tar.gz.sha256"]
     assert sorted(file.name for file in folder.iterdir()) == ["testA", "testB", "trainA", "trainB"]
@@ -447,7 +453,7 @@ def test_fruit_is_taken_out_of_the_archive_and_sorted_into_domains(grocery, tmp_
 
 def test_an_archive_without_a_variety_is_refused(grocery, tmp_path):
     grocery.content = packed({k: v for k, v in groceries().items() if "/Lime/" not in k}, "GroceryStoreDataset-fc80")
-    with pytest.raises(DataError, match=r"cannot be used: it holds no dataset/train/Fruit/Lime\. It was removed"):
+    with pytest.raises(DataError, match=r"cannot be used: it contains no dataset/train/Fruit/Lime\. It was removed"):
         download("apples2citrus", tmp_path)
     assert left(tmp_path) == []
 
@@ -518,7 +524,7 @@ def test_the_command_fails_in_a_sentence(server, tmp_path, command):
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_has_come(server, tmp_path, monkeypatch):
     server.silent, server.cut_after = 4, [5000]
-    monkeypatch.setattr(downloads, "CHUNK", 1000)
+    monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 2)
@@ -527,6 +533,6 @@ def test_ctrl_c_keeps_what_has_come(server, tmp_path, monkeypatch):
     finally:
         signal.signal(signal.SIGALRM, before)
     server.silent = 0
-    server.asked.clear()
+    server.ranges_requested.clear()
     download("edges2shoes", tmp_path)
-    assert server.asked == ["bytes=5000-"] and is_whole(tmp_path)
+    assert server.ranges_requested == ["bytes=5000-"] and is_whole(tmp_path)

@@ -13,9 +13,8 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite.callbacks import Callback
 from munit_lite.config import DataConfig
-from munit_lite.data import datasets
-from munit_lite.data.datasets import FolderData, open_data
-from munit_lite.data.folders import image_sets
+from munit_lite.data import folders, open_data
+from munit_lite.data.folders import FolderData, find_dataset_files
 from munit_lite.data.image_files import DataError
 from munit_lite.presets import preset
 
@@ -26,7 +25,7 @@ def picture(number, height=36, width=36):
     return Image.fromarray(np.stack([column, row, np.full_like(row, number)], axis=2).astype(np.uint8))
 
 
-def fill(folder, numbers, **size):
+def write_pictures(folder, numbers, **size):
     folder.mkdir(parents=True, exist_ok=True)
     for number in numbers:
         picture(number, **size).save(folder / f"{number:03}.png")
@@ -38,12 +37,12 @@ def four(tmp_path):
     """trainA with images 0-4, trainB with 10-15, testA with 20-22, testB with 30-31."""
     numbers = {"trainA": range(5), "trainB": range(10, 16), "testA": range(20, 23), "testB": (30, 31)}
     for name in numbers:
-        fill(tmp_path / "root" / "set" / name, numbers[name])
+        write_pictures(tmp_path / "root" / "set" / name, numbers[name])
     return tmp_path / "root" / "set"
 
 
 def sets_of(root, **settings):
-    return image_sets(DataConfig(**settings), root)
+    return find_dataset_files(DataConfig(**settings), root)
 
 
 def opened(folder, seed=0, cache_gib=1.0, size=32, **settings):
@@ -72,19 +71,19 @@ def test_the_four_folders_are_used_in_the_order_of_their_names(four):
 
 
 def test_folders_inside_are_searched_and_what_is_no_image_is_not(four):
-    fill(four / "trainA" / "more" / "deep", [99])
+    write_pictures(four / "trainA" / "more" / "deep", [99])
     for name in ("notes.txt", ".DS_Store", "more/.hidden.png"):
         (four / "trainA" / name).write_text("no image")
     (four / "trainA" / ".thumbnails").mkdir()
     picture(98).save(four / "trainA" / ".thumbnails" / "a.png")
     picture(97).save(four / "trainA" / "without suffix", format="png")
-    found = names(sets_of(four.parent, folder="set").train[0])
-    assert found == ["000", "001", "002", "003", "004", "099", "without suffix"]
+    actual = names(sets_of(four.parent, folder="set").train[0])
+    assert actual == ["000", "001", "002", "003", "004", "099", "without suffix"]
 
 
 def test_without_test_folders_every_tenth_image_is_held_out_and_none_is_in_both(tmp_path):
-    fill(tmp_path / "trainA", range(25))
-    fill(tmp_path / "trainB", range(100, 102))
+    write_pictures(tmp_path / "trainA", range(25))
+    write_pictures(tmp_path / "trainB", range(100, 102))
     sets = sets_of(tmp_path, folder=str(tmp_path))
     assert names(sets.test[0]) == ["000", "010", "020"] and names(sets.test[1]) == ["100"]
     assert sorted(names(sets.train[0]) + names(sets.test[0])) == [f"{k:03}" for k in range(25)]
@@ -101,8 +100,8 @@ def test_lists_choose_the_files_and_their_order(four):
 
 
 def test_two_folders_of_ones_own_or_lists_of_them(tmp_path):
-    fill(tmp_path / "apples", range(12))
-    fill(tmp_path / "citrus fruit", range(50, 54))
+    write_pictures(tmp_path / "apples", range(12))
+    write_pictures(tmp_path / "citrus fruit", range(50, 54))
     sets = sets_of(tmp_path, folder_1=str(tmp_path / "apples"), folder_2="citrus fruit")
     assert names(sets.test[0]) == ["000", "010"] and names(sets.train[1]) == ["051", "052", "053"]
     listing = tmp_path / "some.txt"
@@ -126,18 +125,18 @@ def test_pictures_of_pairs_are_unpaired_in_training_and_pairs_when_held_out(tmp_
     assert lefts and rights and not lefts & rights  # never two halves of one picture
     tested = data.test(100)
     assert tested.paired
-    found = [numbers_in(images[None]) for images in tested.images_1]
-    assert found == [{number} for number in (range(100, 104) if held_out else range(0, 40, 10))]
-    assert [{number - 50 for number in numbers_in(images[None])} for images in tested.images_2] == found
+    actual = [numbers_in(images[None]) for images in tested.images_1]
+    assert actual == [{number} for number in (range(100, 104) if held_out else range(0, 40, 10))]
+    assert [{number - 50 for number in numbers_in(images[None])} for images in tested.images_2] == actual
     assert all(tested.images_1[0, 0, 2, 2:5] * 127.5 + 127.5 == tested.images_2[0, 0, 2, 2:5] * 127.5 + 127.5)
-    assert not (lefts | rights) & {min(numbers) for numbers in found}
+    assert not (lefts | rights) & {min(numbers) for numbers in actual}
 
 
 @pytest.mark.parametrize("kind", ["four", "pairs", "own"])
 def test_swapped_domains_are_the_same_files_the_other_way_round(tmp_path, kind):
     for name in ("trainA", "trainB") if kind == "four" else ("one", "two"):
-        fill(tmp_path / kind / name, range(3) if name[-1] in "Ae" else range(5, 9))
-    fill(tmp_path / "pairs" / "train", range(8), width=72)
+        write_pictures(tmp_path / kind / name, range(3) if name[-1] in "Ae" else range(5, 9))
+    write_pictures(tmp_path / "pairs" / "train", range(8), width=72)
     own = {"folder_1": "own/one", "folder_2": "own/two"}
     settings = own if kind == "own" else {"folder": kind}
     sets, swapped = (sets_of(tmp_path, **settings, swap=swap) for swap in (False, True))
@@ -151,7 +150,7 @@ def test_crops_lie_inside_their_images_everywhere_and_half_are_mirrored(four):
     shutil.rmtree(four / "trainA")
     shapes = [(36, 50), (60, 36)]
     for number, (height, width) in enumerate(shapes):
-        fill(four / "trainA", [number], height=height, width=width)
+        write_pictures(four / "trainA", [number], height=height, width=width)
     data = opened(four)
     crops = torch.cat([data.batch(step, 50)[0] for step in range(8)])
     assert crops.shape == (400, 3, 32, 32)
@@ -179,8 +178,8 @@ def test_batches_depend_on_seed_and_step_alone(four):
 
 def test_held_out_images_are_center_crops_of_equally_many(four):
     shutil.rmtree(four / "testB")
-    fill(four / "testB", [30], height=32, width=48)
-    fill(four / "testB", [31], height=40, width=32)
+    write_pictures(four / "testB", [30], height=32, width=48)
+    write_pictures(four / "testB", [31], height=40, width=32)
     data = opened(four)
     one, two, paired = data.test(10)
     assert not paired and one.shape == two.shape == (2, 3, 32, 32) and len(data.test(1).images_1) == 1
@@ -191,8 +190,8 @@ def test_held_out_images_are_center_crops_of_equally_many(four):
 
 
 def counted_reads(monkeypatch):
-    reads, read = [], datasets.read_pixels
-    monkeypatch.setattr(datasets, "read_pixels", lambda file, *rest: reads.append(file) or read(file, *rest))
+    reads, read = [], folders.read_pixels
+    monkeypatch.setattr(folders, "read_pixels", lambda file, *rest: reads.append(file) or read(file, *rest))
     return reads
 
 
@@ -204,7 +203,7 @@ def test_the_cache_stays_within_its_budget_and_changes_no_batch(four, monkeypatc
     reads = counted_reads(monkeypatch)
     for step in range(20):
         assert all(torch.equal(a, b) for a, b in zip(data.batch(step, 4), truth.batch(step, 4), strict=True))
-    held = [image.nbytes for image in data._cache._held.values()]
+    held = [image.nbytes for image in data._cache._images.values()]
     assert sum(held) <= budget and len(held) == min(images, 11)
     if images == 1000:
         reads.clear()
@@ -240,59 +239,60 @@ def emptied(name):
 
 FAULTS = {  # what is wrong: (how it comes about, settings, message)
     "no such set": (lambda root: None, {"folder": "nowhere"},
-                    r"there is no folder nowhere, here or in the data root .*/root; give a path.* download --help"),
-    "nothing named": (lambda root: None, {"folder": ""}, "say where the images are: `folder` names a data set"),
-    "too much named": (lambda root: None, {"folder_1": "set"}, "say where the images are"),
-    "one of two named": (lambda root: None, {"folder": "", "folder_2": "set/trainA"}, "say where the images are"),
+                    r"no folder nowhere in the current folder or in the data root .*/root; .* download --help"),
+    "nothing named": (lambda root: None, {"folder": ""}, "the configuration must name the images: set `folder`"),
+    "too much named": (lambda root: None, {"folder_1": "set"}, "the configuration must name the images"),
+    "one of two named": (lambda root: None, {"folder": "", "folder_2": "set/trainA"}, "must name the images"),
     "no trainB": (lambda root: shutil.rmtree(root / "trainB"), {},
-                  r"there is no folder .*set/trainB; a data set has trainA and trainB"),
+                  r"there is no folder .*set/trainB; a dataset contains trainA and trainB"),
     "no testA": (lambda root: shutil.rmtree(root / "testA"), {},
-                 r"there is no folder .*set/testA, but there is testB; both are needed, or none"),
-    "empty trainA": (emptied("trainA"), {}, "set/trainA holds no images; put some there"),
-    "empty testB": (emptied("testB"), {}, "set/testB holds no images"),
+                 r"there is no folder .*set/testA, but there is testB; provide both or neither"),
+    "empty trainA": (emptied("trainA"), {}, "set/trainA contains no images; add some in any format"),
+    "empty testB": (emptied("testB"), {}, "set/testB contains no images"),
     "empty folder of one's own": (lambda root: (root / "mine").mkdir(), {
-        "folder": "", "folder_1": "set/mine", "folder_2": "set/trainB"}, "set/mine holds no images"),
-    "one image": (lambda root: fill(root / "mine", [77]), {
+        "folder": "", "folder_1": "set/mine", "folder_2": "set/trainB"}, "set/mine contains no images"),
+    "one image": (lambda root: write_pictures(root / "mine", [77]), {
         "folder": "", "folder_1": "set/mine", "folder_2": "set/trainB"},
-        "set/mine holds one image, but one to train on and one to hold out are needed"),
+        "set/mine contains one image, but at least two are needed: one to train on, one to hold out"),
     "one folder twice": (lambda root: None, {"folder": "", "folder_1": "set/trainA", "folder_2": "set/../set/trainA"},
                          "folder_1 and folder_2 are both .*trainA, but the domains need different images"),
     "a list that names a missing file": (
         listed(b"001.png\n\nno such.png\n"), {},
         r"list_trainA.txt, line 3: there is no file .*trainA/no such.png; correct the list"),
     "a list that names a folder": (listed(b"001.png\n.\n"), {}, "line 2: there is no file"),
-    "an empty list": (listed(b"\n  \n"), {}, "list_trainA.txt names no images; write one path a line, relative to"),
-    "a list that is no text": (listed(b"\xff\xfe\x00\x81"), {}, "list_trainA.txt is no list of files: it cannot be"),
+    "an empty list": (listed(b"\n  \n"), {}, "list_trainA.txt names no images; write one path per line, relative to"),
+    "a list that is no text": (listed(b"\xff\xfe\x00\x81"), {}, "list_trainA.txt is not a list of files: it cannot be"),
     "an image as folder": (lambda root: None, {
-        "folder": "", "folder_1": "set/trainA/000.png", "folder_2": "set/trainB"}, r"000.png is no list of files"),
+        "folder": "", "folder_1": "set/trainA/000.png", "folder_2": "set/trainB"}, r"000.png is not a list of files"),
     "an empty file": (lambda root: (root / "trainA" / "003.png").write_bytes(b""), {},
-                      "trainA/003.png cannot be read as an image .it is empty, 0 bytes.; repair or remove it"),
+                      "trainA/003.png cannot be read as an image .the file is empty.; repair or remove it"),
     "an empty test file": (lambda root: (root / "testB" / "030.png").write_bytes(b""), {}, "testB/030.png cannot"),
     "text for an image": (lambda root: (root / "trainB" / "x.jpg").write_text("hello"), {},
-                          "trainB/x.jpg cannot be read as an image .it is of no image format that PIL knows"),
-    "a header cut off": (lambda root: rewrite(root / "trainB" / "012.png", lambda content: content[:20]), {},
+                          "trainB/x.jpg cannot be read as an image .PIL does not recognize its format"),
+    "a truncated header": (lambda root: rewrite(root / "trainB" / "012.png", lambda content: content[:20]), {},
                          "trainB/012.png cannot be read as an image"),
     "a broken link": (lambda root: (root / "trainA" / "z.png").symlink_to("gone"), {},
                       "there is no file .*trainA/z.png"),
-    "a strip": (lambda root: fill(root / "trainA", [200], height=2, width=90), {},
-                "trainA/200.png is 90 x 2 pixels, longer than 16 times its short side; crop it"),
+    "a strip": (lambda root: write_pictures(root / "trainA", [200], height=2, width=90), {},
+                "trainA/200.png is 90 x 2 pixels, but its long side must be at most 16 times its short side; crop it"),
     "overlapping domains": (lambda root: copy(root, "trainA/002.png", "trainB/copy.png"), {},
-                            "trainB/copy.png is the same image as .*trainA/002.png: the two domains, and training and"),
+                            "trainB/copy.png is the same image as .*trainA/002.png, but the two domains, and"),
     "the domains are one": (lambda root: shutil.copytree(root / "trainA", root / "trainB", dirs_exist_ok=True), {},
                             r"is the same image as .*\(and 4 more such files\)"),
     "a test image trained on": (lambda root: copy(root, "testA/021.png", "trainA/mine.png"), {},
                                 "021.png is the same image as .*mine.png"),
     "a test image of the other domain": (lambda root: copy(root, "trainB/012.png", "testA/x.png"), {}, "same image"),
     "a pair that is none": (
-        lambda root: fill(root / "AB" / "train", range(2), width=72) and fill(root / "AB" / "train", [5], width=73),
-        {"folder": "set/AB"}, "AB/train/005.png is 73 x 36 pixels, but a picture of a pair, .* is twice as wide"),
-    "a single pair": (lambda root: fill(root / "AB" / "train", [1], width=72) and fill(
-        root / "AB" / "val", [2], width=72), {"folder": "set/AB"}, "holds one picture, but two domains need two"),
+        lambda root: write_pictures(root / "AB" / "train", range(2), width=72)
+        and write_pictures(root / "AB" / "train", [5], width=73),
+        {"folder": "set/AB"}, "AB/train/005.png is 73 x 36 pixels, but a picture of a pair .* must be twice as wide"),
+    "a single pair": (lambda root: write_pictures(root / "AB" / "train", [1], width=72) and write_pictures(
+        root / "AB" / "val", [2], width=72), {"folder": "set/AB"}, "contains one picture, but two domains without"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_of_a_set_is_told_before_training(four, tmp_path, monkeypatch, fault):
+def test_every_fault_of_a_dataset_is_reported_before_training(four, tmp_path, monkeypatch, fault):
     bring_about, settings, message = FAULTS[fault]
     monkeypatch.chdir(tmp_path)  # a name is looked for here first
     bring_about(four)
@@ -322,15 +322,15 @@ def many(tmp_path):
 
 
 def test_one_bad_file_of_many_is_named_at_the_start_or_when_it_is_reached(many):
-    """An unreadable header at the start, a cut off body by the batch that wants it: never a batch without it."""
+    """An unreadable header at the start, a truncated body by the batch that needs it: never a batch without it."""
     truth = opened(many)
     bad = many / "trainB" / "117.png"
-    wanted = [117 in {int(names(truth.sets.train[1])[pick]) for pick in picks(truth, step)} for step in range(30)]
-    assert any(wanted) and not all(wanted)
+    is_needed = [117 in {int(names(truth.files.train[1])[pick]) for pick in picks(truth, step)} for step in range(30)]
+    assert any(is_needed) and not all(is_needed)
     cut(bad)
     data = opened(many)
-    for step, reached in enumerate(wanted):
-        if reached:
+    for step, needed in enumerate(is_needed):
+        if needed:
             with pytest.raises(DataError, match=r"trainB/117\.png cannot be read as an image \(.*truncated"):
                 data.batch(step, 4)
         else:
@@ -341,12 +341,12 @@ def test_one_bad_file_of_many_is_named_at_the_start_or_when_it_is_reached(many):
 
 
 def picks(data, step):
-    from munit_lite.world import uniform
+    from munit_lite.counter_rng import uniform
 
-    return (uniform(torch.arange(4) + step * 4, f"{data.seed}/pick/2") * len(data.sets.train[1].files)).long().tolist()
+    return (uniform(torch.arange(4) + step * 4, f"{data.seed}/pick/2") * len(data.files.train[1].files)).long().tolist()
 
 
-def test_a_cut_off_held_out_file_is_named_when_it_is_shown(many):
+def test_a_truncated_held_out_file_is_named_when_it_is_read(many):
     cut(many / "trainA" / "010.png")
     data = opened(many)
     data.test(1)
@@ -373,28 +373,28 @@ class Vanish(Callback):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vanishes", ["an image", "the folder"])
-def test_a_file_that_vanishes_while_training_is_named_and_the_run_goes_on_exactly_once_it_is_back(
+def test_a_file_that_vanishes_while_training_is_named_and_the_run_resumes_exactly_once_it_is_back(
     four, tmp_path, vanishes
 ):
     config = folder_run(four)
     undisturbed = ml.train(config, tmp_path / "undisturbed", callbacks=[])
     files = sorted((four / "trainB").iterdir()) if vanishes == "an image" else [four / "trainB"]
-    with pytest.raises(DataError, match=r"there is no file .*trainB/01\d\.png; it was moved or removed: put it back"):
+    with pytest.raises(DataError, match=r"there is no file .*trainB/01\d\.png; it was moved or deleted, so restore it"):
         ml.train(config, tmp_path / "run", callbacks=[Vanish(files, step=5)])
     for file in files:
         file.with_suffix(".gone").rename(file)
-    again = ml.train(config, tmp_path / "run", callbacks=[])
-    for a, b in itertools.zip_longest(again.model.state_dict().values(), undisturbed.model.state_dict().values()):
+    resumed = ml.train(config, tmp_path / "run", callbacks=[])
+    for a, b in itertools.zip_longest(resumed.model.state_dict().values(), undisturbed.model.state_dict().values()):
         assert torch.equal(a, b)
-    assert [r["step"] for r in again.history] == list(range(1, 13))
+    assert [r["step"] for r in resumed.history] == list(range(1, 13))
 
 
-@pytest.mark.parametrize(("asked", "next_one"), [([0], 1), ([1000], 1001), ([1000, 1001], 1002), ([6, 9], 12)])
-def test_the_batch_that_will_be_asked_for_is_decoded_ahead(four, asked, next_one):
+@pytest.mark.parametrize(("steps", "next_step"), [([0], 1), ([1000], 1001), ([1000, 1001], 1002), ([6, 9], 12)])
+def test_the_next_batch_is_decoded_ahead(four, steps, next_step):
     data = opened(four)
-    for step in asked:  # a run that goes on begins late; one of three processes makes every third batch
+    for step in steps:  # a resumed run begins late; one of three processes takes every third batch
         data.batch(step, 4)
-    assert list(data._ahead) == [(next_one, 4)]
+    assert list(data._prefetched) == [(next_step, 4)]
 
 
 def test_what_is_already_in_memory_may_vanish(four):
@@ -409,8 +409,8 @@ def test_what_is_already_in_memory_may_vanish(four):
 def test_ones_own_two_folders_train_with_one_command(tmp_path, capsys, monkeypatch):
     from munit_lite.cli import main
 
-    fill(tmp_path / "apples", range(6))
-    fill(tmp_path / "citrus", range(10, 16))
+    write_pictures(tmp_path / "apples", range(6))
+    write_pictures(tmp_path / "citrus", range(10, 16))
     small = {"size": 32, "width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "discriminator-scales": 1,
              "style-downsamples": 3, "steps": 2, "batch-size": 2}  # fmt: skip
     options = [word for name, value in small.items() for word in (f"--{name}", str(value))]

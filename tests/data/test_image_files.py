@@ -107,9 +107,9 @@ def test_every_kind_of_image_is_read_upright_in_rgb_by_its_rule(tmp_path, name):
     write(tmp_path / name)
     assert is_image(tmp_path / name)
     check_image(tmp_path / name)
-    found = read_image(tmp_path / name, 32).permute(1, 2, 0).numpy()
-    assert found.dtype == np.uint8 and found.shape == truth.shape
-    assert np.abs(found - truth.astype(float)).mean() <= tolerance
+    pixels = read_image(tmp_path / name, 32).permute(1, 2, 0).numpy()
+    assert pixels.dtype == np.uint8 and pixels.shape == truth.shape
+    assert np.abs(pixels - truth.astype(float)).mean() <= tolerance
 
 
 def encoded(kind):
@@ -131,10 +131,10 @@ def saved(image, **options):
 
 
 BAD = {  # file name: (how it is written, message)
-    "empty.png": (lambda f: f.touch(), "it is empty, 0 bytes"),
-    "text.jpg": (lambda f: f.write_text("hello"), "it is of no image format that PIL knows"),
-    "cut off.png": (lambda f: f.write_bytes(whole_png()[:-300]), "truncated"),
-    "cut off.jpg": (lambda f: f.write_bytes(whole_jpeg()[:-300]), "truncated"),
+    "empty.png": (lambda f: f.touch(), "the file is empty"),
+    "text.jpg": (lambda f: f.write_text("hello"), "PIL does not recognize its format"),
+    "half.png": (lambda f: f.write_bytes(whole_png()[:-300]), "truncated"),
+    "half.jpg": (lambda f: f.write_bytes(whole_jpeg()[:-300]), "truncated"),
     "header only.png": (lambda f: f.write_bytes(whole_png()[:40]), "cannot be read as an image"),
     "changed bytes.png": (lambda f: f.write_bytes(whole_png()[:200] + b"\xff" * 50 + whole_png()[250:]),
         "broken|unrecognized data stream"),
@@ -142,10 +142,10 @@ BAD = {  # file name: (how it is written, message)
     "bomb.png": (lambda f: f.write_bytes(png(20_000, 20_000, 1, 0, [])), "decompression bomb"),
     "float.tif": (saved(Image.fromarray(np.ones((9, 9), np.float32))), "floating-point pixels, whose range is unknown"),
     "32 bit.tif": (saved(Image.fromarray(np.full((9, 9), 70_000, np.int32))),
-        "tones from 70000 to 70000; save"),
+        "values from 70000 to 70000; save"),
     "strip.png": (saved(Image.new("RGB", (1000, 10))),
-        "1000 x 10 pixels, longer than 16 times its short side; crop it"),
-    "gone.png": (lambda f: None, "there is no file .*gone.png; it was moved or removed: put it back"),
+        "1000 x 10 pixels, but its long side must be at most 16 times its short side; crop it"),
+    "gone.png": (lambda f: None, "there is no file .*gone.png; it was moved or deleted, so restore it"),
     "a folder.png": (lambda f: f.mkdir(), "cannot be read as an image"),
     "broken link.png": (lambda f: f.symlink_to("nowhere.png"), "there is no file"),
 }  # fmt: skip
@@ -162,7 +162,7 @@ def test_every_image_that_cannot_be_used_is_named_with_the_reason(tmp_path, name
 
 
 @pytest.mark.parametrize("name", ["empty.png", "text.jpg", "bomb.png", "strip.png", "gone.png", "broken link.png"])
-def test_these_are_told_from_the_header_alone(tmp_path, name):
+def test_these_are_detected_by_the_header_alone(tmp_path, name):
     write, message = BAD[name]
     write(tmp_path / name)
     with pytest.raises(DataError, match=message):
@@ -187,7 +187,7 @@ def test_a_picture_of_a_pair_that_its_exif_turns_is_refused(tmp_path):
     ("._resource.jpg", b"\0\5\x16\7", False),
     ("picture", whole_png(), True),
     ("picture.backup", whole_jpeg(), True),
-    ("bomb", png(20_000, 20_000, 1, 0, []), True),  # it says that it is an image, so it must be told
+    ("bomb", png(20_000, 20_000, 1, 0, []), True),  # its header is an image's, so reading it must raise an error
     ("nothing", b"", False),
 ])  # fmt: skip
 def test_what_counts_as_an_image_of_a_folder(tmp_path, name, content, counts):
@@ -202,9 +202,9 @@ def test_what_counts_as_an_image_of_a_folder(tmp_path, name, content, counts):
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 def test_the_shorter_side_is_resized_up_or_down_and_the_shape_kept(tmp_path, height, width, shape, kind):
     Image.new("RGB", (width, height), (10, 200, 60)).save(tmp_path / f"a.{kind}", quality=95)
-    found = read_image(tmp_path / f"a.{kind}", 36)
-    assert found.shape == shape
-    assert np.abs(found.flatten(1).float().mean(1).numpy() - [10, 200, 60]).max() < 3
+    pixels = read_image(tmp_path / f"a.{kind}", 36)
+    assert pixels.shape == shape
+    assert np.abs(pixels.flatten(1).float().mean(1).numpy() - [10, 200, 60]).max() < 3
 
 
 def test_a_large_photo_is_reduced_to_what_averaging_its_pixels_gives(tmp_path):
@@ -213,5 +213,5 @@ def test_a_large_photo_is_reduced_to_what_averaging_its_pixels_gives(tmp_path):
     large = Image.fromarray(coarse).resize((1024, 1024), Image.Resampling.NEAREST)
     large.save(tmp_path / "large.jpg", quality=98, subsampling=0)
     truth = np.asarray(large.resize((32, 32), Image.Resampling.BILINEAR)).astype(float)
-    found = read_image(tmp_path / "large.jpg", 32).permute(1, 2, 0).numpy()
-    assert np.abs(found - truth).mean() < 4 < np.abs(coarse.astype(float) - 128).mean() / 10
+    pixels = read_image(tmp_path / "large.jpg", 32).permute(1, 2, 0).numpy()
+    assert np.abs(pixels - truth).mean() < 4 < np.abs(coarse.astype(float) - 128).mean() / 10

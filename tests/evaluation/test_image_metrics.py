@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from munit_lite.evaluation import image_metrics
-from munit_lite.evaluation.attribute_predictors import Judge
+from munit_lite.evaluation.attribute_predictors import AttributePredictor
 from munit_lite.evaluation.image_metrics import (
     conditional_inception_score,
     distribution_metrics,
-    diversity,
-    judge_distance,
     lpips,
-    mode_scores,
+    mode_probabilities,
+    output_diversity,
+    perceptual_distance,
     real_diversity,
 )
 
@@ -49,15 +49,15 @@ INPUTS = torch.linspace(-1, 1, 40)[:, None, None, None].expand(-1, 3, 8, 8)
 
 
 def test_diversity_is_the_mean_distance_of_two_outputs_of_one_input():
-    found = diversity(Painter(lambda x, s: s), INPUTS, 1, tone_distance, pairs=100)
+    found = output_diversity(Painter(lambda x, s: s), INPUTS, 1, tone_distance, pairs=100)
     assert found["diversity"] == pytest.approx(1 / 3, abs=0.012)  # of two independent uniform numbers
     deviation = math.sqrt(1 / 18 / 100)  # of the mean of 100 such distances, whose variance is 1/18
     assert found["diversity_interval"] == pytest.approx(1.96 * deviation / math.sqrt(40), rel=0.35)
-    assert found["inputs"] == 40 and found["pairs_each"] == 100
+    assert found["inputs"] == 40 and found["pairs_per_input"] == 100
 
 
 def test_outputs_that_differ_between_inputs_alone_are_not_diverse():
-    assert diversity(Painter(lambda x, s: x), INPUTS, 1, tone_distance)["diversity"] == 0
+    assert output_diversity(Painter(lambda x, s: x), INPUTS, 1, tone_distance)["diversity"] == 0
 
 
 def test_both_outputs_of_a_pair_have_styles_of_their_own():
@@ -67,7 +67,7 @@ def test_both_outputs_of_a_pair_have_styles_of_their_own():
         seen.append((one[:, 0, 0, 0], other[:, 0, 0, 0]))
         return tone_distance(one, other)
 
-    diversity(Painter(lambda x, s: s), INPUTS[:3], 1, distance)
+    output_diversity(Painter(lambda x, s: s), INPUTS[:3], 1, distance)
     drawn = torch.cat([tone for pair in seen for tone in pair])
     assert len(seen) == 3 and len(seen[0][0]) == 19
     assert len(drawn.unique()) == 3 * 2 * 19
@@ -75,7 +75,7 @@ def test_both_outputs_of_a_pair_have_styles_of_their_own():
 
 def test_diversity_repeats_with_its_seed():
     painter = Painter(lambda x, s: s)
-    first, again, other = (diversity(painter, INPUTS, 1, tone_distance, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (output_diversity(painter, INPUTS, 1, tone_distance, seed=seed) for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -91,8 +91,8 @@ def test_stretching_each_output_to_its_own_range_would_change_the_number():
         return distance
 
     painter = Painter(lambda x, s: s)
-    assert diversity(painter, INPUTS, 1, tone_of_images(True))["diversity"] == 0
-    assert diversity(painter, INPUTS, 1, tone_of_images(False))["diversity"] > 0.3
+    assert output_diversity(painter, INPUTS, 1, tone_of_images(True))["diversity"] == 0
+    assert output_diversity(painter, INPUTS, 1, tone_of_images(False))["diversity"] > 0.3
 
 
 def test_real_diversity_pairs_every_image_once():
@@ -106,28 +106,28 @@ def test_real_diversity_pairs_every_image_once():
 
 
 @pytest.fixture(scope="module")
-def judge():
+def predictor():
     torch.manual_seed(0)
-    return Judge(2).eval()
+    return AttributePredictor(2).eval()
 
 
-def test_judge_distance_is_lpips_formula_written_in_numpy(judge):
+def test_perceptual_distance_is_lpips_formula_written_in_numpy(predictor):
     one, other = normal(3, 3, 32, 32), normal(3, 3, 32, 32, seed=1)
-    wanted = np.zeros(3)
+    expected = np.zeros(3)
     a, b = one, other
     with torch.no_grad():
-        for layer in list(judge.layers)[:12]:
+        for layer in list(predictor.layers)[:12]:
             a, b = layer(a), layer(b)
             if isinstance(layer, torch.nn.ReLU):
                 unit = [x.numpy() / np.linalg.norm(x.numpy(), axis=1, keepdims=True).clip(1e-10) for x in (a, b)]
-                wanted += ((unit[0] - unit[1]) ** 2).sum(1).mean((1, 2))
-    np.testing.assert_allclose(judge_distance(judge)(one, other), wanted, rtol=1e-4)
-    assert wanted.min() > 0.01
+                expected += ((unit[0] - unit[1]) ** 2).sum(1).mean((1, 2))
+    np.testing.assert_allclose(perceptual_distance(predictor)(one, other), expected, rtol=1e-4)
+    assert expected.min() > 0.01
 
 
-def test_judge_distance_is_zero_only_for_equal_images_symmetric_and_of_any_size(judge):
+def test_perceptual_distance_is_zero_only_for_equal_images_symmetric_and_of_any_size(predictor):
     one, other = normal(2, 3, 64, 64), normal(2, 3, 64, 64, seed=1)
-    distance = judge_distance(judge)
+    distance = perceptual_distance(predictor)
     assert torch.equal(distance(one, one), torch.zeros(2))
     torch.testing.assert_close(distance(one, other), distance(other, one))
     assert distance(one, other).min() > 0
@@ -138,7 +138,9 @@ def test_lpips_without_its_weights_says_what_to_do(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(image_metrics, "learned_perceptual_image_patch_similarity", no_network)
-    with pytest.raises(OSError, match=r"LPIPS needs AlexNet's weights.*no route to host.*use `judge_distance`"):
+    with pytest.raises(
+        OSError, match=r"LPIPS needs the weights of AlexNet.*no route to host.*Use `perceptual_distance`"
+    ):
         lpips(normal(1, 3, 64, 64), normal(1, 3, 64, 64))
 
 
@@ -168,10 +170,10 @@ def test_fid_of_a_shift_is_its_squared_length_and_of_a_scale_the_squared_differe
     shift = torch.tensor([3.0, 0.0, 4.0])
     assert distribution_metrics(as_images(rows), as_images(rows + shift), pixels)["fid"] == pytest.approx(25, rel=1e-4)
     centered = rows - rows.mean(0)
-    wanted = centered.double().var(0).sum().item()  # (2 sigma - sigma)^2, summed
+    expected = centered.double().var(0).sum().item()  # (2 sigma - sigma)^2, summed
     found = distribution_metrics(as_images(centered), as_images(2 * centered), pixels)
-    assert found["fid"] == pytest.approx(wanted, rel=1e-3)
-    assert found["features"] == 3 and found["real_images"] == found["made_images"] == 400
+    assert found["fid"] == pytest.approx(expected, rel=1e-3)
+    assert found["feature_dim"] == 3 and found["real_images"] == found["generated_images"] == 400
 
 
 def test_fid_of_two_samples_of_one_distribution_is_above_zero_and_falls_with_their_number():
@@ -184,9 +186,9 @@ def test_fid_of_two_samples_of_one_distribution_is_above_zero_and_falls_with_the
 
 
 def test_kid_is_the_unbiased_polynomial_mmd_written_in_numpy():
-    real, made = normal(150, 4, seed=1), normal(150, 4, seed=2) + 0.5
-    found = distribution_metrics(as_images(real), as_images(made), pixels, subset_size=150)
-    x, y = real.double().numpy(), made.double().numpy()
+    real, generated = normal(150, 4, seed=1), normal(150, 4, seed=2) + 0.5
+    found = distribution_metrics(as_images(real), as_images(generated), pixels, subset_size=150)
+    x, y = real.double().numpy(), generated.double().numpy()
 
     def kernel(a, b):
         return (a @ b.T / 4 + 1) ** 3
@@ -194,9 +196,9 @@ def test_kid_is_the_unbiased_polynomial_mmd_written_in_numpy():
     def off_diagonal(k):
         return (k.sum() - np.trace(k)) / (150 * 149)
 
-    wanted = off_diagonal(kernel(x, x)) + off_diagonal(kernel(y, y)) - 2 * kernel(x, y).mean()
-    assert found["kid"] == pytest.approx(wanted, rel=1e-4)
-    assert found["kid_deviation_of_subsets"] == pytest.approx(0, abs=1e-6)
+    expected = off_diagonal(kernel(x, x)) + off_diagonal(kernel(y, y)) - 2 * kernel(x, y).mean()
+    assert found["kid"] == pytest.approx(expected, rel=1e-4)
+    assert found["kid_std"] == pytest.approx(0, abs=1e-6)
 
 
 def test_one_mode_of_two_is_precise_and_half_recalled_and_images_far_away_are_neither():
@@ -210,9 +212,9 @@ def test_one_mode_of_two_is_precise_and_half_recalled_and_images_far_away_are_ne
 
 def test_the_manifolds_radius_reaches_the_kth_neighbor():
     real = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
-    made = torch.tensor([[3.4], [17.9], [18.1], [0.5]])
+    generated = torch.tensor([[3.4], [17.9], [18.1], [0.5]])
     # With k = 1 the radii are 1, 1, 1 and 8: 3.4 lies within 8 of 10, 17.9 within 8, 18.1 not, 0.5 within 1.
-    found = distribution_metrics(as_images(real), as_images(made), pixels, neighbors=1, subset_size=4)
+    found = distribution_metrics(as_images(real), as_images(generated), pixels, neighbors=1, subset_size=4)
     assert found["precision"] == 3 / 4
 
 
@@ -232,7 +234,7 @@ def test_features_see_images_as_they_are_and_kid_repeats_leaving_the_global_gene
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(ValueError, match="20 real and 200 made images, but 100 of each are needed"):
+    with pytest.raises(ValueError, match="got 20 real and 200 generated images, but need 100 of each"):
         distribution_metrics(normal(20, 3, 1, 1), normal(200, 3, 1, 1), pixels)
 
 
@@ -247,7 +249,7 @@ def test_all_four_modes_for_every_input_have_the_largest_scores_log_four_and_not
     found = conditional_inception_score(one_hot([[0, 1, 2, 3]] * 5))
     assert found["cis"] == pytest.approx(math.log(4)) and found["is"] == pytest.approx(math.log(4))
     assert found["cis"] < 1.387  # exp of it, which the original's script prints, would be 4
-    assert found["modes"] == 4 and found["inputs"] == 5 and found["samples_each"] == 4
+    assert found["modes"] == 4 and found["inputs"] == 5 and found["samples_per_input"] == 4
 
 
 def test_one_mode_for_each_input_has_a_cis_of_zero_and_still_the_largest_is():
@@ -268,11 +270,11 @@ def test_scores_of_two_modes_a_quarter_and_three_quarters():
     assert found["is"] == pytest.approx(entropy + math.log(2)) and found["is"] > found["cis"]
 
 
-def test_mode_scores_draw_styles_and_ask_the_classifier():
+def test_mode_probabilities_classify_outputs_with_sampled_styles():
     def classify(images):
         return one_hot((images[:, 0, 0, 0] * 4).long().clamp(0, 3).tolist())
 
-    every = mode_scores(Painter(lambda x, s: s), INPUTS, 2, classify, samples=400)
-    assert every["cis"] == pytest.approx(math.log(4), abs=0.01) and every["samples_each"] == 400
-    none = mode_scores(Painter(lambda x, s: (x + 1) / 2), INPUTS, 2, classify)
+    every = conditional_inception_score(mode_probabilities(Painter(lambda x, s: s), INPUTS, 2, classify, samples=400))
+    assert every["cis"] == pytest.approx(math.log(4), abs=0.01) and every["samples_per_input"] == 400
+    none = conditional_inception_score(mode_probabilities(Painter(lambda x, s: (x + 1) / 2), INPUTS, 2, classify))
     assert none["cis"] == 0 and none["is"] == pytest.approx(math.log(4), abs=0.01)

@@ -10,15 +10,15 @@ from closeness import ImageTable
 from scipy import stats
 
 from munit_lite.evaluation import metrics
-from munit_lite.evaluation.attribute_predictors import Judge, Reading
+from munit_lite.evaluation.attribute_predictors import AttributePredictor, Attributes
 from munit_lite.evaluation.metrics import (
     code_metrics,
     content_metrics,
     evaluate,
     example_metrics,
+    format_metrics,
     style_metrics,
     style_quantiles,
-    table,
 )
 from munit_lite.methods import build
 from munit_lite.presets import preset
@@ -40,7 +40,7 @@ class Oracle:
 
     def __init__(self, source, count, seed, change=lambda content: content, restyle=lambda code, content: code):
         self.facts, self.change, self.restyle = ImageTable(), change, restyle
-        self.judge = TruthfulJudge(self.facts, 3 - source)
+        self.predictor = OraclePredictor(self.facts, 3 - source)
         pairs = World().pairs(torch.arange(count), seed, 32)
         images, code = (pairs.image_1, pairs.code_1) if source == 1 else (pairs.image_2, pairs.code_2)
         self.facts.note(images, facts_of(pairs.content, style_from_code(code, source), source))
@@ -53,9 +53,9 @@ class Oracle:
         shape_class = facts[:, 0].long()
         content = with_turn(Content(shape_class, facts[:, 1:3], facts[:, 3], facts[:, 4]), facts[:, 4])
         content, factors = self.change(content), style_from_code(self.restyle(style, content), target)
-        made = render(content, factors, target, 32)
-        self.facts.note(made, facts_of(content, factors, target))
-        return made
+        outputs = render(content, factors, target, 32)
+        self.facts.note(outputs, facts_of(content, factors, target))
+        return outputs
 
 
 def with_turn(content, turn):
@@ -63,7 +63,7 @@ def with_turn(content, turn):
     return replace(content, angle=torch.where(folds > 0, turn * 2 * math.pi / folds.clamp_min(1), 0.0))
 
 
-class TruthfulJudge:
+class OraclePredictor:
     """Looks the truth up."""
 
     def __init__(self, facts, domain):
@@ -72,11 +72,11 @@ class TruthfulJudge:
     def __call__(self, images):
         row = self.facts.of(images).float()
         logits = torch.nn.functional.one_hot(row[:, 0].long(), len(SHAPE_NAMES)).float()
-        return Reading(logits, row[:, 1:3], row[:, 3], row[:, 4], row[:, 5:])
+        return Attributes(logits, row[:, 1:3], row[:, 3], row[:, 4], row[:, 5:])
 
 
 def measured_content(oracle, source, count=1000, seed=4):
-    return content_metrics(oracle, oracle.judge, World(), source, count, seed, size=32)
+    return content_metrics(oracle, oracle.predictor, World(), source, count, seed, size=32)
 
 
 CHANCE = 0.23**2 + 0.20**2 + 0.18**2 + 0.15**2 + 0.13**2 + 0.11**2
@@ -118,14 +118,14 @@ def test_errors_of_position_size_and_turn_are_in_their_units():
 
 def test_content_numbers_repeat_with_the_seed():
     oracle = Oracle(1, 60, 4)
-    judge = Judge(2)
-    first, again = (content_metrics(oracle, judge, World(), 1, 60, 4, 32) for _ in range(2))
+    predictor = AttributePredictor(2)
+    first, again = (content_metrics(oracle, predictor, World(), 1, 60, 4, 32) for _ in range(2))
     assert first == again
-    assert content_metrics(oracle, judge, World(), 1, 40, 4, 32) != first
+    assert content_metrics(oracle, predictor, World(), 1, 40, 4, 32) != first
 
 
-def measured_style(oracle, source, count=40, styles_each=64):
-    return style_metrics(oracle, oracle.judge, World(), source, count, 4, 32, styles_each)
+def measured_style(oracle, source, count=40, styles_per_input=64):
+    return style_metrics(oracle, oracle.predictor, World(), source, count, 4, 32, styles_per_input)
 
 
 def ks_null(count):
@@ -137,19 +137,19 @@ def ks_null(count):
 
 
 @each_source
-@pytest.mark.parametrize("styles_each", [16, 64])
-def test_true_styles_have_the_ks_distance_of_uniform_samples(source, styles_each):
-    found = measured_style(Oracle(source, 40, 4), source, styles_each=styles_each)
-    mean, deviation = ks_null(styles_each)
-    assert mean == pytest.approx(0.87 / math.sqrt(styles_each), rel=0.05)
+@pytest.mark.parametrize("styles_per_input", [16, 64])
+def test_true_styles_have_the_ks_distance_of_uniform_samples(source, styles_per_input):
+    found = measured_style(Oracle(source, 40, 4), source, styles_per_input=styles_per_input)
+    mean, deviation = ks_null(styles_per_input)
+    assert mean == pytest.approx(0.87 / math.sqrt(styles_per_input), rel=0.05)
     for factor in STYLE_FACTORS[3 - source]:
         assert found[f"{factor.name}_ks"] == pytest.approx(mean, abs=4 * deviation / math.sqrt(40))
         assert found[f"{factor.name}_ks_interval"] == pytest.approx(1.96 * deviation / math.sqrt(40), rel=0.4)
         # One value u for all has the distance max(u, 1 - u), which is uniform on (0.5, 1).
-        alone = found[f"{factor.name}_ks_one_output"]
+        alone = found[f"{factor.name}_ks_deterministic"]
         assert alone == pytest.approx(0.75, abs=4 * 0.5 / math.sqrt(12 * 40))
-        assert found[f"{factor.name}_spread_of_true"] == pytest.approx(1, abs=0.05)
-    assert found["inputs"] == 40 and found["styles_each"] == styles_each
+        assert found[f"{factor.name}_diversity_ratio"] == pytest.approx(1, abs=0.05)
+    assert found["inputs"] == 40 and found["styles_per_input"] == styles_per_input
 
 
 @each_source
@@ -157,38 +157,38 @@ def test_a_deterministic_translator_has_no_spread_and_half_the_ks_distance(sourc
     found = measured_style(Oracle(source, 20, 4, restyle=lambda code, content: 0 * code), source, count=20)
     for factor in STYLE_FACTORS[3 - source]:
         assert found[f"{factor.name}_ks"] >= 0.5 - 1e-6
-        assert found[f"{factor.name}_ks"] == pytest.approx(found[f"{factor.name}_ks_one_output"])
-        assert found[f"{factor.name}_spread_of_true"] < 1e-5
+        assert found[f"{factor.name}_ks"] == pytest.approx(found[f"{factor.name}_ks_deterministic"])
+        assert found[f"{factor.name}_diversity_ratio"] < 1e-5
 
 
-def test_one_collapsed_factor_is_told_from_the_others():
+def test_one_collapsed_factor_is_distinguished_from_the_others():
     oracle = Oracle(1, 20, 4, restyle=lambda code, content: code * torch.tensor([1.0, 0.0, 1.0]))
     found = measured_style(oracle, 1, count=20)
-    assert found["ground_hue_ks"] > 0.49 and found["ground_hue_spread_of_true"] < 1e-5
+    assert found["ground_hue_ks"] > 0.49 and found["ground_hue_diversity_ratio"] < 1e-5
     for name in ("fill_hue", "light"):
-        assert found[f"{name}_ks"] < 0.15 and found[f"{name}_spread_of_true"] > 0.9
+        assert found[f"{name}_ks"] < 0.15 and found[f"{name}_diversity_ratio"] > 0.9
 
 
 def test_the_spread_is_that_of_one_input_not_of_many():
     oracle = Oracle(1, 20, 4, restyle=lambda code, content: (content.position[:, :1] - 0.5).expand(-1, 3) * 10)
     found = measured_style(oracle, 1, count=20)  # the style is a function of the input alone
     for factor in STYLE_FACTORS[2]:
-        assert found[f"{factor.name}_spread_of_true"] < 1e-5 and found[f"{factor.name}_ks"] > 0.49
+        assert found[f"{factor.name}_diversity_ratio"] < 1e-5 and found[f"{factor.name}_ks"] > 0.49
 
 
 def test_true_styles_have_all_of_the_true_diversity_and_a_small_wasserstein_distance():
     found = measured_style(Oracle(1, 40, 4), 1)
-    assert found["diversity_of_true"] == pytest.approx(1, abs=0.05)
-    assert 0 < found["diversity_of_true_interval"] < 0.05
+    assert found["diversity_ratio"] == pytest.approx(1, abs=0.05)
+    assert 0 < found["diversity_ratio_interval"] < 0.05
     for factor in STYLE_FACTORS[2]:
         # E W1 = E integral |F_n - F|, and F_n - F is nearly normal with variance u (1 - u) / n.
-        wanted = math.sqrt(2 / math.pi / 64) * math.pi / 8
-        assert found[f"{factor.name}_wasserstein"] == pytest.approx(wanted, rel=0.2)
+        expected = math.sqrt(2 / math.pi / 64) * math.pi / 8
+        assert found[f"{factor.name}_wasserstein"] == pytest.approx(expected, rel=0.2)
 
 
 def test_a_translator_of_one_style_has_no_diversity_and_a_wasserstein_distance_of_a_quarter():
     found = measured_style(Oracle(2, 20, 4, restyle=lambda code, content: 0 * code), 2, count=20)
-    assert found["diversity_of_true"] < 1e-5
+    assert found["diversity_ratio"] < 1e-5
     for factor in STYLE_FACTORS[1]:
         assert found[f"{factor.name}_wasserstein"] == pytest.approx(1 / 4, abs=1e-4)
 
@@ -198,27 +198,27 @@ def test_half_the_range_is_half_the_diversity():
         return torch.special.ndtri(0.25 + 0.5 * torch.special.ndtr(code.double())).float()
 
     found = measured_style(Oracle(1, 20, 4, restyle=squeeze), 1, count=20)
-    assert found["diversity_of_true"] == pytest.approx(1 / 2, abs=0.03)
+    assert found["diversity_ratio"] == pytest.approx(1 / 2, abs=0.03)
     for factor in STYLE_FACTORS[2]:
         assert found[f"{factor.name}_wasserstein"] == pytest.approx(1 / 8, abs=0.03)
 
 
-def test_styles_shown_from_a_uniform_prior_are_seen_to_cover_too_little():
-    oracle = Oracle(1, 20, 4)  # the museum's bug: trained on N(0, 1), shown from U(-1, 1)
+def test_styles_sampled_from_a_uniform_prior_cover_too_little():
+    oracle = Oracle(1, 20, 4)  # trained on N(0, 1), sampled from U(-1, 1)
     oracle.sample_style = lambda count, generator=None: 2 * torch.rand(count, 3, generator=generator) - 1
     found = measured_style(oracle, 1, count=20)
-    assert found["diversity_of_true"] == pytest.approx(0.70, abs=0.03)  # sqrt(12) times the deviation of Phi(U(-1, 1))
+    assert found["diversity_ratio"] == pytest.approx(0.70, abs=0.03)  # sqrt(12) times the deviation of Phi(U(-1, 1))
     assert found["fill_hue_ks"] > 0.16
 
 
-def test_images_are_judged_as_they_are_never_stretched():
-    judge, seen = Judge(2), []
+def test_images_reach_the_predictor_without_rescaling():
+    predictor, seen = AttributePredictor(2), []
     world, model = World(), Oracle(1, 10, 4)
     model.translate = lambda images, source, target, style: 0.01 * style[:, :1, None, None].expand(-1, 3, 32, 32)
 
     def look(images):
         seen.append(images)
-        return judge(images)
+        return predictor(images)
 
     look.domain = 2
     style_metrics(model, look, world, 1, 2, 4, 32, 8)
@@ -228,7 +228,7 @@ def test_images_are_judged_as_they_are_never_stretched():
 # ----------------------------------------------------------------------------------------------------------- codes
 
 
-class Coder(Oracle):
+class EncodingOracle(Oracle):
     """An oracle with codes: the true ones, unless `style_code` and `content_code` say otherwise.
 
     Both are given an image's facts: class, x, y, size, turn, three style quantiles.
@@ -255,27 +255,27 @@ class Coder(Oracle):
 
 
 def codes_of(coder, source, count=800):
-    return code_metrics(coder, coder.judge, World(), source, count, 4, 32)
+    return code_metrics(coder, coder.predictor, World(), source, count, 4, 32)
 
 
 @pytest.mark.slow
 @each_source
-def test_the_true_codes_tell_all_of_their_own_and_nothing_of_each_other(source):
-    found = codes_of(Coder(source, 800, 4), source)
-    assert found["drawn_code_r2"] > 0.97 and found["encoded_code_r2"] > 0.97
+def test_true_codes_determine_their_own_factors_and_carry_no_information_about_the_others(source):
+    found = codes_of(EncodingOracle(source, 800, 4), source)
+    assert found["sampled_style_r2"] > 0.97 and found["encoded_style_r2"] > 0.97
     assert abs(found["style_in_content_r2"]) < 0.05 and abs(found["content_in_style_r2"]) < 0.05
     assert abs(found["class_from_style_accuracy"] - found["most_frequent_class"]) < 0.05
     assert found["most_frequent_class"] == pytest.approx(0.23, abs=0.04)
     for factor in STYLE_FACTORS[3 - source]:
-        assert found[f"drawn_code_{factor.name}_r2"] > 0.95 and found[f"encoded_code_{factor.name}_r2"] > 0.95
+        assert found[f"sampled_style_{factor.name}_r2"] > 0.95 and found[f"encoded_style_{factor.name}_r2"] > 0.95
     assert {f"style_in_content_{factor.name}_r2" for factor in STYLE_FACTORS[source]} <= found.keys()
 
 
 @pytest.mark.slow
-def test_a_decoder_that_ignores_its_style_has_no_drawn_code_but_may_have_an_encoded_one():
+def test_a_decoder_that_ignores_the_style_has_a_sampled_style_r2_of_zero():
     ignored = lambda code, content: (content.position[:, :1] - 0.5).expand(-1, 3) * 10  # noqa: E731
-    found = codes_of(Coder(1, 800, 4, restyle=ignored), 1)
-    assert abs(found["drawn_code_r2"]) < 0.05 and found["encoded_code_r2"] > 0.97
+    found = codes_of(EncodingOracle(1, 800, 4, restyle=ignored), 1)
+    assert abs(found["sampled_style_r2"]) < 0.05 and found["encoded_style_r2"] > 0.97
 
 
 @pytest.mark.slow
@@ -283,7 +283,7 @@ def test_style_that_hides_in_the_content_code_is_found():
     def leak(facts):
         return torch.cat([facts[:, :5], 0.05 * facts[:, 5:6]], dim=1)
 
-    found = codes_of(Coder(2, 800, 4, content_code=leak), 2)
+    found = codes_of(EncodingOracle(2, 800, 4, content_code=leak), 2)
     assert found["style_in_content_fill_hue_r2"] > 0.9
     assert abs(found["style_in_content_light_r2"]) < 0.05
     assert abs(found["content_in_style_r2"]) < 0.05
@@ -295,22 +295,24 @@ def test_content_that_hides_in_the_style_code_is_found():
         noise = (facts[:, 0:1] + 0.5) / len(SHAPE_NAMES)
         return torch.cat([facts[:, 5:], noise, (facts[:, 3:4] - 0.1).clamp(0.01, 0.99)], dim=1)
 
-    found = codes_of(Coder(1, 800, 4, style_code=leak), 1)
+    found = codes_of(EncodingOracle(1, 800, 4, style_code=leak), 1)
     assert found["content_in_style_size_r2"] > 0.9 and found["class_from_style_accuracy"] > 0.7
     assert abs(found["content_in_style_x_r2"]) < 0.05
     assert abs(found["style_in_content_r2"]) < 0.05
 
 
-def test_models_whose_every_style_is_the_same_have_codes_that_tell_nothing():
-    found = codes_of(Coder(1, 200, 4, style_code=lambda f: 0 * f[:, 5:] + 0.5, restyle=lambda s, c: 0 * s), 1, 200)
-    assert found["drawn_code_r2"] == pytest.approx(0, abs=1e-6) and abs(found["encoded_code_r2"]) < 0.1
+def test_models_whose_every_style_is_the_same_have_codes_without_information():
+    found = codes_of(
+        EncodingOracle(1, 200, 4, style_code=lambda f: 0 * f[:, 5:] + 0.5, restyle=lambda s, c: 0 * s), 1, 200
+    )
+    assert found["sampled_style_r2"] == pytest.approx(0, abs=1e-6) and abs(found["encoded_style_r2"]) < 0.1
     assert all(math.isfinite(value) for value in found.values())
 
 
 @each_source
 def test_a_translation_guided_by_an_example_has_its_style(source):
-    coder = Coder(source, 300, 4)
-    found = example_metrics(coder, coder.judge, World(), source, 300, 4, 32)
+    coder = EncodingOracle(source, 300, 4)
+    found = example_metrics(coder, coder.predictor, World(), source, 300, 4, 32)
     assert found["example_error"] < 1e-4
     # Two independent uniform numbers are 1/3 apart.
     assert found["example_error_other_example"] == pytest.approx(1 / 3, abs=0.02)
@@ -319,8 +321,8 @@ def test_a_translation_guided_by_an_example_has_its_style(source):
 
 
 def test_an_example_that_is_ignored_leaves_the_error_of_the_middle_of_the_range():
-    coder = Coder(1, 300, 4, style_code=lambda facts: 0 * facts[:, 5:] + 0.5)
-    found = example_metrics(coder, coder.judge, World(), 1, 300, 4, 32)
+    coder = EncodingOracle(1, 300, 4, style_code=lambda facts: 0 * facts[:, 5:] + 0.5)
+    found = example_metrics(coder, coder.predictor, World(), 1, 300, 4, 32)
     assert found["example_error"] == pytest.approx(1 / 4, abs=0.02)
     assert found["example_error_other_example"] == pytest.approx(found["example_error"], abs=1e-6)
 
@@ -330,7 +332,7 @@ def test_style_quantiles_are_uniform_on_true_styles():
     style = style_from_code(code, 2)
     factors = torch.stack([getattr(style, f.name) for f in STYLE_FACTORS[2]], dim=1)
     nothing = torch.zeros(500)
-    found = style_quantiles(Reading(nothing, nothing, nothing, nothing, factors), 2)
+    found = style_quantiles(Attributes(nothing, nothing, nothing, nothing, factors), 2)
     torch.testing.assert_close(found, torch.special.ndtr(code), atol=1e-5, rtol=0)
 
 
@@ -340,17 +342,17 @@ TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4}
 
 
 def test_evaluate_measures_a_world_model_in_both_directions(monkeypatch):
-    monkeypatch.setattr(metrics, "load_judge", Judge)
+    monkeypatch.setattr(metrics, "load_attribute_predictor", AttributePredictor)
     numbers = evaluate(build(preset("world32", **TINY, blocks=1)), count=40)
     assert list(numbers) == ["sketch to painting", "painting to sketch"]
     for (_, found), domain in zip(numbers.items(), (2, 1), strict=True):
         assert found["contents"] == 40 and found["inputs"] == 2
-        assert {"drawn_code_r2", "style_in_content_r2", "content_in_style_r2", "example_error"} <= found.keys()
+        assert {"sampled_style_r2", "style_in_content_r2", "content_in_style_r2", "example_error"} <= found.keys()
         assert all(f"{factor.name}_ks" in found for factor in STYLE_FACTORS[domain])
         assert all(math.isfinite(value) for value in found.values())
 
 
 def test_the_table_shows_values_with_their_intervals():
     numbers = {"a to b": {"accuracy": 0.91234, "accuracy_interval": 0.0125, "spread": 1.0, "count": 40}}
-    lines = [line.split() for line in table(numbers).splitlines()]
+    lines = [line.split() for line in format_metrics(numbers).splitlines()]
     assert lines == [["a", "to", "b"], ["accuracy", "0.912", "±", "0.013"], ["spread", "1.000"], ["count", "40"]]

@@ -11,22 +11,23 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from munit_lite.data.datasets import FolderData, open_data
+from munit_lite.data import open_data
+from munit_lite.data.folders import FolderData
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.mode_coverage import (
-    OneStyle,
+    MeanStyleTranslator,
     color_features,
-    domain_varieties,
-    measure_classifiers,
-    reached,
-    reached_metrics,
-    taught,
-    variety_metrics,
-    variety_of,
+    count_covered_modes,
+    coverage_of_probabilities,
+    domain_variety_labels,
+    fit_variety_classifier,
+    mode_coverage_metrics,
+    parse_varieties,
 )
-from munit_lite.experiments.results import RESULTS
+from munit_lite.experiments.results import read_results
 from munit_lite.methods import build
 from munit_lite.presets import preset
+from tools.measure_variety_classifiers import measure_classifiers
 
 pytestmark = pytest.mark.numerical
 
@@ -68,9 +69,15 @@ def one_hot(modes, count):
 
 def test_a_variety_is_the_name_up_to_the_number_or_the_folder_where_there_are_several():
     flat = ["Red-Grapefruit_012.jpg", "Lemon_1.jpg", "Lime 07.png", "Lime (3).png", "Pear.png"]
-    assert variety_of([Path("trainB") / name for name in flat]) == ["Red-Grapefruit", "Lemon", "Lime", "Lime", "Pear"]
+    assert parse_varieties([Path("trainB") / name for name in flat]) == [
+        "Red-Grapefruit",
+        "Lemon",
+        "Lime",
+        "Lime",
+        "Pear",
+    ]
     nested = [Path("trainB/Lemon/a_1.jpg"), Path("trainB/Lemon/b_1.jpg"), Path("trainB/Lime/a_1.jpg")]
-    assert variety_of(nested) == ["Lemon", "Lemon", "Lime"]
+    assert parse_varieties(nested) == ["Lemon", "Lemon", "Lime"]
 
 
 def test_folders_and_names_give_the_same_varieties(folder, tmp_path):
@@ -78,8 +85,8 @@ def test_folders_and_names_give_the_same_varieties(folder, tmp_path):
     for domain in "AB":
         write_photos(nested, domain, pattern="{}/photo{:03}.png")
     for domain in (1, 2):
-        assert domain_varieties(opened(nested), domain) == domain_varieties(opened(folder), domain)
-        assert domain_varieties(opened(folder), domain).names == list(COLORS)
+        assert domain_variety_labels(opened(nested), domain) == domain_variety_labels(opened(folder), domain)
+        assert domain_variety_labels(opened(folder), domain).names == list(COLORS)
 
 
 @pytest.mark.parametrize(
@@ -87,24 +94,27 @@ def test_folders_and_names_give_the_same_varieties(folder, tmp_path):
     [
         (
             {"IMG_1": "trainB", "IMG_2": "trainB", "IMG_3": "testB"},
-            "all training photos of domain 2 would be of one, 'IMG'",
+            "all training photos of domain 2 would be of the variety 'IMG'",
         ),
-        ({"a": "trainB", "b": "trainB", "c": "testB"}, "'a' would have a single training photo of domain 2"),
+        (
+            {"a": "trainB", "b": "trainB", "c": "testB"},
+            "the variety 'a' would have a single training photo in domain 2",
+        ),
         (
             {"a_1": "trainB", "a_2": "trainB", "b_1": "trainB", "b_2": "trainB", "Lemn_1": "testB"},
-            "'Lemn' would have test photos of domain 2 but none to train on",
+            "the variety 'Lemn' would have test photos but no training photos in domain 2",
         ),
     ],
 )
-def test_photos_without_varieties_have_no_truth_and_the_reason_is_told(tmp_path, files, reason):
+def test_photos_without_varieties_are_refused_with_the_reason(tmp_path, files, reason):
     write_photos(tmp_path, "A")
     for tone, (name, where) in enumerate(files.items()):
         (tmp_path / where).mkdir(exist_ok=True)
         Image.new("RGB", (16, 16), (tone, 0, 0)).save(tmp_path / where / f"{name}.png")
     model = build(preset("folder64", **TINY, folder=str(tmp_path)))
-    with pytest.raises(ValueError, match="two folders has no truth to be measured against unless") as told:
+    with pytest.raises(ValueError, match="two folders can be evaluated only if the photos name") as caught:
         metrics.evaluate(model, count=2)
-    assert reason in str(told.value)
+    assert reason in str(caught.value)
 
 
 # -------------------------------------------------------------------------------------------------- the classifier
@@ -120,40 +130,40 @@ def test_features_are_the_square_roots_of_shares_of_lab_bins():
     limits = [(0, 100), (-60, 80), (-40, 90)]
     for row, lab in zip(color_features(images), pixels, strict=True):
         inside = np.stack([np.clip(lab[:, k], low, high) for k, (low, high) in enumerate(limits)], axis=1)
-        wanted, _ = np.histogramdd(inside, bins=[4, 8, 8], range=limits)
-        np.testing.assert_allclose(row**2 * 64, wanted.ravel(), atol=1e-9)
+        expected, _ = np.histogramdd(inside, bins=[4, 8, 8], range=limits)
+        np.testing.assert_allclose(row**2 * 64, expected.ravel(), atol=1e-9)
 
 
 def test_colors_apart_are_all_recognized_and_shuffled_labels_are_near_chance(folder):
-    known = taught(opened(folder), 2, seed=0)
-    assert known.confusion.tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
-    assert known.numbers["classifier_accuracy"] == 1
-    assert known.numbers["most_frequent_variety"] == pytest.approx(1 / 3)
-    assert known.numbers["classifier_accuracy_shuffled_labels"] == pytest.approx(1 / 3, abs=0.2)
-    assert known.probabilities(torch.zeros(2, 3, 8, 8)).sum(1).tolist() == pytest.approx([1, 1])
+    classifier = fit_variety_classifier(opened(folder), 2, seed=0)
+    assert classifier.confusion.tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
+    assert classifier.metrics["classifier_accuracy"] == 1
+    assert classifier.metrics["most_frequent_variety"] == pytest.approx(1 / 3)
+    assert classifier.metrics["classifier_accuracy_shuffled_labels"] == pytest.approx(1 / 3, abs=0.2)
+    assert classifier.predict_probabilities(torch.zeros(2, 3, 8, 8)).sum(1).tolist() == pytest.approx([1, 1])
 
 
 def test_the_confusion_has_the_truth_in_rows(folder):
     for number in range(4):  # what is called Lime in the test photos is of Blue's color
         color = (20 + number, 40, 200)
         Image.new("RGB", (16, 16), color).save(folder / "testB" / f"Lime_{number:03}.png")
-    known = taught(opened(folder), 2, seed=0)
-    assert known.confusion.tolist() == [[4, 0, 0], [4, 0, 0], [0, 0, 4]]
-    assert known.numbers["classifier_accuracy"] == pytest.approx(2 / 3)
+    classifier = fit_variety_classifier(opened(folder), 2, seed=0)
+    assert classifier.confusion.tolist() == [[4, 0, 0], [4, 0, 0], [0, 0, 4]]
+    assert classifier.metrics["classifier_accuracy"] == pytest.approx(2 / 3)
 
 
 # ---------------------------------------------------------------------------------------------------- translations
 
 
-def test_a_variety_is_reached_by_one_in_ten_and_not_by_less():
+def test_a_mode_is_covered_by_one_output_in_ten_and_not_by_fewer():
     counts = torch.tensor([[100, 0, 0], [90, 10, 0], [91, 9, 0], [40, 30, 30], [0, 0, 7]])
-    assert reached(counts).tolist() == [1, 2, 1, 3, 1]
+    assert count_covered_modes(counts).tolist() == [1, 2, 1, 3, 1]
 
 
-def test_shares_and_varieties_of_two_inputs_by_hand():
-    found = reached_metrics(one_hot([[0, 0, 1, 1], [0, 0, 0, 0]], 3), ["a", "b", "c"])
-    assert found["varieties_reached"] == 1.5 and found["varieties_reached_over_inputs"] == 2
-    assert [found[f"{name}_share"] for name in "abc"] == [0.75, 0.25, 0]
+def test_fractions_and_coverage_of_two_inputs_by_hand():
+    found = coverage_of_probabilities(one_hot([[0, 0, 1, 1], [0, 0, 0, 0]], 3), ["a", "b", "c"])
+    assert found["modes_covered"] == 1.5 and found["modes_covered_over_inputs"] == 2
+    assert [found[f"{name}_fraction"] for name in "abc"] == [0.75, 0.25, 0]
     assert found["cis"] == pytest.approx(math.log(2) / 2) and found["modes"] == 3
 
 
@@ -167,56 +177,56 @@ class Painter:
         return torch.rand(count, 1, generator=generator)
 
     def translate(self, images, source, target, style=None):
-        varieties_drawn = (style[:, 0] * 3).long() if self.chosen is None else self.chosen(images)
-        return self.colors[varieties_drawn][:, :, None, None].expand(-1, -1, *images.shape[2:])
+        varieties = (style[:, 0] * 3).long() if self.chosen is None else self.chosen(images)
+        return self.colors[varieties][:, :, None, None].expand(-1, -1, *images.shape[2:])
 
 
 @pytest.mark.slow
-def test_a_translator_of_all_varieties_reaches_all_and_a_deterministic_one_reaches_one(folder):
+def test_a_translator_of_all_varieties_covers_all_and_a_deterministic_one_covers_one(folder):
     data = opened(folder)
-    found = variety_metrics(Painter(), data, count=8, seed=0)
+    found = mode_coverage_metrics(Painter(), data, count=8, seed=0)
     assert list(found) == ["domain 1 to domain 2", "domain 2 to domain 1"]
     for numbers in found.values():
-        assert numbers["varieties_reached"] == 3 and numbers["inputs"] == 8 and numbers["samples_each"] == 100
-        assert sum(numbers[f"{name}_share"] for name in COLORS) == pytest.approx(1)
-        assert all(numbers[f"{name}_share"] == pytest.approx(1 / 3, abs=0.06) for name in COLORS)
+        assert numbers["modes_covered"] == 3 and numbers["inputs"] == 8 and numbers["samples_per_input"] == 100
+        assert sum(numbers[f"{name}_fraction"] for name in COLORS) == pytest.approx(1)
+        assert all(numbers[f"{name}_fraction"] == pytest.approx(1 / 3, abs=0.06) for name in COLORS)
         assert numbers["cis"] == pytest.approx(math.log(3), abs=0.2) and numbers["is"] >= numbers["cis"]
-        assert numbers["varieties_reached_one_style"] == 1 and numbers["cis_one_style"] == pytest.approx(0)
-        assert numbers["varieties_reached_over_inputs_one_style"] == 1
-        assert numbers["varieties_reached_by_photos_of_one"] == 1 and numbers["Lime_recognized"] == 1
+        assert numbers["modes_covered_mean_style"] == 1 and numbers["cis_mean_style"] == pytest.approx(0)
+        assert numbers["modes_covered_over_inputs_mean_style"] == 1
+        assert numbers["modes_covered_by_photos_of_one_mode"] == 1 and numbers["Lime_recall"] == 1
 
     def by_input(images):  # the variety that the input is of: each input one, all of them over inputs
         middle = images.mean((2, 3))
         return torch.cdist(middle, Painter().colors).argmin(1)
 
-    for numbers in variety_metrics(Painter(by_input), data, count=12, seed=0).values():
-        assert numbers["varieties_reached"] == 1 and numbers["varieties_reached_over_inputs"] == 3
+    for numbers in mode_coverage_metrics(Painter(by_input), data, count=12, seed=0).values():
+        assert numbers["modes_covered"] == 1 and numbers["modes_covered_over_inputs"] == 3
         assert numbers["cis"] == pytest.approx(0, abs=1e-9)
         assert numbers["is"] == pytest.approx(math.log(3), abs=0.2)
-        assert numbers["varieties_reached_over_inputs_one_style"] == 3
+        assert numbers["modes_covered_over_inputs_mean_style"] == 3
 
 
-def test_photos_of_one_variety_taken_for_two_are_the_classifiers_own_reach(folder):
+def test_photos_of_one_variety_classified_as_two_count_as_the_classifiers_own_coverage(folder):
     for number in range(2):  # half of the test photos of Lime look like Blue
         Image.new("RGB", (16, 16), (20 + number, 40, 200)).save(folder / "testB" / f"Lime_{number:03}.png")
-    numbers = variety_metrics(Painter(), opened(folder), count=2, seed=0)["domain 1 to domain 2"]
-    assert numbers["varieties_reached_by_photos_of_one"] == pytest.approx(4 / 3)
-    assert numbers["Lime_recognized"] == 0.5 and numbers["Blue_recognized"] == 1
+    numbers = mode_coverage_metrics(Painter(), opened(folder), count=2, seed=0)["domain 1 to domain 2"]
+    assert numbers["modes_covered_by_photos_of_one_mode"] == pytest.approx(4 / 3)
+    assert numbers["Lime_recall"] == 0.5 and numbers["Blue_recall"] == 1
 
 
-def test_one_style_is_the_priors_mean():
-    style = OneStyle(Painter()).sample_style(3)
+def test_the_mean_style_is_the_mean_of_the_prior():
+    style = MeanStyleTranslator(Painter()).sample_style(3)
     assert style.shape == (3, 1) and not style.any()
 
 
 def test_inputs_are_test_photos_of_the_source_and_swapped_folders_swap_the_varieties(folder):
     write_photos(folder / "other", "A", colors={"Dark": (10, 10, 10), "Light": (240, 240, 240)})
     write_photos(folder / "other", "B")
-    plain = variety_metrics(Painter(), opened(folder / "other"), count=50, seed=0, samples=4)
-    assert "Lime_share" in plain["domain 1 to domain 2"] and "Dark_share" in plain["domain 2 to domain 1"]
+    plain = mode_coverage_metrics(Painter(), opened(folder / "other"), count=50, seed=0, samples=4)
+    assert "Lime_fraction" in plain["domain 1 to domain 2"] and "Dark_fraction" in plain["domain 2 to domain 1"]
     assert plain["domain 1 to domain 2"]["inputs"] == 8 and plain["domain 2 to domain 1"]["inputs"] == 12
-    swapped = variety_metrics(Painter(), opened(folder / "other", swap=True), count=50, seed=0, samples=4)
-    assert "Dark_share" in swapped["domain 1 to domain 2"]
+    swapped = mode_coverage_metrics(Painter(), opened(folder / "other", swap=True), count=50, seed=0, samples=4)
+    assert "Dark_fraction" in swapped["domain 1 to domain 2"]
 
 
 # ------------------------------------------------------------------------------------------------------ everything
@@ -226,10 +236,10 @@ def test_evaluate_measures_and_prints_a_model_of_folders(folder):
     numbers = metrics.evaluate(build(preset("folder64", **TINY, folder=str(folder))), count=2)
     assert list(numbers) == ["domain 1 to domain 2", "domain 2 to domain 1"]
     for found in numbers.values():
-        assert found["inputs"] == 2 and found["varieties_reached_one_style"] == 1
+        assert found["inputs"] == 2 and found["modes_covered_mean_style"] == 1
         assert all(math.isfinite(value) for value in found.values())
-    text = metrics.table(numbers)
-    assert "varieties_reached " in text and "Red-Grapefruit_share" in text
+    text = metrics.format_metrics(numbers)
+    assert "modes_covered " in text and "Red-Grapefruit_fraction" in text
     json.dumps(numbers, allow_nan=False)
 
 
@@ -243,9 +253,9 @@ def real_folder() -> Path:
 @pytest.mark.slow
 def test_the_real_photos_have_five_varieties_and_the_results_are_what_they_give(tmp_path, monkeypatch):
     folder = real_folder()
-    committed = json.loads((RESULTS / "varieties.json").read_text())["numbers"]
+    committed = read_results("variety_classifiers")
     monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
-    measured = json.loads(measure_classifiers(str(folder)).read_text())["numbers"]
+    measured = read_results(measure_classifiers(str(folder)))
     for domain, found in measured.items():
         assert len(found["varieties"]) == 5 and found["varieties"] == committed[domain]["varieties"]
         assert found["classifier_accuracy"] == pytest.approx(committed[domain]["classifier_accuracy"], abs=0.02)

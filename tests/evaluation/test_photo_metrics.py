@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from munit_lite.data.datasets import FashionData, HeldOut, edge_drawing, to_unit
+from munit_lite.data.base import HeldOut
+from munit_lite.data.fashion import FashionData, edge_drawing
+from munit_lite.data.image_files import uint8_to_float
 from munit_lite.evaluation import metrics
 from munit_lite.evaluation.photo_metrics import edge_agreement, photo_metrics
 from munit_lite.methods import build
@@ -24,29 +26,29 @@ def boxes(count, seed=0, first=2, last=9):
 
 def test_edges_that_agree_give_one_and_edges_apart_give_zero():
     photos = boxes(5)
-    drawings = to_unit(edge_drawing(photos))
-    assert torch.equal(edge_agreement(to_unit(photos), drawings), torch.ones(5))
+    drawings = uint8_to_float(edge_drawing(photos))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), drawings), torch.ones(5))
     apart = torch.ones(5, 3, 32, 32)
     apart[:, :, :, -1] = -1
-    assert torch.equal(edge_agreement(to_unit(photos), apart), torch.zeros(5))
-    assert torch.equal(edge_agreement(to_unit(photos), torch.ones(5, 3, 32, 32)), torch.zeros(5))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), apart), torch.zeros(5))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), torch.ones(5, 3, 32, 32)), torch.zeros(5))
 
 
 def test_a_shift_of_one_pixel_is_within_the_tolerance_and_two_are_not():
     photos = boxes(5)
-    drawings = to_unit(edge_drawing(photos))
-    assert torch.equal(edge_agreement(to_unit(photos), drawings.roll(1, 3)), torch.ones(5))
-    assert edge_agreement(to_unit(photos), drawings.roll(1, 3), tolerance=0).max() < 0.8
-    assert edge_agreement(to_unit(photos), drawings.roll(2, 3)).max() < 0.9
+    drawings = uint8_to_float(edge_drawing(photos))
+    assert torch.equal(edge_agreement(uint8_to_float(photos), drawings.roll(1, 3)), torch.ones(5))
+    assert edge_agreement(uint8_to_float(photos), drawings.roll(1, 3), tolerance=0).max() < 0.8
+    assert edge_agreement(uint8_to_float(photos), drawings.roll(2, 3)).max() < 0.9
 
 
 def test_edges_that_are_half_there_have_the_f1_of_their_precision_and_recall():
     one = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
     one[:, :, 10:22, 4:12] = 30
     both = torch.minimum(one, one.roll(16, 3))  # a second box of the same size
-    found = edge_agreement(to_unit(one), to_unit(edge_drawing(both)))
+    found = edge_agreement(uint8_to_float(one), uint8_to_float(edge_drawing(both)))
     assert found.item() == pytest.approx(2 / 3)  # precision 1, recall 1/2
-    swapped = edge_agreement(to_unit(both), to_unit(edge_drawing(one)))
+    swapped = edge_agreement(uint8_to_float(both), uint8_to_float(edge_drawing(one)))
     assert swapped.item() == pytest.approx(2 / 3)
 
 
@@ -79,13 +81,15 @@ class Photographer:
 
 def test_a_translator_that_copies_the_true_photo_is_perfect_and_not_diverse():
     found = photo_metrics(Photographer(lambda photos, style: photos), DATA, 40, seed=0)
-    assert found["best_of_10_distance"] == 0 and found["best_below_random"] == 1 and found["diversity"] == 0
+    assert (
+        found["best_of_10_distance"] == 0 and found["improvement_over_random_photos"] == 1 and found["diversity"] == 0
+    )
     assert found["edge_agreement"] == found["edge_agreement_true_photos"] == pytest.approx(1)
     assert found["edge_agreement_shuffled_drawings"] < 0.6
     assert (
         found["random_photo_distance"] > found["best_of_10_photos_distance"] > 0.02
         and found["drawings"] == 40
-        and found["styles_each"] == 10
+        and found["styles_per_input"] == 10
     )
 
 
@@ -98,14 +102,18 @@ def test_photos_of_the_class_that_know_nothing_of_the_drawing_are_no_better_than
         ])  # fmt: skip
 
     found = photo_metrics(Photographer(another), DATA, 40, seed=0)  # one in twenty is the true photo itself
-    assert abs(found["best_below_random"]) < 0.5 < 1 - found["best_of_10_distance"] / found["random_photo_distance"]
+    assert (
+        abs(found["improvement_over_random_photos"])
+        < 0.5
+        < 1 - found["best_of_10_distance"] / found["random_photo_distance"]
+    )
 
 
 def test_a_constant_translator_has_no_diversity_and_the_distance_to_its_constant():
     found = photo_metrics(Photographer(lambda photos, style: torch.zeros_like(photos)), DATA, 40, seed=0)
-    wanted = (PHOTOS.double() / 255 - 0.5).abs().mean().item()
+    expected = (PHOTOS.double() / 255 - 0.5).abs().mean().item()
     assert found["diversity"] == 0 and found["edge_agreement"] == 0
-    assert found["best_of_10_distance"] == pytest.approx(wanted, abs=1e-5)
+    assert found["best_of_10_distance"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_best_of_k_is_the_nearest_and_diversity_the_mean_difference():
@@ -113,7 +121,7 @@ def test_the_best_of_k_is_the_nearest_and_diversity_the_mean_difference():
         right = torch.arange(len(photos)) % 4 == 3
         return torch.where(right[:, None, None, None], photos, torch.ones_like(photos))
 
-    found = photo_metrics(Photographer(one_right), DATA, 40, seed=0, styles_each=4)
+    found = photo_metrics(Photographer(one_right), DATA, 40, seed=0, styles_per_input=4)
     assert found["best_of_4_distance"] == 0
     to_white = (1 - PHOTOS.double() / 255).mean().item()  # between the right output and each of three white ones
     assert found["diversity"] == pytest.approx(to_white * 3 / 6, rel=1e-4)
@@ -129,7 +137,7 @@ def test_the_random_photo_is_another_one_of_the_same_class():
     constant.photo = {d.numpy().tobytes(): p for d, p in zip(*data.test(40)[:2], strict=True)}
     found = photo_metrics(constant, data, 40, seed=0)
     assert 0 < found["random_photo_distance"] < 1.01 / 255
-    with pytest.raises(ValueError, match="only one photo of class 9 among 5: raise the count"):
+    with pytest.raises(ValueError, match="only one of 5 photos is of class 9: increase the count"):
         photo_metrics(constant, photo_data(photos[:5], [8, 8, 9, 8, 8]), 5, seed=0)
 
 

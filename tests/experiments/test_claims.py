@@ -2,7 +2,7 @@
 
 import pytest
 
-from munit_lite.experiments.claims import Expectation, as_dicts, compared, told
+from munit_lite.experiments.claims import Expectation, compare, comparison_records, format_comparisons
 
 
 def measured(**numbers):
@@ -18,7 +18,7 @@ FOUND = {
 
 
 def test_expectations_are_judged_by_the_mean_over_seeds_of_the_mean_over_directions():
-    rows = compared(
+    rows = compare(
         [
             Expectation("world32", "munit", "r2", at_least=0.89),
             Expectation("world32", "munit", "r2", at_least=0.91),
@@ -33,11 +33,11 @@ def test_expectations_are_judged_by_the_mean_over_seeds_of_the_mean_over_directi
     assert rows[3].values == pytest.approx([0.4 / 0.8, 0 / 0.9])  # seed by seed; seed 1 has no partner
     assert rows[4].values == pytest.approx([-0.4, -0.9])
     assert [row.holds for row in rows] == [True, False, False, True, False, None]
-    assert as_dicts(rows)[3]["mean"] == pytest.approx(0.25) and as_dicts(rows)[3]["holds"] is True
+    assert comparison_records(rows)[3]["mean"] == pytest.approx(0.25) and comparison_records(rows)[3]["holds"] is True
 
 
-def test_expectations_are_told_with_the_lowest_and_the_highest_seed():
-    rows = compared(
+def test_expectations_are_printed_with_the_lowest_and_the_highest_seed():
+    rows = compare(
         [
             Expectation("world32", "munit", "r2", at_least=0.8),
             Expectation("world32", "no_style", "r2", at_most=0.1, ratio_to="munit"),
@@ -45,31 +45,33 @@ def test_expectations_are_told_with_the_lowest_and_the_highest_seed():
         ],
         FOUND,
     )
-    assert told(rows).splitlines() == [
-        "holds         world32/munit r2: 0.900 (0.800 to 1.000), expected 0.8 <= …",
-        "does not hold world32/no_style / munit r2: 0.250 (0.000 to 0.500), expected … <= 0.1",
-        "not measured  world32/unit r2: nothing, expected … <= 0.1",
+    assert format_comparisons(rows).splitlines() == [
+        "holds         world32/munit r2: 0.900 (0.800 to 1.000), expected at least 0.8",
+        "does not hold world32/no_style / munit r2: 0.250 (0.000 to 0.500), expected at most 0.1",
+        "not measured  world32/unit r2: nothing, expected at most 0.1",
     ]
 
 
-def test_runs_without_numbers_and_shares_of_nothing_are_not_measured():
+def test_runs_without_numbers_and_ratios_to_zero_are_not_measured():
     found = {"fruit": {"munit": {"0": {"numbers": {}}}, "unit": {"0": measured(d=-0.1)}, "gan": {"0": measured(d=1)}}}
     asked = [
         Expectation("fruit", "munit", "d", at_least=0),
         Expectation("fruit", "gan", "d", at_most=1, ratio_to="unit"),  # of 0, the mean of both directions
     ]
-    assert [row.holds for row in compared(asked, found)] == [None, None]
+    assert [row.holds for row in compare(asked, found)] == [None, None]
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("fields", "message"),
     [({}, "no bound"), ({"at_least": 0, "ratio_to": "a", "difference_from": "b"}, "both ratio_to and difference_from")],
 )
-def test_an_expectation_that_says_nothing_or_two_things_is_refused(given, told):
-    with pytest.raises(ValueError, match=told):
-        Expectation("world32", "munit", "r2", **given)
+def test_an_expectation_that_says_nothing_or_two_things_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Expectation("world32", "munit", "r2", **fields)
 
 
-def test_an_expectation_of_a_number_that_is_not_measured_is_told_with_those_that_are():
-    with pytest.raises(ValueError, match="an expectation of world32/munit is about 'r3', but measured were: r2"):
-        compared([Expectation("world32", "munit", "r3", at_least=0)], FOUND)
+def test_an_expectation_of_a_number_that_is_not_measured_is_an_error_that_lists_those_that_are():
+    with pytest.raises(
+        ValueError, match="an expectation of world32/munit is about 'r3', but the metrics measured are r2"
+    ):
+        compare([Expectation("world32", "munit", "r3", at_least=0)], FOUND)

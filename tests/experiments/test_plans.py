@@ -1,10 +1,10 @@
-"""Plans of sweeps: the grid, wrong files told in a sentence, the shipped one."""
+"""Plans of sweeps: the grid, errors of wrong files, the shipped one."""
 
 from pathlib import Path
 
 import pytest
 
-from munit_lite.experiments.plans import SweepError, read_plan
+from munit_lite.experiments.sweep import SweepError, read_plan
 from munit_lite.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -40,37 +40,37 @@ def test_the_grid_is_every_method_on_every_data_with_every_seed(sweep_file):
         ({"notebook": "none.ipynb"}, "names the notebook none.ipynb, which is neither in notebooks nor beside it"),
         ({"methods": {"m": {"pauze": 1}}}, "the method m of .* has an unknown 'pauze'; known: bad, pause, preset"),
         ({"methods": {"m": {"out": "x"}}}, "has an unknown 'out'"),
-        ({"methods": {"m": [1]}}, r"the method m of .*: \[1\] is no mapping of names to values"),
-        ({"methods": ["munit"]}, r"methods of .*: \['munit'\] is no mapping of names to values"),
+        ({"methods": {"m": [1]}}, r"the method m of .*: \[1\] is not a mapping of names to values"),
+        ({"methods": ["munit"]}, r"methods of .*: \['munit'\] is not a mapping of names to values"),
         ({"parameters": {"bad": 1, "tset_count": 3}}, "parameters of .* has an unknown 'tset_count'; known: bad"),
-        ({"grids": {"data": "d", "seeds": [1]}}, r"grids of .* is no list"),
-        ({"grids": [{"data": "d", "seeds": 3}]}, r"seeds of a grid of .*: 3 is no list"),
+        ({"grids": {"data": "d", "seeds": [1]}}, r"grids of .* is not a list"),
+        ({"grids": [{"data": "d", "seeds": 3}]}, r"seeds of a grid of .*: 3 is not a list"),
         ({"grids": [{"data": "d"}]}, "a grid of .* has no 'seeds'"),
         ({"grids": [{"data": "d", "seeds": [1], "methods": ["n"]}]}, "has a grid with the method 'n', but methods are"),
         ({"grids": [{"data": "d", "seeds": [1, 1]}]}, "plans d/munit/seed1 2 times: grids must not overlap"),
         ({"grids": [{"data": "d", "seed": 1}]}, "a grid of .* has an unknown 'seed'"),
         ({"expectations": [{"data": "d", "size": 1}]}, "has an expectation that cannot be read.*size"),
         (
-            {"expectations": [{"data": "world32", "method": "munit", "number": "n", "at_most": 1, "ratio_to": "unit"}]},
-            "expects something of world32/unit, which no grid runs",
+            {"expectations": [{"data": "world32", "method": "munit", "metric": "n", "at_most": 1, "ratio_to": "unit"}]},
+            "has an expectation of world32/unit, which no grid runs",
         ),
     ],
 )
-def test_a_wrong_file_is_told_in_a_sentence(sweep_file, changes, message):
+def test_the_error_of_a_wrong_file_names_what_is_wrong(sweep_file, changes, message):
     with pytest.raises(SweepError, match=message):
         read_plan(sweep_file(**changes))
 
 
-def test_a_file_without_grids_or_without_names_is_told(tmp_path):
+def test_a_file_without_grids_or_without_names_is_an_error(tmp_path):
     (tmp_path / "a.yaml").write_text("methods: {munit: {}}")
     with pytest.raises(SweepError, match=r"a\.yaml has no 'grids'"):
         read_plan(tmp_path / "a.yaml")
     (tmp_path / "a.yaml").write_text("- 1")
-    with pytest.raises(SweepError, match=r"a\.yaml: \[1\] is no mapping of names to values"):
+    with pytest.raises(SweepError, match=r"a\.yaml: \[1\] is not a mapping of names to values"):
         read_plan(tmp_path / "a.yaml")
 
 
-def test_a_file_that_is_not_there_or_no_yaml_is_told(tmp_path):
+def test_a_file_that_is_not_there_or_no_yaml_is_an_error(tmp_path):
     (tmp_path / "a.yaml").write_text("methods: [")
     for name in ("a.yaml", "b.yaml"):
         with pytest.raises(SweepError, match=f"{name} cannot be read as a sweep"):
@@ -87,5 +87,5 @@ def test_the_shipped_sweep_plans_the_papers_rows_on_presets_that_exist():
     methods = {method for data, method in seeds if data == "world32"}
     assert methods >= {"unit", "cyclegan", "cyclegan_noise", "bicyclegan", "munit"} and len(methods) >= 8
     assert all(len(found) >= 3 for (data, _), found in seeds.items() if data == "world32")
-    expected = {(one.method, one.number) for one in plan.expectations if one.data == "world32"}
-    assert expected >= {(method, number) for method in methods for number in ("diversity_of_true", "class_accuracy")}
+    expected = {(one.method, one.metric) for one in plan.expectations if one.data == "world32"}
+    assert expected >= {(method, number) for method in methods for number in ("diversity_ratio", "class_accuracy")}

@@ -1,4 +1,4 @@
-"""Measured numbers travel with where they come from, and a file is replaced whole or not at all."""
+"""Results files: flat records, their provenance, files of the first schema, and writing whole files or none."""
 
 import json
 import subprocess
@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from munit_lite.experiments import results
-from munit_lite.experiments.results import read_results, write_results
+from munit_lite.experiments.results import (
+    flatten,
+    nest,
+    read_records,
+    read_results,
+    read_results_file,
+    replace_block,
+    write_results,
+)
 
 NUMBERS = {"sketch to painting": {"class_accuracy": 0.93, "contents": 1000}, "seeds": [0, 1, 2]}
 SETTINGS = {"preset": "world32", "seed": 1}
@@ -30,7 +38,7 @@ def test_numbers_come_back_as_they_were_written(home):
 def test_a_path_that_ends_in_json_is_taken_as_it_is(home, tmp_path):
     path = write_results(tmp_path / "elsewhere" / "mine.json", NUMBERS, SETTINGS)
     assert path == tmp_path / "elsewhere" / "mine.json" and not home.exists()
-    assert json.loads(path.read_text())["numbers"] == NUMBERS
+    assert read_results(path) == NUMBERS
 
 
 def test_the_file_says_where_its_numbers_come_from(home, monkeypatch):
@@ -61,6 +69,96 @@ def test_the_device_is_the_gpu_or_the_processor_with_its_threads(monkeypatch):
     assert results.device_name() == "a GPU"
 
 
+# ------------------------------------------------------------------------------------------------ flat records
+
+RESULTS_FILES = sorted(results.RESULTS.glob("*.json"))
+NESTED = {
+    "seconds": 0.5,
+    "minimum": {
+        "holds": True,
+        "effect": 0.1,
+        "effect_interval": 0.02,
+        "median": None,
+        "parts": [{"name": "a", "low": -1}, {"name": "b"}],
+        "confusion": [[1, 2], [3, 4]],
+        "empty": {},
+        "none": [],
+    },
+    "sketch to painting": {"other_interval": 1, "other": 2, "deep": {"x": {"y": 1}}, "x_interval": 3},
+}
+RUN = {"parameters": {"preset": "p"}, "starts": [{"commit": "a", "time": "t"}]}
+SWEEP = {
+    "world32": {
+        "munit": {
+            "0": RUN | {"numbers": {"there": {"a": 1, "a_interval": 0.5}, "back": {"a": 2}}, "provenance": {"x": 1}},
+            "10": {"parameters": {}, "numbers": {}, "provenance": {}},
+        }
+    },
+    "fashion32": {"unit": {"0": RUN | {"numbers": {"there": {"b": 0.1}}, "provenance": {}}}},
+}
+
+
+def test_records_are_flat_rows_that_say_what_was_measured():
+    records = flatten(NESTED, columns=("proposition", "list", "part"))
+    assert records[:3] == [
+        {"metric": "seconds", "value": 0.5},
+        {"proposition": "minimum", "metric": "holds", "value": True},
+        {"proposition": "minimum", "metric": "effect", "value": 0.1, "half_width": 0.02},
+    ]
+    assert {"proposition": "minimum", "list": "parts", "part": 0, "metric": "low", "value": -1} in records
+    assert flatten({"a to b": {"n": 1}, "b to a": {"n": 2}})[1] == {"direction": "b to a", "metric": "n", "value": 2}
+    assert flatten({"a": {"n": 1}}) == [{"level_1": "a", "metric": "n", "value": 1}]
+
+
+@pytest.mark.parametrize("numbers", [NESTED, SWEEP, {}, {"a_interval": 1, "a": {"b": 1}, "c": 1, "c_interval": 2}])
+def test_nested_numbers_come_back_from_the_file_as_they_were_in_the_same_order(numbers, home):
+    path = write_results("any", numbers, SETTINGS)
+    assert json.dumps(read_results("any")) == json.dumps(numbers)
+    content = json.loads(path.read_text())
+    assert content["schema"] == 2 and read_records("any") == content["records"]
+    if numbers is not SWEEP:
+        assert nest(content["records"]) == numbers and "runs" not in content
+
+
+def test_a_sweeps_file_has_a_table_of_records_and_a_table_of_runs(home):
+    content = json.loads(write_results("sweep", SWEEP, SETTINGS).read_text())
+    key = {"data": "world32", "method": "munit", "seed": 0}
+    assert content["records"][0] == key | {"direction": "there", "metric": "a", "value": 1, "half_width": 0.5}
+    assert content["runs"][0] == key | RUN | {"provenance": {"x": 1}}
+    assert content["runs"][1] == key | {"seed": 10, "parameters": {}, "provenance": {}}
+    assert len(content["records"]) == 3 and len(content["runs"]) == 3
+
+
+@pytest.mark.parametrize("numbers", [NESTED, SWEEP], ids=["numbers", "sweep"])
+def test_a_file_of_the_first_schema_is_read_like_one_of_today(numbers, tmp_path):
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(json.dumps({"numbers": numbers, "provenance": {"commit": "c"}}))
+    write_results(new, numbers, SETTINGS)
+    assert read_results(old) == numbers and read_records(old) == read_records(new)
+    assert read_results_file(old)["provenance"] == {"commit": "c"}
+
+
+@pytest.mark.parametrize("file", RESULTS_FILES, ids=[file.stem for file in RESULTS_FILES])
+def test_every_results_file_loads_as_one_table(file):
+    content, records = json.loads(file.read_text()), read_records(file)
+    assert content["schema"] == 2 and content["provenance"]["commit"]
+    assert records and all({"metric", "value"} <= set(record) for record in records)
+    columns = [{key: value for key, value in r.items() if key not in ("value", "half_width")} for r in records]
+    assert not any(isinstance(value, dict | list) for row in columns for value in row.values())
+    assert len({tuple(row.items()) for row in columns}) == len(records)  # no row contradicts another
+
+
+def test_a_block_of_a_page_is_replaced_and_must_be_there_once():
+    page = "a\n<!-- t -->\nold\n<!-- /t -->\nb"
+    assert replace_block(page, "t", r"new \1") == "a\n<!-- t -->\nnew \\1\n<!-- /t -->\nb"
+    for text in ("", page + page):
+        with pytest.raises(ValueError, match=r"has [02] blocks named t, but it needs exactly one"):
+            replace_block(text, "t", "")
+
+
+# --------------------------------------------------------------------------------------------------- provenance
+
+
 def git(folder, *arguments):
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
@@ -72,21 +170,24 @@ def test_the_commit_is_named_and_marked_if_files_differ_from_it(tmp_path, monkey
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
     git(tmp_path, "init", "-q")
-    assert results.commit() == "unknown"  # nothing committed yet
+    assert results.current_commit() == "unknown"  # nothing committed yet
     (tmp_path / "results.py").write_text("one = 1\n")
     git(tmp_path, "add", "results.py")
     git(tmp_path, "commit", "-q", "-m", "first")
     name = git(tmp_path, "rev-parse", "--short", "HEAD")
     (tmp_path / "untracked.txt").write_text("does not count")
-    assert results.commit() == name
+    assert results.current_commit() == name
     (tmp_path / "results.py").write_text("one = 2\n")
-    assert results.commit() == f"{name}+"
+    assert results.current_commit() == f"{name}+"
 
 
 def test_the_commit_is_unknown_without_git(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert results.commit() == "unknown"
+    assert results.current_commit() == "unknown"
+
+
+# --------------------------------------------------------------------------------------------------- whole files
 
 
 def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(home):

@@ -12,13 +12,14 @@ import pytest
 import torch
 from distributed import LocalCluster
 from filelock import FileLock
+from munit_lite.jobs import Sweep
 from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.commands import sweep
 from munit_lite.experiments import sweep as sweeps
-from munit_lite.experiments.plans import Planned, SweepError, read_plan
-from munit_lite.experiments.sweep import Outcome, gather, report, run_sweep
+from munit_lite.experiments.results import read_results
+from munit_lite.experiments.sweep import Outcome, PlannedRun, SweepError, gather, read_plan, run_sweep, summarize
 
 STEPS, INTERVAL = tiny().steps, tiny().save_every
 
@@ -100,7 +101,7 @@ def test_a_killed_worker_costs_no_finished_run_and_one_interval_of_its_own_and_a
         assert steps(run) == list(range(1, STEPS + 1))
 
     # All that is finished is gathered; the run that was cut in two ends where an uncut one does.
-    numbers = json.loads((tmp_path / "all.json").read_text())["numbers"]["world32"]
+    numbers = read_results(tmp_path / "all.json")["world32"]
     assert {(m, s) for m in numbers for s in numbers[m]} == {("quick", "5"), ("slow", "0"), ("slow", "1")}
     # With as many threads as the worker had: with others the loss would differ by 2e-4 of itself after these steps.
     number, own_threads = victim.name.removeprefix("seed"), torch.get_num_threads()
@@ -151,7 +152,7 @@ def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_pa
         assert result.success
         if piece == 1:
             assert [run["status"] for run in result.values["runs"]] == ["finished before", "finished"]
-    gathered = json.loads(results.read_text())["numbers"]["world32"]["munit"]
+    gathered = read_results(results)["world32"]["munit"]
     assert gathered.keys() == {"5", "6"} and not list((tmp_path / "1").rglob("seed5"))
     assert all(record["parameters"] == {"preset": "world32"} for record in gathered.values())
     assert all(set(start) == {"commit", "time"} for record in gathered.values() for start in record["starts"])
@@ -163,7 +164,7 @@ def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_pa
         sweep(file=file, out=tmp_path / "2", workers=1, results=results)
 
 
-def test_a_results_file_of_something_else_is_told_before_anything_is_run(sweep_file, tmp_path):
+def test_a_results_file_of_something_else_is_an_error_before_anything_is_run(sweep_file, tmp_path):
     results = tmp_path / "all.json"
     for text in ("{", "[1]", "{}", '{"numbers": {"there": {"quality": 1}}}', '{"numbers": {"a": {"b": {"0": {}}}}}'):
         results.write_text(text)
@@ -199,28 +200,28 @@ def test_a_folder_of_other_parameters_is_refused_even_if_earlier_results_fit(swe
     record = {"parameters": run.parameters, "numbers": {}, "provenance": {}}
     for refuse in (run_sweep, gather):
         with pytest.raises(SweepError, match=r"seed5 holds a finished run with the parameters .*'bad': 2"):
-            refuse(plan, tmp_path, earlier={"world32": {"munit": {"5": record}}})
+            refuse(plan, tmp_path, previous={"world32": {"munit": {"5": record}}})
 
 
 def test_a_sweep_that_is_stopped_has_kept_what_had_finished(sweep_file, tmp_path, monkeypatch):
-    def stopped(plan, out, *_, finished):
+    def stopped(plan, out, *_, on_run_finished):
         left_behind(out / plan.runs[0].name, plan.runs[0].parameters, 3)
-        finished()
+        on_run_finished()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sweeps, "run_sweep", stopped)
     with pytest.raises(KeyboardInterrupt):
-        sweep(file=sweep_file(), out=tmp_path / "runs", results=tmp_path / "all.json")
-    numbers = json.loads((tmp_path / "all.json").read_text())["numbers"]
+        Sweep(file=sweep_file(), out=tmp_path / "runs", results=tmp_path / "all.json").run()
+    numbers = read_results(tmp_path / "all.json")
     assert [record["numbers"] for record in numbers["world32"]["munit"].values()] == [{"there": {"v": 3}}]
 
 
 def test_a_run_that_another_sweeps_worker_is_still_running_is_not_run_twice(monkeypatch, tmp_path):
     monkeypatch.setattr(sweeps, "_papermill", None)  # calling it would fail
-    run = Planned("w", "m", 0, {"a": 1})
+    run = PlannedRun("w", "m", 0, {"a": 1})
     (tmp_path / run.name).mkdir(parents=True)
     with FileLock(tmp_path / run.name / ".sweep.lock", is_singleton=False):
-        outcome = sweeps._perform(Path("n.ipynb"), run, tmp_path, [])
+        outcome = sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path, [])
     assert outcome.status == "failed" and "another worker is running it" in outcome.error
 
 
@@ -229,7 +230,9 @@ def test_a_finished_run_that_is_asked_for_again_is_not_repeated(monkeypatch, tmp
     ran = []
     monkeypatch.setattr(sweeps, "_papermill", lambda *_: ran.append(1))
     for _ in range(2):
-        assert sweeps._perform(Path("n.ipynb"), Planned("w", "m", 0, {"a": 1}), tmp_path, []).status == "finished"
+        assert (
+            sweeps._run_on_worker(Path("n.ipynb"), PlannedRun("w", "m", 0, {"a": 1}), tmp_path, []).status == "finished"
+        )
     assert len(ran) == 1
 
 
@@ -242,10 +245,10 @@ def test_each_worker_gets_a_gpu_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(sweeps, "get_worker", Worker)
     monkeypatch.setattr(sweeps, "_papermill", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "before")
-    run = Planned("world32", "munit", 0, {})
-    assert sweeps._perform(Path("n.ipynb"), run, tmp_path, ["4", "5"]).status == "finished"
+    run = PlannedRun("world32", "munit", 0, {})
+    assert sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path, ["4", "5"]).status == "finished"
     assert seen == ["5"]
-    assert sweeps._perform(Path("n.ipynb"), run, tmp_path / "cluster", []).status == "finished"
+    assert sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path / "cluster", []).status == "finished"
     assert seen == ["5", "5"]  # on a cluster the worker's own stays
 
 
@@ -257,7 +260,7 @@ def test_a_kernel_that_dies_gets_a_second_chance_and_no_third(monkeypatch, tmp_p
         raise RuntimeError("Kernel died")
 
     monkeypatch.setattr(sweeps, "_papermill", dies)
-    outcome = sweeps._perform(Path("n.ipynb"), Planned("world32", "munit", 0, {}), tmp_path, [])
+    outcome = sweeps._run_on_worker(Path("n.ipynb"), PlannedRun("world32", "munit", 0, {}), tmp_path, [])
     assert len(tries) == 2 and outcome.status == "failed" and outcome.error == "RuntimeError: Kernel died"
     assert not list(tmp_path.rglob("done.json"))
 
@@ -274,7 +277,7 @@ def test_the_report_counts_and_names_the_failing_cell_last():
         Outcome("b", "finished", 4),
         Outcome("c", "failed", error="KilledWorker: died"),
     ]
-    assert report(outcomes).splitlines() == [
+    assert summarize(outcomes).splitlines() == [
         "3 runs: 1 finished, 2 failed",
         "failed: a in cell In [5]: boom(): ValueError: no",
         "failed: c: KilledWorker: died",

@@ -4,21 +4,17 @@ import math
 
 import pytest
 
-from munit_lite.experiments.claims import Expectation, compared
-from munit_lite.experiments.plans import read_plan
+from munit_lite.experiments.claims import OUT_OF_REACH, Expectation, compare, ledger, mean_over_seeds
 from munit_lite.experiments.results import markdown_table
-from munit_lite.experiments.sweep import gather
+from munit_lite.experiments.sweep import gather, read_plan
 from munit_lite.experiments.tables import (
     METHODS,
-    OUT_OF_REACH,
-    PLAN,
+    PAPER_SWEEP,
     TABLE_1,
     TABLE_2,
     Estimate,
-    by_seed,
-    estimate,
-    ledger,
-    over_seeds,
+    estimate_over_seeds,
+    estimates_by_seed,
     photo_table,
     table_1,
     table_2,
@@ -41,37 +37,37 @@ FOUND = {
 
 def test_three_seeds_have_the_interval_of_students_t():
     """Deviation .1, three seeds, two degrees of freedom: t = 4.3027."""
-    mean, interval = over_seeds([0.8, 0.9, 1.0])
+    mean, interval = mean_over_seeds([0.8, 0.9, 1.0])
     assert mean == pytest.approx(0.9) and interval == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
 
 
 def test_a_number_is_the_mean_over_directions_then_over_seeds():
-    found = estimate(FOUND, "world32", "munit", "quality")
+    found = estimate_over_seeds(FOUND, "world32", "munit", "quality")
     assert found.mean == pytest.approx(0.9) and found.seeds == 3
-    assert found.interval == pytest.approx(over_seeds([0.8, 0.9, 1.0])[1])
+    assert found.half_width == pytest.approx(mean_over_seeds([0.8, 0.9, 1.0])[1])
 
 
 def test_one_seed_has_the_interval_of_its_own_test_contents():
-    found = estimate(FOUND, "world32", "unit", "quality")
+    found = estimate_over_seeds(FOUND, "world32", "unit", "quality")
     assert (found.mean, found.seeds) == (pytest.approx(0.4), 1)
-    assert found.interval == pytest.approx(0.02)  # both directions saw the same contents: nothing averages out
+    assert found.half_width == pytest.approx(0.02)  # both directions saw the same contents: nothing averages out
 
 
 def test_each_seed_has_its_own_number():
-    seeds = by_seed(FOUND, "world32", "munit", "quality")
+    seeds = estimates_by_seed(FOUND, "world32", "munit", "quality")
     assert {seed: one.mean for seed, one in seeds.items()} == pytest.approx({"0": 0.8, "1": 0.9, "2": 1.0})
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [((-0.001, 0.05), "0.00 ± 0.05"), ((0.5, math.nan), "0.50"), ((0.5, 0.1), "0.50 ± 0.10")]
+    ("number", "text"), [((-0.001, 0.05), "0.00 ± 0.05"), ((0.5, math.nan), "0.50"), ((0.5, 0.1), "0.50 ± 0.10")]
 )
-def test_a_number_has_its_interval_where_there_is_one(number, told):
-    assert str(Estimate(*number, 1)) == told
+def test_a_number_has_its_interval_where_there_is_one(number, text):
+    assert str(Estimate(*number, 1)) == text
 
 
 @pytest.mark.parametrize("asked", [("fashion32", "munit", "quality"), ("world32", "munit", "other")])
 def test_what_was_not_measured_has_no_number(asked):
-    assert estimate(FOUND, *asked) is None
+    assert estimate_over_seeds(FOUND, *asked) is None
 
 
 def test_the_table_has_a_row_for_each_method_and_blanks_where_nothing_is_known():
@@ -83,7 +79,7 @@ def test_the_table_has_a_row_for_each_method_and_blanks_where_nothing_is_known()
     )
 
 
-def test_the_ledger_tells_what_holds_what_not_and_what_is_not_certain():
+def test_the_ledger_states_what_holds_what_not_and_what_is_not_certain():
     asked = [
         Expectation("world32", "munit", "quality", at_least=0.6, claim="surely"),
         Expectation("world32", "munit", "quality", at_least=0.85, claim="barely"),  # the interval reaches to .65
@@ -92,7 +88,7 @@ def test_the_ledger_tells_what_holds_what_not_and_what_is_not_certain():
         Expectation("world32", "cyclegan", "quality", at_most=0.2, claim="nothing"),
         Expectation("world32", "unit", "quality", at_most=0.6, ratio_to="munit", claim="a share"),  # .4 / .8
     ]
-    entries = {entry.claim: entry for entry in ledger(compared(asked, FOUND))}
+    entries = {entry.claim: entry for entry in ledger(compare(asked, FOUND))}
     verdicts = {claim: entry.verdict for claim, entry in entries.items()}
     assert verdicts == {
         "surely": "holds",
@@ -119,7 +115,7 @@ def test_the_ledger_tells_what_holds_what_not_and_what_is_not_certain():
 def test_a_verdict_is_certain_if_the_whole_interval_says_the_same(values, verdict):
     found = {"world32": {"munit": {str(k): run(value, value) for k, value in enumerate(values)}}}
     asked = [Expectation("world32", "munit", "quality", at_least=0.4, at_most=0.6)]
-    assert ledger(compared(asked, found))[0].verdict == verdict
+    assert ledger(compare(asked, found))[0].verdict == verdict
 
 
 def test_a_table_in_markdown_keeps_its_columns():
@@ -129,7 +125,11 @@ def test_a_table_in_markdown_keeps_its_columns():
 def test_the_papers_numbers_stand_beside_ours():
     scores = {"numbers": {"there": {"cis": 0.5, "is": 1.0}, "back": {"cis": 0.7, "is": 1.2}}}
     kept = {"numbers": {"there": {"class_accuracy": 0.75, "class_accuracy_interval": 0.02}}}
-    edges = {"numbers": {"there": {"edge_agreement": 0.9, "edge_agreement_interval": 0.01, "best_below_random": 0.6}}}
+    edges = {
+        "numbers": {
+            "there": {"edge_agreement": 0.9, "edge_agreement_interval": 0.01, "improvement_over_random_photos": 0.6}
+        }
+    }
     found = {"apples2citrus": {"munit": {"0": scores}}, "world32": {"unit": {"0": kept}}}
     first, second = table_1(found).splitlines(), table_2(found).splitlines()
     missing = "not measured yet"
@@ -142,6 +142,6 @@ def test_the_papers_numbers_stand_beside_ours():
 
 
 def test_the_papers_methods_are_those_of_the_shipped_sweep(tmp_path):
-    plan = read_plan(PLAN)
+    plan = read_plan(PAPER_SWEEP)
     assert {planned.method for planned in plan.runs} == set(METHODS) and set(TABLE_1) < set(METHODS)
     assert all(one.claim for one in plan.expectations) and gather(plan, tmp_path) == {}

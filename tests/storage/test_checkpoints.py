@@ -1,4 +1,4 @@
-"""Files of a run: what they hold, and every fault of disks, files and folders told in a sentence."""
+"""Files of a run: what they hold, and every fault of disks, files and folders reported in a sentence."""
 
 import contextlib
 import json
@@ -18,8 +18,10 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback, SampleSheets, TensorBoardLog
-from munit_lite.storage.checkpoints import CheckpointError, RunFolder, load, read_tensors, save_model, write_tensors
-from munit_lite.storage.files import write_checksum
+from munit_lite.storage.checkpoints import load
+from munit_lite.storage.files import CheckpointError, write_checksum
+from munit_lite.storage.run_folder import RunFolder, save_model
+from munit_lite.storage.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_an_unfinished_run_loads_from_its_state(finished, tmp_path):
     assert same_weights(load(tmp_path), finished.model)
 
 
-def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_kept_weights(finished, tmp_path):
+def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_checkpoint(finished, tmp_path):
     (tmp_path / "weights").mkdir()
     shutil.copy(finished.folder / "state.safetensors", tmp_path)
     other = ml.build(tiny(seed=5))
@@ -74,41 +76,46 @@ def test_a_stopped_run_loads_from_whichever_is_newer_its_state_or_the_last_kept_
     assert same_weights(load(tmp_path), finished.model)
     save_model(tmp_path / "weights" / f"step_{step:08d}.safetensors", other, step)
     assert not same_weights(load(tmp_path), finished.model)
-    (tmp_path / "state.safetensors").write_bytes(b"cut off")
+    (tmp_path / "state.safetensors").write_bytes(b"truncated")
     assert not same_weights(load(tmp_path), finished.model)
 
 
-@pytest.mark.parametrize("name", ["judge_sketch", "judge_painting"])
-def test_a_judge_is_no_model_to_load(name):
-    with pytest.raises(CheckpointError, match=rf"{name} is no translator but a judge; load it with load_judge"):
+@pytest.mark.parametrize("name", ["attribute_predictor_sketch", "attribute_predictor_painting"])
+def test_an_attribute_predictor_is_not_a_model_to_load(name):
+    with pytest.raises(
+        CheckpointError,
+        match=rf"{name} is an attribute predictor, not a translation model; load it with load_",
+    ):
         load(name)
 
 
 def test_a_folder_without_weights_says_so(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no weights yet"):
+    with pytest.raises(CheckpointError, match="contains no weights yet"):
         load(tmp_path)
 
 
 def test_an_installation_without_the_repository_says_where_the_shipped_ones_are(tmp_path, monkeypatch):
     monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path / "not there")
-    with pytest.raises(CheckpointError, match=r"no shipped checkpoints: they come with the repository .*clone it"):
+    with pytest.raises(
+        CheckpointError, match=r"this installation has no checkpoints: they come with the repository .*clone it"
+    ):
         load("world32")
 
 
 def test_a_model_without_discriminators_translates_and_says_that_it_has_none(finished, tmp_path):
     whole = finished.model.state_dict()
-    kept = {name: tensor for name, tensor in whole.items() if not name.startswith("discriminators.")}
+    without_discriminators = {name: tensor for name, tensor in whole.items() if not name.startswith("discriminators.")}
     _, header = read_tensors(finished.folder / "state.safetensors")
-    write_tensors(tmp_path / "small.safetensors", kept, header)
+    write_tensors(tmp_path / "small.safetensors", without_discriminators, header)
     model = load(tmp_path / "small.safetensors")
     x = torch.rand(1, 3, 32, 32)
     style = torch.zeros(1, 3)
     assert torch.equal(model.translate(x, 1, 2, style=style), finished.model.translate(x, 1, 2, style=style))
-    with pytest.raises(CheckpointError, match="holds no discriminators"):
+    with pytest.raises(CheckpointError, match="has no discriminators"):
         model.discriminator(1)(x)
-    save_model(tmp_path / "again.safetensors", model, 4)  # and stays loadable when it is saved once more
-    assert load_file(tmp_path / "again.safetensors").keys() == kept.keys()
-    load(tmp_path / "again.safetensors")
+    save_model(tmp_path / "resaved.safetensors", model, 4)  # and stays loadable when it is saved once more
+    assert load_file(tmp_path / "resaved.safetensors").keys() == without_discriminators.keys()
+    load(tmp_path / "resaved.safetensors")
 
 
 # ----------------------------------------------------------------------------------------------- what does not fit
@@ -128,23 +135,27 @@ def without(kind):
 
 @pytest.mark.parametrize(("edit", "reason"), [
     (lambda tensors, header: header["config"]["network"].update(width=8),
-     r"auto_encoders\.\S+ is \(4, 3, 7, 7\), but must be \(8, 3, 7, 7\)"),
+     r"auto_encoders\.\S+ has shape \(4, 3, 7, 7\), but must have \(8, 3, 7, 7\)"),
     (without("auto_encoders"), r"auto_encoders\.\S+ is missing"),
     (without("discriminators"), r"discriminators\.\S+ is missing"),
-    (lambda tensors, header: tensors.update(more=torch.ones(1)), "more is too many"),
+    (lambda tensors, header: tensors.update(more=torch.ones(1)), "more is unexpected"),
     (lambda tensors, header: header["config"].update(style_dimension=3), "unknown field 'style_dimension'"),
     (lambda tensors, header: header["config"]["network"].update(width="wide"), "width is 'wide'"),
 ])  # fmt: skip
 def test_another_architecture_is_refused_by_the_first_difference(finished, tmp_path, edit, reason):
     path = edited(finished, tmp_path / "other.safetensors", edit)
-    with pytest.raises(CheckpointError, match=rf"other\.safetensors does not hold a MUNIT.*: {reason}") as caught:
+    with pytest.raises(
+        CheckpointError, match=rf"other\.safetensors does not match the configuration in its header: {reason}"
+    ) as caught:
         load(path)
     assert "\n" not in str(caught.value)  # torch's own error is a list of every tensor
 
 
 def test_a_file_of_something_else_is_refused(finished, tmp_path):
     path = edited(finished, tmp_path / "judge.safetensors", lambda tensors, header: header.pop("config"))
-    with pytest.raises(CheckpointError, match=r"judge\.safetensors holds no MUNIT: it names no configuration"):
+    with pytest.raises(
+        CheckpointError, match=r"judge\.safetensors is not a MUNIT checkpoint: its header has no configuration"
+    ):
         load(path)
     from safetensors.torch import save_file
 
@@ -154,13 +165,15 @@ def test_a_file_of_something_else_is_refused(finished, tmp_path):
 
 
 def test_another_configuration_in_the_same_folder_is_refused_with_the_difference(finished):
-    with pytest.raises(CheckpointError, match=r"another configuration \(width: 4 in the folder, 8 asked for\)"):
+    with pytest.raises(CheckpointError, match=r"another configuration \(width: 4 in the folder, 8 requested\)"):
         ml.train(tiny(steps=4, width=8), finished.folder, callbacks=[])
 
 
 def test_a_state_of_another_run_is_refused_with_the_difference(finished, tmp_path):
     shutil.copy(finished.folder / "state.safetensors", tmp_path)
-    with pytest.raises(CheckpointError, match=r"state\.safetensors holds a run of another configuration \(seed: 0 in"):
+    with pytest.raises(
+        CheckpointError, match=r"state\.safetensors belongs to a run of another configuration \(seed: 0 in"
+    ):
         ml.train(tiny(steps=4, seed=1), tmp_path, callbacks=[])
 
 
@@ -171,21 +184,21 @@ def test_a_state_of_another_run_is_refused_with_the_difference(finished, tmp_pat
 ])  # fmt: skip
 def test_a_file_that_is_no_state_is_refused(finished, tmp_path, source, edit, reason):
     edited(finished, tmp_path / "state.safetensors", edit, source)
-    with pytest.raises(CheckpointError, match=rf"state\.safetensors is no state of this run: {reason}; remove it"):
+    with pytest.raises(CheckpointError, match=rf"state\.safetensors is not a state of this run: {reason}; remove it"):
         ml.train(finished.config, tmp_path, callbacks=[])
 
 
 def test_what_changes_no_weight_may_differ_on_resume(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "copy")
-    again = ml.train(tiny(steps=4, save_every=3, log_every=2, threads=2), tmp_path / "copy", callbacks=[])
-    assert same_weights(again.model, finished.model)
+    resumed = ml.train(tiny(steps=4, save_every=3, log_every=2, threads=2), tmp_path / "copy", callbacks=[])
+    assert same_weights(resumed.model, finished.model)
     torch.set_num_threads(1)
 
 
 # -------------------------------------------------------------------------------------------------- damaged files
 
 
-def test_a_file_cut_off_anywhere_is_named(finished, tmp_path):
+def test_a_file_truncated_anywhere_is_named(finished, tmp_path):
     """At every byte of the header and at 200 places in the tensors, by shortening one file step by step."""
     cut = tmp_path / "cut.safetensors"
     shutil.copy(finished.folder / "weights" / "step_00000004.safetensors", cut)
@@ -197,13 +210,15 @@ def test_a_file_cut_off_anywhere_is_named(finished, tmp_path):
         os.truncate(cut, length)
         with pytest.raises(CheckpointError) as caught:
             read_tensors(cut)
-        assert f"{cut} is not a whole munit-lite checkpoint" in str(caught.value), length
+        assert f"{cut} is not a complete munit-lite checkpoint" in str(caught.value), length
 
 
-def test_a_cut_off_state_stops_the_run_that_would_go_on(finished, tmp_path):
+def test_a_truncated_state_stops_the_run_that_would_resume(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "run")
     os.truncate(tmp_path / "run" / "state.safetensors", 5000)
-    with pytest.raises(CheckpointError, match=r"state\.safetensors is not a whole munit-lite checkpoint .*cut off"):
+    with pytest.raises(
+        CheckpointError, match=r"state\.safetensors is not a complete munit-lite checkpoint .*truncated"
+    ):
         ml.train(finished.config, tmp_path / "run", callbacks=[])
 
 
@@ -234,13 +249,13 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, protocol, name
         assert touched.exists()  # the attack is a real one
 
 
-def test_a_cut_off_line_of_the_history_is_dropped(tmp_path):
+def test_a_truncated_line_of_the_history_is_dropped(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.append({"step": 1, "total": 2.0})
-    folder.append({"step": 2, "total": 1.0})
+    folder.append_history({"step": 1, "total": 2.0})
+    folder.append_history({"step": 2, "total": 1.0})
     with open(folder.history_file, "ab") as file:
         file.write(b'{"step": 3, "tot\x00\xff')
-    assert [record["step"] for record in folder.history(until=1)] == [1]
+    assert [record["step"] for record in folder.truncate_history(until=1)] == [1]
     assert len(folder.history_file.read_text().splitlines()) == 1
 
 
@@ -254,15 +269,15 @@ def test_a_damaged_configuration_is_named(finished, tmp_path, text):
 def test_the_configuration_lies_beside_the_weights(finished):
     held = json.loads((finished.folder / "config.json").read_text())
     assert held["config"]["network"]["width"] == 4 and held["versions"]["torch"] == torch.__version__
-    assert RunFolder(finished.folder).config() == finished.config
+    assert RunFolder(finished.folder).read_config() == finished.config
 
 
 # ------------------------------------------------------------------------------------------- disks and folders
 
 
-def test_a_second_run_in_the_same_folder_is_told(tmp_path):
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     config = tiny()
-    with RunFolder(tmp_path).claimed(config), pytest.raises(CheckpointError, match="another run is training in"):
+    with RunFolder(tmp_path).lock(config), pytest.raises(CheckpointError, match="another run is training in"):
         ml.train(config, tmp_path, callbacks=[])
 
 
@@ -271,7 +286,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     write_tensors(path, {"a": torch.ones(3)}, {"step": 1})
     with full_disk(after=2000), pytest.raises(CheckpointError) as caught:
         write_tensors(path, {"a": torch.zeros(1000)}, {"step": 2})
-    assert re.search(r"cannot write .*state\.safetensors: .*too large.* untouched; free some space", str(caught.value))
+    assert re.search(r"cannot write .*state\.safetensors: .*too large.* unchanged; free some space", str(caught.value))
     tensors, header = read_tensors(path)
     assert header == {"step": 1} and torch.equal(tensors["a"], torch.ones(3))
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
@@ -301,7 +316,7 @@ def undisturbed(tmp_path_factory):
     (8_000, SampleSheets, {"save_every": 5, "sample_every": 7}, r"step_00000007\.png"),
     (8_000, TensorBoardLog, {"save_every": 5, "sample_every": 6}, "reports"),
 ])  # fmt: skip
-def test_a_disk_that_fills_while_training_is_told_and_the_run_goes_on_later(
+def test_a_disk_that_fills_while_training_is_reported_and_the_run_resumes_later(
     tmp_path, undisturbed, after, report, settings, file
 ):
     config, folder = tiny(num_checkpoints=1, **settings), tmp_path / "run"
@@ -311,11 +326,11 @@ def test_a_disk_that_fills_while_training_is_told_and_the_run_goes_on_later(
         ml.train(config, folder, callbacks=reports)
     assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("step_00000007.png"))
     assert read_tensors(folder / "state.safetensors")[1]["step"] == 5
-    again = ml.train(tiny(num_checkpoints=1, save_every=1000), folder, callbacks=[])
-    assert same_weights(again.model, undisturbed.model)
+    resumed = ml.train(tiny(num_checkpoints=1, save_every=1000), folder, callbacks=[])
+    assert same_weights(resumed.model, undisturbed.model)
 
 
-def test_a_disk_too_full_for_the_configuration_is_told(tmp_path):
+def test_a_disk_too_full_for_the_configuration_is_reported(tmp_path):
     with full_disk(after=100), pytest.raises(CheckpointError, match=r"cannot write .*config\.json"):
         ml.train(tiny(), tmp_path, callbacks=[])
     assert [p.name for p in tmp_path.iterdir() if p.name != ".lock"] == []
@@ -325,12 +340,12 @@ def test_a_disk_too_full_for_the_configuration_is_told(tmp_path):
 def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
     (tmp_path / "file").touch()
     folder = place.format(file=tmp_path / "file")
-    with pytest.raises(CheckpointError, match=f"cannot write into {folder}.*choose another folder"):
+    with pytest.raises(CheckpointError, match=f"cannot write to {folder}.*choose another folder"):
         ml.train(tiny(), folder, callbacks=[])
 
 
 @pytest.mark.slow
-def test_the_command_line_tells_a_fault_in_one_sentence(tmp_path):
+def test_the_command_line_reports_a_fault_in_one_sentence(tmp_path):
     """A limit on the size of files stands for the full disk, also in a process of its own."""
     settings = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "steps": 12}
     line = ["train", "world32", *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
@@ -349,7 +364,7 @@ def test_the_command_line_tells_a_fault_in_one_sentence(tmp_path):
 
 
 @pytest.fixture
-def told(monkeypatch, capsys):
+def error_of(monkeypatch, capsys):
     """Runs the command in this process and gives the one sentence it fails with."""
     from munit_lite import cli
 
@@ -375,7 +390,7 @@ SMALL = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "bat
 TRAIN = ["train", "world32", *_options(**SMALL)]
 
 
-def _cut_off(run, tmp_path, stack):
+def _truncated(run, tmp_path, stack):
     os.truncate(run / "weights" / "step_00000004.safetensors", 4000)
     return ["evaluate", run]
 
@@ -389,7 +404,7 @@ def _other(run, tmp_path, stack):
 
 
 def _in_use(run, tmp_path, stack):
-    stack.enter_context(RunFolder(run).claimed(RunFolder(run).config()))
+    stack.enter_context(RunFolder(run).lock(RunFolder(run).read_config()))
     return [*TRAIN, "--out", run]
 
 
@@ -399,21 +414,21 @@ def _bad_list(run, tmp_path, stack):
 
 
 CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
-    "weights cut off": (_cut_off, r"step_00000004\.safetensors is not a whole munit-lite checkpoint"),
+    "truncated weights": (_truncated, r"step_00000004\.safetensors is not a complete munit-lite checkpoint"),
     "another architecture": (
-        _other, r"other\.safetensors does not hold a MUNIT of the configuration it names: \S+ is missing"),
+        _other, r"other\.safetensors does not match the configuration in its header: \S+ is missing"),
     "another configuration": (lambda run, *_: [*TRAIN, "--width", 8, "--out", run],
-                              r"holds a run of another configuration \(.*width: 4 in the folder, 8 asked for"),
+                              r"belongs to a run of another configuration \(.*width: 4 in the folder, 8 requested"),
     "a second run": (_in_use, "another run is training in .*; wait for it or use another folder"),
     "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
-                             "cannot write into /proc/run: .*; choose another folder"),
-    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: a line must be a sha256, two spaces"),
+                             "cannot write to /proc/run: .*; choose another folder"),
+    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: each line must be a sha256, two spaces"),
     "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", CALLS)
-def test_every_fault_is_one_sentence_of_the_command_and_touches_nothing(finished, tmp_path, told, fault):
+def test_every_fault_is_one_sentence_of_the_command_and_touches_nothing(finished, tmp_path, error_of, fault):
     run = tmp_path / "run"
     shutil.copytree(finished.folder, run)
     typed, said = CALLS[fault]
@@ -421,7 +436,7 @@ def test_every_fault_is_one_sentence_of_the_command_and_touches_nothing(finished
     arguments = typed(run, tmp_path, stack)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     with stack:
-        assert re.search(said, told(*arguments))
+        assert re.search(said, error_of(*arguments))
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
@@ -438,7 +453,7 @@ def test_checksums_are_those_of_sha256sum(finished, tmp_path):
     assert len((tmp_path / "checksums.txt").read_text().splitlines()) == 2
 
 
-def test_a_changed_byte_of_a_shipped_checkpoint_is_told(finished, tmp_path, monkeypatch):
+def test_a_changed_byte_of_a_shipped_checkpoint_is_detected(finished, tmp_path, monkeypatch):
     monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
     file = tmp_path / "mine.safetensors"
     save_model(file, finished.model, 4)
@@ -448,11 +463,11 @@ def test_a_changed_byte_of_a_shipped_checkpoint_is_told(finished, tmp_path, monk
     content[-100] ^= 1
     file.write_bytes(content)
     for source in ("mine", file):
-        with pytest.raises(CheckpointError, match=r"mine\.safetensors is damaged or was changed: its sha256 is not"):
+        with pytest.raises(CheckpointError, match=r"mine\.safetensors is damaged or was changed: its sha256 differs"):
             load(source)
     save_model(tmp_path / "other.safetensors", finished.model, 4)
     write_checksum(tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="is damaged"):
         load("mine")  # shipping another one has not blessed it
     (tmp_path / "checksums.txt").unlink()
-    load("mine")  # a whole safetensors file: only the checksum can tell
+    load("mine")  # a whole safetensors file: only the checksum can detect it

@@ -38,19 +38,22 @@ def small(tmp_path):
 
 
 def test_files_with_the_published_names_and_shapes_load(tmp_path):
-    makers = {key: numbers(PUBLISHED["generator"], seed) for seed, key in enumerate("ab")}
-    critics = {key: numbers(PUBLISHED["discriminator"], seed + 2) for seed, key in enumerate("ab")}
-    torch.save(makers, tmp_path / "gen.pt")
-    torch.save(critics, tmp_path / "dis.pt")
+    generators = {key: numbers(PUBLISHED["generator"], seed) for seed, key in enumerate("ab")}
+    discriminators = {key: numbers(PUBLISHED["discriminator"], seed + 2) for seed, key in enumerate("ab")}
+    torch.save(generators, tmp_path / "gen.pt")
+    torch.save(discriminators, tmp_path / "dis.pt")
     model = load_original(tmp_path / "gen.pt", tmp_path / "dis.pt")
     assert model.config.network == preset("paper256").network
-    # Every published number that is no dummy has arrived, each once, in its own domain.
+    # Every published number that is used has arrived, each once, in its own domain.
     for domain, key in ((1, "a"), (2, "b")):
-        for module, table in ((model.auto_encoder(domain), makers[key]), (model.discriminator(domain), critics[key])):
-            held = sorted(p.double().sum().item() for p in module.parameters())
-            given = sorted(v.double().sum().item() for n, v in table.items() if "running" not in n)
-            assert held == pytest.approx(given, rel=1e-9, abs=1e-9)
-    assert torch.equal(model.auto_encoder(2).decoder.mlp[4].weight, makers["b"]["mlp.model.2.fc.weight"])
+        for module, table in (
+            (model.auto_encoder(domain), generators[key]),
+            (model.discriminator(domain), discriminators[key]),
+        ):
+            loaded_sums = sorted(p.double().sum().item() for p in module.parameters())
+            file_sums = sorted(v.double().sum().item() for n, v in table.items() if "running" not in n)
+            assert loaded_sums == pytest.approx(file_sums, rel=1e-9, abs=1e-9)
+    assert torch.equal(model.auto_encoder(2).decoder.mlp[4].weight, generators["b"]["mlp.model.2.fc.weight"])
 
 
 def test_written_files_have_exactly_the_published_names_and_shapes(tmp_path):
@@ -62,17 +65,17 @@ def test_written_files_have_exactly_the_published_names_and_shapes(tmp_path):
 
 def test_a_round_trip_restores_every_tensor(small):
     model, folder, _ = small
-    again = load_original(folder / "gen.pt", folder / "dis.pt")
-    assert again.config.network == model.config.network
-    for (name, value), other in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+    loaded = load_original(folder / "gen.pt", folder / "dis.pt")
+    assert loaded.config.network == model.config.network
+    for (name, value), other in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
         assert torch.equal(value, other), name
 
 
 def test_without_a_discriminator_file_the_auto_encoders_are_loaded(small):
     model, folder, _ = small
-    again = load_original(folder / "gen.pt")
+    loaded = load_original(folder / "gen.pt")
     assert torch.equal(
-        again.auto_encoder(2).decoder.to_image.conv.weight, model.auto_encoder(2).decoder.to_image.conv.weight
+        loaded.auto_encoder(2).decoder.to_image.conv.weight, model.auto_encoder(2).decoder.to_image.conv.weight
     )
 
 
@@ -85,9 +88,9 @@ def test_a_file_in_the_old_format_with_statistics_in_every_norm_is_loaded(small)
             for kind in ("mean", "var"):
                 table[name.replace("conv.weight", f"norm.running_{kind}")] = torch.rand(len(table[name]))
     torch.save(tables, folder / "old.pt", _use_new_zipfile_serialization=False)
-    again = load_original(folder / "old.pt")
+    loaded = load_original(folder / "old.pt")
     for domain in (1, 2):
-        ours, read = model.auto_encoder(domain).state_dict(), again.auto_encoder(domain).state_dict()
+        ours, read = model.auto_encoder(domain).state_dict(), loaded.auto_encoder(domain).state_dict()
         assert all(torch.equal(ours[name], read[name]) for name in ours)
 
 
@@ -161,10 +164,10 @@ def test_the_decoder_computed_by_hand_from_the_files_tensors_is_ours(small, doma
 
 @pytest.mark.parametrize(("damage", "message"), [
     (lambda t: t["a"].pop("dec.model.2.norm.gamma"), r"domain 'a': the tensor dec\.model\.2\.norm\.gamma is missing"),
-    (lambda t: t["b"].update(extra=torch.zeros(1)), r"domain 'b': the tensor extra has no place"),
+    (lambda t: t["b"].update(extra=torch.zeros(1)), r"domain 'b': the tensor extra is unexpected"),
     (lambda t: t["b"].update({"mlp.model.0.fc.bias": torch.zeros(9)}), r"mlp\.model\.0\.fc\.bias has shape \(9,\)"),
-    (lambda t: t["a"].pop("enc_content.model.0.conv.weight"), "is no generator file of the original: it has no tensor"),
-    (lambda t: t.pop("b"), "does not hold the original's weights: tables of tensors under 'a' and 'b'"),
+    (lambda t: t["a"].pop("enc_content.model.0.conv.weight"), "is not a generator file of the original: it has no"),
+    (lambda t: t.pop("b"), "is not a weight file of the original: it must contain tables of tensors under 'a' and 'b'"),
 ])  # fmt: skip
 def test_files_that_are_not_the_originals_are_refused(small, damage, message):
     _, folder, tables = small
@@ -181,7 +184,7 @@ class Trap:
 
 def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
     torch.save({"a": Trap(), "b": Trap()}, tmp_path / "gen.pt")
-    with pytest.raises(CheckpointError, match=r"gen\.pt cannot be read as the original's weights"):
+    with pytest.raises(CheckpointError, match=r"gen\.pt cannot be read as a weight file of the original"):
         load_original(tmp_path / "gen.pt")
     assert "code was run" not in capsys.readouterr().out
 

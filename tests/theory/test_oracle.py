@@ -1,4 +1,4 @@
-"""The oracle: E* undoes G*, exactly in codes and from pixels alone in pictures; codes are what theory says they are."""
+"""The oracle: E* inverts G*, exactly for vectors, from the pixels alone for images; the codes' distribution."""
 
 import inspect
 
@@ -9,14 +9,14 @@ from scipy import stats
 from munit_lite.model import MUNIT
 from munit_lite.theory.inversion import fit_codes
 from munit_lite.theory.oracle import (
-    CONTENT_WIDTH,
+    CONTENT_DIM,
     CodeWorld,
     Oracle,
     PixelWorld,
     code_from_content,
     content_from_code,
 )
-from munit_lite.theory.variants import BROKEN, VARIANTS
+from munit_lite.theory.variants import BROKEN_VARIANTS, ORACLE_VARIANTS
 from munit_lite.world import CONTENT_FACTORS, SHAPE_NAMES, STYLE_DIM, World, code_from_style, style_from_code
 
 pytestmark = pytest.mark.numerical
@@ -30,7 +30,7 @@ def index(count):
 
 
 def wide_styles(count, seed=0):
-    """Styles up to 4 in size, each sign of the corner among them."""
+    """Return styles with coordinates up to 4 in size; the first eight are the corners."""
     generator = torch.Generator().manual_seed(seed)
     styles = 8 * torch.rand(count, STYLE_DIM, generator=generator, dtype=torch.float64) - 4
     styles[:8] = 4.0 * (2 * torch.cartesian_prod(*3 * [torch.tensor([0.0, 1.0], dtype=torch.float64)]) - 1)
@@ -41,40 +41,40 @@ def wide_styles(count, seed=0):
 
 
 @each_domain
-def test_codes_name_the_class_and_are_standard_normal_and_independent(domain):
+def test_codes_hold_the_class_and_independent_normal_scores(domain):
     world = World()
     content, style = CodeWorld().codes(index(4000), 3, domain)
-    assert content.shape == (4000, CONTENT_WIDTH) and style.shape == (4000, 3) and content.dtype == torch.float64
+    assert content.shape == (4000, CONTENT_DIM) and style.shape == (4000, 3) and content.dtype == torch.float64
     assert (content[:, :CLASSES].argmax(1) == world.content(index(4000), 3, domain, "test").shape_class).all()
     numbers = torch.cat([content[:, CLASSES : CLASSES + 3], style], dim=1)
     turning = content[:, 2:CLASSES].sum(1) == 1  # discs and rings have no angle
     for column in [*numbers.T, content[turning, -1]]:
         assert stats.kstest(column.numpy(), "norm").pvalue > 1e-3
     assert (content[~turning, -1] == 0).all() and 0.1 < turning.double().mean() < 0.9
-    off_diagonal = torch.corrcoef(torch.cat([content, style], dim=1).T) - torch.eye(CONTENT_WIDTH + 3)
+    off_diagonal = torch.corrcoef(torch.cat([content, style], dim=1).T) - torch.eye(CONTENT_DIM + 3)
     assert off_diagonal[CLASSES:].abs().max() < 4.5 / 4000**0.5  # numbers with each other and with every class
 
 
 @each_domain
-def test_contents_come_back_from_their_codes(domain):
+def test_contents_survive_the_round_trip_through_codes(domain):
     content = World().content(index(500), 1, domain, "test")
-    again = content_from_code(code_from_content(content))
-    assert (again.shape_class == content.shape_class).all()
+    recovered = content_from_code(code_from_content(content))
+    assert (recovered.shape_class == content.shape_class).all()
     for name in ("position", "size", "angle"):  # the world's factors are float32
-        torch.testing.assert_close(getattr(again, name), getattr(content, name).double(), rtol=0, atol=1e-7)
-    code = code_from_content(again)
+        torch.testing.assert_close(getattr(recovered, name), getattr(content, name).double(), rtol=0, atol=1e-7)
+    code = code_from_content(recovered)
     torch.testing.assert_close(code_from_content(content_from_code(code)), code, rtol=0, atol=1e-10)
 
 
-def test_a_code_off_the_support_is_still_drawn_inside_every_range():
-    content = content_from_code(torch.full((1, CONTENT_WIDTH), 9.0, dtype=torch.float64))
+def test_a_code_off_the_support_is_mapped_into_every_range():
+    content = content_from_code(torch.full((1, CONTENT_DIM), 9.0, dtype=torch.float64))
     x, y, size, _ = CONTENT_FACTORS
     assert content.position[0].tolist() == pytest.approx([x.high, y.high]) and content.size.item() == size.high
 
 
 @each_domain
-def test_a_style_survives_its_factors_to_the_digits_that_its_type_has(domain):
-    """THEORY: 4e-8 at |z| = 6 in float64; float32 keeps 6e-4 at 4 and nothing useful beyond 5.5."""
+def test_styles_survive_the_round_trip_through_factors_up_to_rounding(domain):
+    """The error is 4e-8 at |z| = 6 in float64; in float32 it is 6e-4 at 4, and nothing useful is left beyond 5.5."""
 
     def error(size, dtype):
         code = torch.linspace(-size, size, 99, dtype=dtype)[:, None].expand(99, 3)
@@ -88,7 +88,7 @@ def test_a_style_survives_its_factors_to_the_digits_that_its_type_has(domain):
 
 
 @each_domain
-def test_in_codes_the_oracle_is_exact_for_styles_up_to_four(domain):
+def test_the_oracle_of_vectors_is_exact_for_styles_up_to_four(domain):
     world = CodeWorld()
     oracle, other = Oracle(world), 3 - domain
     content, style = world.codes(index(1000), 0, domain)[0], wide_styles(1000)
@@ -96,48 +96,47 @@ def test_in_codes_the_oracle_is_exact_for_styles_up_to_four(domain):
     assert (oracle.encode_content(images, domain) - content).abs().max() <= 1e-10
     assert (oracle.encode_style(images, domain) - style).abs().max() <= 1e-10
     assert (oracle.reconstruct(images, domain) - images).abs().max() <= 1e-10
-    there = oracle.translate(images, domain, other, wide_styles(1000, seed=1))
-    back = oracle.translate(there, other, domain, oracle.encode_style(images, domain))
-    assert (back - images).abs().max() <= 1e-10
+    translation = oracle.translate(images, domain, other, wide_styles(1000, seed=1))
+    cycle = oracle.translate(translation, other, domain, oracle.encode_style(images, domain))
+    assert (cycle - images).abs().max() <= 1e-10
     assert images.abs().max() > 20  # absolute errors of numbers of that size
-    assert (there - images).abs().amax(1).min() > 0.1  # the domains look different
+    assert (translation - images).abs().amax(1).min() > 0.1  # the domains look different
 
 
-def test_in_codes_images_are_no_mere_copy_of_the_code():
+def test_the_vectors_are_not_linear_in_the_code():
     content, style = CodeWorld().codes(index(200), 0, 1)
-    images = CodeWorld().draw(content, style, 1)
+    images = CodeWorld().render(content, style, 1)
     code = torch.cat([content, style], dim=1)
-    left = images - code @ torch.linalg.lstsq(code, images).solution
-    assert left.abs().mean() > 0.05  # not linear
-    assert (images[:, :, None] - code[:, None]).abs().amax(0).min() > 0.5  # no coordinate is one of the code's
+    residual = images - code @ torch.linalg.lstsq(code, images).solution
+    assert residual.abs().mean() > 0.05  # not linear
+    assert (images[:, :, None] - code[:, None]).abs().amax(0).min() > 0.5  # no coordinate equals one of the code
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=[variant.name for variant in VARIANTS])
-def test_the_cycle_column_is_whether_each_decoder_undoes_its_encoder(variant):
+@pytest.mark.parametrize("variant", ORACLE_VARIANTS, ids=[variant.name for variant in ORACLE_VARIANTS])
+def test_the_cycle_is_expected_to_close_where_each_encoder_inverts_its_decoder(variant):
     world = CodeWorld(variant.world)
     model, errors = Oracle(world, variant), {}
     for domain in (1, 2):
         images, style = world.images(index(200), 0, domain), model.sample_style(200, torch.Generator().manual_seed(1))
         content = model.encode_content(images, domain)
-        made = model.decode(content, style, domain)
+        translation = model.decode(content, style, domain)
         errors[domain] = max(
             (model.reconstruct(images, domain) - images).abs().max().item(),
-            (model.encode_content(made, domain) - content).abs().max().item(),
-            (model.encode_style(made, domain) - style).abs().max().item(),
+            (model.encode_content(translation, domain) - content).abs().max().item(),
+            (model.encode_style(translation, domain) - style).abs().max().item(),
         )
     assert (max(errors.values()) < 1e-8) == (variant.expected.cycle == "H")
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=[variant.name for variant in VARIANTS])
-def test_a_variant_changes_what_it_says_it_changes(variant):
-    """Against the oracle: nothing is edited that the formula does not name."""
+@pytest.mark.parametrize("variant", ORACLE_VARIANTS, ids=[variant.name for variant in ORACLE_VARIANTS])
+def test_a_variant_edits_exactly_what_its_description_names(variant):
     world = CodeWorld(variant.world)
     content, style = world.codes(index(50), 0, 2)
     for domain in (1, 2):
-        letter, all_of_it = "₁₂"[domain - 1], "all of z" in variant.meaning
-        given = variant.encode[domain](content, style) if all_of_it else (content, style)
-        assert _changes(variant.encode[domain], content, style) == (f"E{letter}" in variant.meaning or all_of_it)
-        assert _changes(variant.decode[domain], *given) == (f"G{letter}" in variant.meaning or all_of_it)
+        letter, all_codes = "₁₂"[domain - 1], "all of z" in variant.description
+        codes = variant.encode[domain](content, style) if all_codes else (content, style)
+        assert _changes(variant.encode[domain], content, style) == (f"E{letter}" in variant.description or all_codes)
+        assert _changes(variant.decode[domain], *codes) == (f"G{letter}" in variant.description or all_codes)
 
 
 def _changes(edit, content, style):
@@ -145,10 +144,10 @@ def _changes(edit, content, style):
     return any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(changed, (content, style), strict=True))
 
 
-def test_names_are_unique_and_every_proposition_is_broken_by_some_variant():
-    assert len({variant.name for variant in VARIANTS}) == len(VARIANTS)
+def test_names_are_unique_and_some_variant_breaks_each_proposition():
+    assert len({variant.name for variant in ORACLE_VARIANTS}) == len(ORACLE_VARIANTS)
     for name in ("minimum", "latents", "joint", "cycle"):
-        expected = {getattr(variant.expected, name) for variant in BROKEN}
+        expected = {getattr(variant.expected, name) for variant in BROKEN_VARIANTS}
         assert len(expected - {"H"}) >= 1 and ("H" in expected) == (name != "minimum")
 
 
@@ -162,23 +161,23 @@ def pixels():
 
 @pytest.mark.slow
 @each_domain
-def test_from_pixels_alone_content_and_style_come_back(pixels, domain):
-    """For 100 pictures: no class is missed, and 95 % of the largest errors of any normal score are below 1e-9."""
+def test_content_and_style_are_recovered_from_pixels_alone(pixels, domain):
+    """For 100 images no class is wrong, and the largest error of any normal score has a 95 % quantile below 1e-9."""
     content, style = pixels.codes(index(100), 4, domain)
-    images = pixels.draw(content, style, domain)
-    read_content, read_style = pixels.invert(images.clone(), domain)
-    assert (read_content[:, :CLASSES] == content[:, :CLASSES]).all()
-    errors = torch.cat([read_content - content, read_style - style], dim=1).abs().amax(1)
+    images = pixels.render(content, style, domain)
+    fitted_content, fitted_style = pixels.invert(images.clone(), domain)
+    assert (fitted_content[:, :CLASSES] == content[:, :CLASSES]).all()
+    errors = torch.cat([fitted_content - content, fitted_style - style], dim=1).abs().amax(1)
     assert errors.quantile(0.95) < 1e-9 and errors.median() < 1e-11
-    again = (pixels.draw(read_content, read_style, domain) - images).flatten(1).abs().amax(1)
-    assert again.quantile(0.95) < 1e-9
+    pixel_errors = (pixels.render(fitted_content, fitted_style, domain) - images).flatten(1).abs().amax(1)
+    assert pixel_errors.quantile(0.95) < 1e-9
 
 
 @pytest.mark.slow
 @each_domain
-def test_pictures_of_eight_bits_are_read_as_well_as_they_show(pixels, domain):
+def test_images_rounded_to_eight_bits_are_fitted_up_to_the_rounding(pixels, domain):
     content, style = pixels.codes(index(30), 5, domain)
-    images = pixels.draw(content, style, domain)
+    images = pixels.render(content, style, domain)
     stored = ((images + 1) * 127.5).round() / 127.5 - 1
     fit = pixels.fit(stored, domain)
     errors = torch.cat([code_from_content(fit.content) - content, fit.style_code - style], dim=1).abs().amax(1)
@@ -188,21 +187,21 @@ def test_pictures_of_eight_bits_are_read_as_well_as_they_show(pixels, domain):
 
 
 @pytest.mark.slow
-def test_a_judge_that_is_wrong_about_the_class_is_corrected(pixels):
-    class Lying(torch.nn.Module):
+def test_a_wrong_predicted_class_is_corrected(pixels):
+    class WrongClass(torch.nn.Module):
         def forward(self, images):
-            reading = pixels._judges[1](images)
+            reading = pixels._predictors[1](images)
             return reading._replace(class_logits=torch.nn.functional.one_hot(reading.shape_class + 2, 6).float())
 
     content, style = pixels.codes(index(60), 6, 1)
-    kept = content[:, 0] == 1  # discs, called squares
-    images = pixels.draw(content[kept], style[kept], 1)
-    assert (Lying()(images.float()).shape_class == 2).all() and len(images) >= 5
-    fit = fit_codes(images, 1, Lying())
-    assert (fit.content.shape_class == 0).all() and (fit.style_code - style[kept]).abs().max() < 1e-8
+    discs = content[:, 0] == 1  # predicted as squares
+    images = pixels.render(content[discs], style[discs], 1)
+    assert (WrongClass()(images.float()).shape_class == 2).all() and len(images) >= 5
+    fit = fit_codes(images, 1, WrongClass())
+    assert (fit.content.shape_class == 0).all() and (fit.style_code - style[discs]).abs().max() < 1e-8
 
 
-def test_pixels_of_another_size_are_refused():
+def test_sizes_that_the_predictors_cannot_handle_are_rejected():
     with pytest.raises(ValueError, match="size 48 is not a multiple of 32"):
         PixelWorld(size=48)
 
@@ -210,7 +209,7 @@ def test_pixels_of_another_size_are_refused():
 # --------------------------------------------------------------------------------------------------- the interface
 
 
-def test_the_oracle_can_stand_where_a_trained_model_stands():
+def test_the_oracle_has_the_interface_of_a_trained_model():
     for name in ("encode_content", "encode_style", "decode", "sample_style", "reconstruct", "translate"):
         ours, theirs = (inspect.signature(getattr(kind, name)).parameters for kind in (Oracle, MUNIT))
         assert [(p.name, p.default, p.kind) for p in ours.values()] == [
@@ -222,8 +221,8 @@ def test_the_oracle_can_stand_where_a_trained_model_stands():
         Oracle(CodeWorld()).decode(torch.zeros(2, 10), torch.zeros(2, 3), 3)
 
 
-def test_without_a_style_translations_draw_the_prior():
+def test_without_a_style_translations_sample_the_prior():
     world = CodeWorld()
     images = world.images(index(2000), 0, 1)
-    drawn = world.invert(Oracle(world).translate(images, generator=torch.Generator().manual_seed(0)), 2)[1]
-    assert all(stats.kstest(column.numpy(), "norm").pvalue > 1e-3 for column in drawn.T)
+    styles = world.invert(Oracle(world).translate(images, generator=torch.Generator().manual_seed(0)), 2)[1]
+    assert all(stats.kstest(column.numpy(), "norm").pvalue > 1e-3 for column in styles.T)

@@ -1,43 +1,54 @@
-"""The four checks: the table of variants comes out as theory says, nulls are rejected as seldom as promised."""
+"""The four checks: every variant gets the predicted verdicts, and nulls are rejected as rarely as promised."""
 
 import dataclasses
 
 import pytest
 import torch
 
+from munit_lite.experiments import results
 from munit_lite.experiments.results import read_results
 from munit_lite.theory import propositions
 from munit_lite.theory.oracle import CodeWorld, Oracle, PixelWorld
-from munit_lite.theory.permutation import TwoSampleResult
 from munit_lite.theory.propositions import (
     ALPHA,
     CHECKS,
-    EFFECT,
+    EFFECT_THRESHOLD,
     check_all,
     check_cycle_consistency,
     check_joint_matching,
 )
-from munit_lite.theory.variants import BROKEN, ORACLE, UNSEEN, VARIANTS
-from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, Part, Verdict, relative_error, summarized, verdict
+from munit_lite.theory.two_sample import TwoSampleResult
+from munit_lite.theory.variants import BROKEN_VARIANTS, ORACLE, ORACLE_VARIANTS, UNDETECTABLE_VARIANTS
+from munit_lite.theory.verdicts import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    Finding,
+    PropositionVerdict,
+    decide,
+    summarize_errors,
+    summarize_nrmse,
+)
+from tools import calibrate_propositions
 
 pytestmark = pytest.mark.numerical
 
-BY_NAME = {variant.name: variant for variant in VARIANTS}
+BY_NAME = {variant.name: variant for variant in ORACLE_VARIANTS}
 each_variant = pytest.mark.parametrize("name", BY_NAME)
 UNITS, SEEDS = 500, (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
-def found():
-    """Verdicts of a variant by seed and check, found once."""
-    kept = {}
+def verdicts():
+    """Return the verdicts of a variant by seed and check, computed once."""
+    cache = {}
 
     def of(name):
-        if name not in kept:
+        if name not in cache:
             variant = BY_NAME[name]
             world = CodeWorld(variant.world)
-            kept[name] = {seed: check_all(Oracle(world, variant), world, UNITS, seed) for seed in SEEDS}
-        return kept[name]
+            cache[name] = {seed: check_all(Oracle(world, variant), world, UNITS, seed) for seed in SEEDS}
+        return cache[name]
 
     return of
 
@@ -47,54 +58,58 @@ def found():
 
 @pytest.mark.slow
 @each_variant
-def test_every_cell_of_the_table_comes_out_as_theory_says(found, name):
+def test_every_variant_gets_the_predicted_verdicts(verdicts, name):
     variant = BY_NAME[name]
-    expected = {**variant.expected._asdict(), "content": "H" if variant.keeps_content else "F"}
-    for seed, checked in found(name).items():
+    expected = {**variant.expected._asdict(), "content": "H" if variant.preserves_content else "F"}
+    for seed, checked in verdicts(name).items():
         assert {check: result.reasons for check, result in checked.items()} == expected, f"seed {seed}"
 
 
 @pytest.mark.slow
 @each_variant
-def test_what_fails_fails_by_far_and_what_holds_is_bounded(found, name):
-    for checked in found(name).values():
+def test_effects_of_failures_are_large_and_other_effects_are_bounded(verdicts, name):
+    for checked in verdicts(name).values():
         for result in checked.values():
             assert result.alpha == ALPHA == 0.001 and result.units == UNITS
-            for part in result.parts:
-                if part.status == FAILS and part.p_value is not None:
-                    assert part.p_value <= ALPHA and part.effect > EFFECT and part.low > 0
-                if part.status == HOLDS:
-                    assert part.high <= part.threshold and (part.p_value is None or part.threshold == EFFECT)
+            for finding in result.findings:
+                if finding.status == FAILS and finding.p_value is not None:
+                    assert finding.p_value <= ALPHA and finding.effect > EFFECT_THRESHOLD and finding.low > 0
+                if finding.status == HOLDS:
+                    assert finding.high <= finding.threshold and (
+                        finding.p_value is None or finding.threshold == EFFECT_THRESHOLD
+                    )
 
 
 @pytest.mark.slow
-def test_where_the_minimum_holds_all_hold(found):
+def test_if_the_minimum_is_reached_all_propositions_hold(verdicts):
     for name in BY_NAME:
-        for checked in found(name).values():
+        for checked in verdicts(name).values():
             if checked["minimum"].status == HOLDS:
                 assert all(checked[check].status == HOLDS for check in CHECKS), name
-    assert [v.name for v in VARIANTS if v.expected.minimum == "H"] == [v.name for v in (ORACLE, *UNSEEN)]
+    assert [v.name for v in ORACLE_VARIANTS if v.expected.minimum == "H"] == [
+        v.name for v in (ORACLE, *UNDETECTABLE_VARIANTS)
+    ]
 
 
-def test_the_rows_of_the_theory_are_all_there():
-    """Which checks fail, for each row of THEORY's table (the row of styles has two variants)."""
-    patterns = ["".join("H" if e == "H" else "F" for e in v.expected) for v in BROKEN]
+def test_the_predictions_are_those_of_the_theory():
+    """Which checks fail, for each broken variant."""
+    patterns = ["".join("H" if e == "H" else "F" for e in v.expected) for v in BROKEN_VARIANTS]
     rows = "FFFH FFFH FFFF FFFH FFFH FFHF FFFF FFFH FFFF FHFF FFHF FFFH FHHF FHFF"
     assert patterns == rows.split()
-    only_joint = [v.name for v in BROKEN if v.expected.latents == "J"]
+    only_joint = [v.name for v in BROKEN_VARIANTS if v.expected.latents == "J"]
     assert only_joint == ["content into style, same variance"]
     reasons = "A A AR A A R AR A AR AR R A R R"
-    assert [v.expected.minimum for v in BROKEN] == reasons.split()
+    assert [v.expected.minimum for v in BROKEN_VARIANTS] == reasons.split()
 
 
 @pytest.mark.slow
-def test_of_the_cycle_of_a_unit_like_model_only_the_style_slot_breaks(found):
-    for checked in found("UNIT-like").values():
-        statuses = {part.name: part.status for part in checked["cycle"].parts}
-        assert {name for name, status in statuses.items() if status == FAILS} == {"style 1 kept", "style 2 kept"}
+def test_the_cycle_of_a_unit_like_model_loses_only_the_style(verdicts):
+    for checked in verdicts("UNIT-like").values():
+        statuses = {finding.name: finding.status for finding in checked["cycle"].findings}
+        assert {name for name, status in statuses.items() if status == FAILS} == {"style 1 recon", "style 2 recon"}
 
 
-# ------------------------------------------------------------------------------------------- how often they are wrong
+# ------------------------------------------------------------------------------------------------- error rates
 
 
 @pytest.mark.slow
@@ -103,33 +118,33 @@ def test_of_a_hundred_nulls_at_most_eleven_are_rejected(check):
     world, rejected = CodeWorld(), 0
     for seed in range(100):
         result = CHECKS[check](Oracle(world), world, 100, 5000 + seed)
-        rejected += min(part.p_value for part in result.parts) <= 0.05
+        rejected += min(finding.p_value for finding in result.findings) <= 0.05
     assert rejected <= 11  # 99 % of what a true level of .05 gives
 
 
-def test_the_recorded_run_rejects_nulls_as_often_as_promised():
+def test_the_recorded_run_rejects_nulls_at_the_nominal_rate():
     recorded = read_results("propositions_calibration")
     for name, counts in recorded["nulls"].items():
         assert 7 <= counts["rejected"] <= 36 and counts[HOLDS] + counts[UNDECIDED] + counts[FAILS] == 400, name
         assert counts[FAILS] <= 2 and counts[UNDECIDED] <= 20, name  # at .001
 
 
-def test_in_the_recorded_run_every_break_is_seen_by_every_seed():
+def test_in_the_recorded_run_every_seed_detects_every_broken_variant():
     recorded = read_results("propositions_calibration")["variants"]
     assert set(recorded) == set(BY_NAME)
-    for variant in BROKEN:
+    for variant in BROKEN_VARIANTS:
         for check, cell in recorded[variant.name].items():
             assert cell["expected"] == getattr(variant.expected, check)
             if cell["expected"] != "H":
                 assert cell[FAILS] == cell["seeds"] == 59, (variant.name, check)
 
 
-def test_in_the_recorded_run_pixels_are_read_to_many_digits():
+def test_in_the_recorded_run_codes_are_recovered_from_pixels():
     for name, errors in read_results("propositions_calibration")["pixels"].items():
-        assert errors["units"] == 500 and errors["q95"] <= errors["high"] < 1e-10, name
+        assert errors["units"] == 500 and errors["quantile_95"] <= errors["high"] < 1e-10, name
 
 
-def test_four_styles_of_one_image_must_not_be_counted_as_four_units():
+def test_four_outputs_of_one_image_must_not_count_as_four_units():
     """Why a unit is a whole pair: the same joint null with every image used four times is rejected nearly always."""
     world, wrong = CodeWorld(), 0
 
@@ -139,11 +154,11 @@ def test_four_styles_of_one_image_must_not_be_counted_as_four_units():
 
     for seed in range(10):
         result = check_joint_matching(Oracle(world), Repeated(), 200, seed)
-        wrong += min(part.p_value for part in result.parts) <= 0.05
+        wrong += min(finding.p_value for finding in result.findings) <= 0.05
     assert wrong >= 8
 
 
-# ------------------------------------------------------------------------------------------------ pixels and judges
+# -------------------------------------------------------------------------------- pixels and attribute predictors
 
 
 @pytest.fixture(scope="module")
@@ -152,28 +167,28 @@ def pixels():
 
 
 @pytest.mark.slow
-def test_in_pixels_the_oracle_closes_its_cycles(pixels):
+def test_the_cycles_of_the_pixel_oracle_close(pixels):
     result = check_cycle_consistency(Oracle(pixels), pixels, 100, 0)
-    assert result.status == HOLDS and result.reads == "images and codes"
-    assert all(part.effect < 1e-6 for part in result.parts)
+    assert result.status == HOLDS and result.measured == "images and codes"
+    assert all(finding.effect < 1e-6 for finding in result.findings)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["oracle", "content into style", "deterministic translator"])
-def test_judged_factors_show_in_pixels_what_exact_ones_show_in_codes(pixels, name):
-    """With encoders that know the code, for time's sake; what is tested are pictures and judges."""
+def test_predicted_attributes_of_images_lead_to_the_verdicts_of_exact_factors(pixels, name):
+    """The encoders look up the code to save time; images and attribute predictors are the real ones."""
     known = {}
 
-    class Knowing:
-        """E* by looking up what was drawn."""
+    class LookupWorld:
+        """Compute E* by looking up the code that an image was rendered from."""
 
-        reads, tolerance, variant = pixels.reads, pixels.tolerance, "standard"
+        measured, tolerance, variant = pixels.measured, pixels.tolerance, "standard"
 
         def images(self, index, seed, domain, stream):
-            return self.draw(*pixels.codes(index, seed, domain, stream), domain)
+            return self.render(*pixels.codes(index, seed, domain, stream), domain)
 
-        def draw(self, content, style, domain):
-            images = pixels.draw(content, style, domain)
+        def render(self, content, style, domain):
+            images = pixels.render(content, style, domain)
             known.update(zip((x.numpy().tobytes() for x in images), zip(content, style, strict=True), strict=True))
             return images
 
@@ -183,106 +198,136 @@ def test_judged_factors_show_in_pixels_what_exact_ones_show_in_codes(pixels, nam
 
         factors = staticmethod(pixels.factors)
 
-    world = Knowing()
+    world = LookupWorld()
     result = check_joint_matching(Oracle(world, BY_NAME[name]), world, UNITS, 0)
-    assert result.status == (HOLDS if name == "oracle" else FAILS), result.text()
+    assert result.status == (HOLDS if name == "oracle" else FAILS), result.report()
 
 
 # --------------------------------------------------------------------------------------------------------- verdicts
 
 
-def part(status, code="F", effect=0.1, high=0.2):
-    return Part(code, code, status, "error", effect, 0.0, high, 0.04)
+def finding(status, reason="F", effect=0.1, high=0.2):
+    return Finding(reason, reason, status, "error", effect, 0.0, high, 0.04)
 
 
-def test_a_verdict_fails_with_any_part_and_holds_with_all():
-    def status(*parts):
-        return Verdict("claim", tuple(parts), 100, ALPHA, "factors")
+def test_a_verdict_fails_with_any_finding_and_holds_with_all():
+    def status(*findings):
+        return PropositionVerdict("claim", tuple(findings), 100, ALPHA, "factors")
 
-    assert status(part(HOLDS), part(HOLDS)).status == HOLDS
-    assert status(part(HOLDS), part(UNDECIDED)).status == UNDECIDED
-    failing = status(part(UNDECIDED, "A"), part(FAILS, "R"))
+    assert status(finding(HOLDS), finding(HOLDS)).status == HOLDS
+    assert status(finding(HOLDS), finding(UNDECIDED)).status == UNDECIDED
+    failing = status(finding(UNDECIDED, "A"), finding(FAILS, "R"))
     assert failing.status == FAILS and failing.reasons == "R?"
-    assert status(part(FAILS, "M"), part(FAILS, "J")).reasons == "M"  # a marginal explains the joint
-    assert status(part(HOLDS, "M"), part(FAILS, "J")).reasons == "J"
-    assert "undecided, for F is not settled" in status(part(HOLDS), part(UNDECIDED)).sentence()
+    assert status(finding(FAILS, "M"), finding(FAILS, "J")).reasons == "M"  # a marginal explains the joint
+    assert status(finding(HOLDS, "M"), finding(FAILS, "J")).reasons == "J"
+    assert "undecided, because F is not settled" in status(finding(HOLDS), finding(UNDECIDED)).summary()
 
 
 @pytest.mark.parametrize(
     ("effect", "low", "high", "p", "status"),
     [
         (0.001, -0.01, 0.012, 0.4, HOLDS),
-        (0.02, 0.015, 0.025, 0.0005, HOLDS),  # rejected, and yet too small to count
+        (0.02, 0.015, 0.025, 0.0005, HOLDS),  # rejected, but below the threshold
         (0.3, 0.2, 0.4, 0.0005, FAILS),
-        (0.3, -0.2, 0.8, 0.4, UNDECIDED),  # large, and yet not rejected
-        (0.01, -0.1, 0.12, 0.4, UNDECIDED),  # not rejected, and yet nothing is bounded
+        (0.3, -0.2, 0.8, 0.4, UNDECIDED),  # large, but not rejected
+        (0.01, -0.1, 0.12, 0.4, UNDECIDED),  # not rejected, but not bounded either
     ],
 )
-def test_not_to_reject_is_not_to_hold(effect, low, high, p, status):
-    largest = 2.0  # effects are judged as shares of the largest
-    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, p, 400, 999, 0.0, largest, 0.01, 1.0)
-    result = verdict("claim", {("name", "A"): test}, {}, EFFECT, 0.05, 500, ALPHA, "factors")
-    assert result.status == status and result.parts[0].effect == pytest.approx(effect)
-    assert result.parts[0].name in result.sentence() and "500 images" in result.sentence()
+def test_a_test_that_does_not_reject_does_not_imply_that_the_equality_holds(effect, low, high, p, status):
+    max_effect = 2.0  # effects are normalized by it
+    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, p, 400, 999, 0.0, max_effect, 0.01, 1.0)
+    result = decide("claim", {("name", "A"): test}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, "factors")
+    assert result.status == status and result.findings[0].effect == pytest.approx(effect)
+    assert result.findings[0].name in result.summary() and "500 images" in result.summary()
 
 
-def test_tests_of_a_check_share_its_level():
+def test_the_tests_of_a_check_are_adjusted_together():
     test = TwoSampleResult("MMD²", 0.3, 0.2, 0.4, 0.0006, 400, 999, 0.0, 1.0, 0.01, 1.0)
     one, two = (
-        verdict("", {(str(k), "A"): test for k in range(count)}, {}, EFFECT, 0.05, 500, ALPHA, "").statuses["A"]
+        decide("", {(str(k), "A"): test for k in range(count)}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, "").statuses[
+            "A"
+        ]
         for count in (1, 2)
     )
-    assert (one, two) == (FAILS, UNDECIDED)  # Holm makes .0012 of two times .0006
+    assert (one, two) == (FAILS, UNDECIDED)  # Holm adjusts .0006 to .0012
 
 
-def test_relative_errors_count_in_units_of_what_tells_the_wanted_apart():
-    wanted = 7.0 * torch.randn(2000, 3, 4, generator=torch.Generator().manual_seed(0))
-    guessed = relative_error(wanted.mean(0).expand_as(wanted), wanted)
-    assert guessed.median == pytest.approx(1, abs=0.05)  # guessing the mean is an error of 1
+def test_nrmse_is_normalized_by_the_spread_of_the_targets():
+    target = 7.0 * torch.randn(2000, 3, 4, generator=torch.Generator().manual_seed(0))
+    mean_prediction = summarize_nrmse(target.mean(0).expand_as(target), target)
+    assert mean_prediction.median == pytest.approx(1, abs=0.05)  # guessing the mean is an error of 1
     for scale in (1.0, 1e-3, 1e3):
-        near = relative_error(scale * (wanted + 0.7), scale * wanted)
-        assert near.median == pytest.approx(0.1, rel=0.02) and near.low <= near.judged <= near.high <= near.largest
-    assert relative_error(torch.full((100, 2), 3.0), torch.full((100, 2), 2.5)).median == 0.5  # nothing to divide by
+        near = summarize_nrmse(scale * (target + 0.7), scale * target)
+        assert near.median == pytest.approx(0.1, rel=0.02) and near.low <= near.quantile_95 <= near.high <= near.maximum
+    assert summarize_nrmse(torch.full((100, 2), 3.0), torch.full((100, 2), 2.5)).median == 0.5  # nothing to divide by
 
 
-def test_the_interval_of_the_judged_quantile_covers_it():
+def test_the_interval_of_the_quantile_covers_it():
     covered = 0
     for seed in range(400):
         errors = torch.rand(150, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        found = summarized(errors)
-        covered += found.low <= 0.95 <= found.high
+        summary = summarize_errors(errors)
+        covered += summary.low <= 0.95 <= summary.high
     assert covered >= 370  # 380 of 400 are expected; fewer than 370 in one of 100 runs of a right interval
-    with pytest.raises(ValueError, match="71 errors cannot bound their 95% quantile; 72 or more"):
-        summarized(torch.rand(71))
+    with pytest.raises(ValueError, match="71 errors cannot bound their 95 % quantile; 72 or more"):
+        summarize_errors(torch.rand(71))
 
 
-def test_a_check_wants_enough_units():
+def test_a_check_needs_enough_units():
     with pytest.raises(ValueError, match="n is 99, but a check needs 100"):
         check_joint_matching(Oracle(CodeWorld()), CodeWorld(), 99, 0)
 
 
 @pytest.mark.slow
-def test_verdicts_can_be_read_and_kept(found):
-    result = found("oracle")[0]["latents"]
-    kept = result.as_dict()
-    assert kept["status"] == HOLDS and kept["reasons"] == "H" and len(kept["parts"]) == 5
-    assert kept["sentence"].startswith("Proposition 2, latents match: holds, for every effect is bounded")
-    assert result.text().count("\n") == 5
+def test_verdicts_have_a_report_and_a_dictionary(verdicts):
+    result = verdicts("oracle")[0]["latents"]
+    record = result.to_dict()
+    assert record["status"] == HOLDS and record["reasons"] == "H" and len(record["findings"]) == 5
+    assert record["summary"].startswith("Proposition 2, latents match: holds, because every effect is bounded")
+    assert result.report().count("\n") == 5
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_verdict(found):
+def test_the_same_seed_gives_the_same_verdict(verdicts):
     variant = BY_NAME["styles scaled"]
     world = CodeWorld(variant.world)
-    again = propositions.check_joint_matching(Oracle(world, variant), world, UNITS, 0)
-    assert dataclasses.asdict(again) == dataclasses.asdict(found("styles scaled")[0]["joint"])
+    repeated = propositions.check_joint_matching(Oracle(world, variant), world, UNITS, 0)
+    assert dataclasses.asdict(repeated) == dataclasses.asdict(verdicts("styles scaled")[0]["joint"])
 
 
 @pytest.mark.slow
-def test_the_verdict_on_the_minimum_says_what_each_kind_of_part_was_read_from(found):
-    result = found("oracle")[0]["minimum"]
-    assert result.reads == "the exact factors for translations, images and codes for reconstructions"
+def test_the_verdict_on_the_minimum_states_what_was_measured(verdicts):
+    result = verdicts("oracle")[0]["minimum"]
+    assert result.measured == "the exact factors for translations, images and codes for reconstructions"
     for state in ("world32_step_1000", "world32_step_2000", "world32_step_4000", "world32"):
         recorded = read_results(f"{state}_propositions")["minimum"]
-        assert recorded["reads"] == f"{PixelWorld.reads} for translations, images and codes for reconstructions"
+        assert recorded["measured"] == f"{PixelWorld.measured} for translations, images and codes for reconstructions"
         assert recorded["units"] == UNITS and recorded["status"] == FAILS
+
+
+@pytest.mark.slow
+def test_the_calibration_script_writes_records_of_the_recorded_form(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(calibrate_propositions, "BROKEN_VARIANTS", BROKEN_VARIANTS[:1])
+    monkeypatch.setattr(calibrate_propositions, "UNDETECTABLE_VARIANTS", ())
+    calibrate_propositions.main(calibrate_propositions.CalibrationSettings(2, 3, 1, 100, 72))
+    written = read_results("propositions_calibration")
+    monkeypatch.undo()
+    recorded = read_results("propositions_calibration")
+    for section in ("pixels", "nulls"):
+        assert {name: set(values) for name, values in written[section].items()} == {
+            name: set(values) for name, values in recorded[section].items()
+        }
+    assert set(written["variants"]) == {ORACLE.name, BROKEN_VARIANTS[0].name}
+    for name, checks in written["variants"].items():
+        assert {check: set(cell) for check, cell in checks.items()} == {
+            check: set(cell) for check, cell in recorded["variants"][name].items()
+        }
+    assert written["variants"][BROKEN_VARIANTS[0].name]["cycle"] == {
+        "expected": "H",
+        "as_expected": 3,
+        "seeds": 3,
+        HOLDS: 3,
+        FAILS: 0,
+        UNDECIDED: 0,
+    }

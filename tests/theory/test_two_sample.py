@@ -1,4 +1,4 @@
-"""Two-sample tests against closed forms, other libraries, and their own promises: level, power, intervals."""
+"""Two-sample tests against closed forms and other libraries; their level, power and intervals."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import rbf_kernel
 from torchmetrics.image.kid import maximum_mean_discrepancy
 
-from munit_lite.theory.permutation import TwoSampleResult, permuted
 from munit_lite.theory.two_sample import (
+    TwoSampleResult,
     classifier_test,
     energy_distance,
     energy_test,
@@ -18,6 +18,7 @@ from munit_lite.theory.two_sample import (
     mmd2,
     mmd_test,
     quadratic_classifier,
+    sequential_permutation_test,
 )
 
 pytestmark = pytest.mark.numerical
@@ -52,35 +53,35 @@ def test_closed_form_of_two_gaussians_is_the_integral_of_the_kernel():
         return (np.outer(weights, weights) * np.exp(-(grid**2).sum(-1) / (2 * bandwidth**2))).sum()
 
     a, b = COVARIANCE_A.numpy(), COVARIANCE_B.numpy()
-    wanted = mean_kernel(0, 2 * a) + mean_kernel(0, 2 * b) - 2 * mean_kernel((MEAN_A - MEAN_B).numpy(), a + b)
-    found = gaussian_mmd2(MEAN_A, COVARIANCE_A, MEAN_B, COVARIANCE_B, bandwidth)
-    assert found == pytest.approx(wanted, abs=1e-10) and found > 0.02
+    expected = mean_kernel(0, 2 * a) + mean_kernel(0, 2 * b) - 2 * mean_kernel((MEAN_A - MEAN_B).numpy(), a + b)
+    result = gaussian_mmd2(MEAN_A, COVARIANCE_A, MEAN_B, COVARIANCE_B, bandwidth)
+    assert result == pytest.approx(expected, abs=1e-10) and result > 0.02
     assert gaussian_mmd2(MEAN_A, COVARIANCE_A, MEAN_A, COVARIANCE_A, bandwidth) == pytest.approx(0, abs=1e-15)
 
 
 def test_the_estimate_is_unbiased():
     root_a, root_b = torch.linalg.cholesky(COVARIANCE_A), torch.linalg.cholesky(COVARIANCE_B)
-    found = [
+    result = [
         mmd2(normal(40, 2, 2 * k) @ root_a.T, normal(30, 2, 2 * k + 1) @ root_b.T + MEAN_B, 1.3) for k in range(300)
     ]
-    wanted = gaussian_mmd2(MEAN_A, COVARIANCE_A, MEAN_B, COVARIANCE_B, 1.3)
-    assert abs(np.mean(found) - wanted) <= 3 * stats.sem(found)
-    assert stats.sem(found) < wanted / 20  # so that a bias of one tenth would be seen
+    expected = gaussian_mmd2(MEAN_A, COVARIANCE_A, MEAN_B, COVARIANCE_B, 1.3)
+    assert abs(np.mean(result) - expected) <= 3 * stats.sem(result)
+    assert stats.sem(result) < expected / 20  # so that a bias of one tenth would be seen
 
 
 def test_mmd_agrees_with_other_libraries():
     a, b = normal(25, 4, 0).numpy(), normal(25, 4, 1, shift=0.5).numpy()
     kernels = [torch.from_numpy(rbf_kernel(x, y, gamma=1 / (2 * 0.9**2))) for x, y in ((a, a), (a, b), (b, b))]
-    wanted = maximum_mean_discrepancy(*kernels).item()
-    assert mmd2(torch.from_numpy(a), torch.from_numpy(b), 0.9) == pytest.approx(wanted, abs=1e-12)
+    expected = maximum_mean_discrepancy(*kernels).item()
+    assert mmd2(torch.from_numpy(a), torch.from_numpy(b), 0.9) == pytest.approx(expected, abs=1e-12)
 
 
 def test_energy_distance_agrees_with_scipy():
     a, b = normal(40, 1, 0), normal(30, 1, 1, scale=1.7)
     within = [cdist(x, x).mean() for x in (a, b)]  # scipy counts a point's distance 0 to itself: a bias
     bias = sum(mean * (len(x) / (len(x) - 1) - 1) for mean, x in zip(within, (a, b), strict=True))
-    wanted = stats.energy_distance(a.flatten(), b.flatten()) ** 2
-    assert energy_distance(a, b) == pytest.approx(wanted - bias, abs=1e-10)
+    expected = stats.energy_distance(a.flatten(), b.flatten()) ** 2
+    assert energy_distance(a, b) == pytest.approx(expected - bias, abs=1e-10)
 
 
 def test_permutation_p_value_agrees_with_scipy():
@@ -114,7 +115,7 @@ def test_level_holds_on_short_null_runs(name):
 
 @each_test
 @pytest.mark.parametrize("change", ["shift", "scale", "correlation"])
-def test_every_kind_of_difference_is_seen(name, change):
+def test_every_kind_of_difference_is_detected(name, change):
     a, b = normal(200, 3, 0), normal(200, 3, 1)
     if change == "shift":
         b = b + 0.7
@@ -122,12 +123,12 @@ def test_every_kind_of_difference_is_seen(name, change):
         b = b * 1.8
     else:
         b = b @ torch.linalg.cholesky(0.1 * torch.eye(3, dtype=b.dtype) + 0.9).T
-    found = TESTS[name](a, b, rng(2))
-    assert found.p_value == 0.001 and found.null < found.low < found.effect < found.high
+    result = TESTS[name](a, b, rng(2))
+    assert result.p_value == 0.001 and result.null_effect < result.low < result.effect < result.high
 
 
 def test_four_outputs_of_one_input_are_one_unit_not_four():
-    def inputs(seed):  # what an input shows, and four outputs that all share it
+    def inputs(seed):  # four outputs of each input, which have its factors in common
         return normal(40, 2, seed)[:, None] + 0.2 * normal(40, 8, seed + 10_000).view(40, 4, 2)
 
     right, wrong = [], []
@@ -145,130 +146,130 @@ def test_rows_of_a_unit_are_averaged_in_the_estimate():
     assert mmd2(*twice, 1.0) == pytest.approx(mmd2(a, b, 1.0), abs=1e-12)
 
 
-def test_a_wide_block_does_not_drown_a_narrow_one():
+def test_a_wide_block_does_not_hide_a_narrow_one():
     wide_a, wide_b = 50 * normal(150, 200, 0), 50 * normal(150, 200, 1)
     narrow_a, narrow_b = normal(150, 3, 2), normal(150, 3, 3, shift=1.0)
-    together = [torch.cat(both, dim=1) for both in ((wide_a, narrow_a), (wide_b, narrow_b))]
+    together = [torch.cat(blocks, dim=1) for blocks in ((wide_a, narrow_a), (wide_b, narrow_b))]
     assert mmd_test(*together, rng(0)).p_value > 0.01
     assert mmd_test((wide_a, narrow_a), (wide_b, narrow_b), rng(0)).p_value == 0.001
 
 
-def test_a_block_that_is_constant_everywhere_is_no_difference():
+def test_a_constant_block_is_not_a_difference():
     constant = torch.ones(50, 2)
-    found = mmd_test((constant, normal(50, 2, 0)), (constant, normal(50, 2, 1)), rng(0))
-    assert found.p_value > 0.01 and abs(found.effect) < 0.05
+    result = mmd_test((constant, normal(50, 2, 0)), (constant, normal(50, 2, 1)), rng(0))
+    assert result.p_value > 0.01 and abs(result.effect) < 0.05
 
 
 # --------------------------------------------------------------------------------------------- effects and numbers
 
 
 def test_intervals_of_the_effect_cover_the_truth():
-    wanted, covered = gaussian_mmd2(MEAN_A, COVARIANCE_A, MEAN_B, COVARIANCE_B, 2**0.5), 0
+    expected, covered = gaussian_mmd2(MEAN_A, COVARIANCE_A, MEAN_B, COVARIANCE_B, 2**0.5), 0
     root_a, root_b = torch.linalg.cholesky(COVARIANCE_A), torch.linalg.cholesky(COVARIANCE_B)
     for k in range(200):
         a, b = normal(100, 2, 2 * k) @ root_a.T, normal(100, 2, 2 * k + 1) @ root_b.T + MEAN_B
-        found = _with_bandwidth(a, b, 2**0.5, seed=k)
-        assert found.effect == pytest.approx(mmd2(a, b, 2**0.5), abs=1e-12)
-        covered += found.low <= wanted <= found.high
+        result = _with_bandwidth(a, b, 2**0.5, seed=k)
+        assert result.effect == pytest.approx(mmd2(a, b, 2**0.5), abs=1e-12)
+        covered += result.low <= expected <= result.high
     assert covered >= 180  # 95 % of 200 are 190; 180 or fewer in one of 400 runs of a right interval
 
 
 def test_intervals_of_no_effect_cover_zero():
     null = [_with_bandwidth(normal(60, 2, 2 * k), normal(60, 2, 2 * k + 1), 1.5, seed=k) for k in range(150)]
-    assert sum(found.low <= 0 <= found.high for found in null) >= 133  # no normal spread here, yet nearly 95 %
-    assert sum(found.low <= 0 for found in null) >= 147  # what misses, misses by an upper end just below zero
+    assert sum(result.low <= 0 <= result.high for result in null) >= 133  # nearly 95 %, though nothing is normal here
+    assert sum(result.low <= 0 for result in null) >= 147  # the others miss by an upper end just below zero
 
 
 def _with_bandwidth(a, b, bandwidth, seed):
-    from munit_lite.theory import two_sample as twosample
+    from munit_lite.theory import two_sample
 
-    kernel = twosample._gaussian(twosample._distances(a, b), bandwidth)
-    return twosample._permutation_test("MMD²", kernel, len(a), 199, rng(seed))
+    kernel = two_sample._gaussian_kernel(two_sample._pairwise_distances(a, b), bandwidth)
+    return two_sample._kernel_test("MMD²", kernel, len(a), 199, rng(seed))
 
 
 def test_classifier_accuracy_is_bounded_by_the_total_variation():
-    found = classifier_test(normal(4000, 1, 0), normal(4000, 1, 1, shift=1.0), rng(0), 99)
+    result = classifier_test(normal(4000, 1, 0), normal(4000, 1, 1, shift=1.0), rng(0), 99)
     best = stats.norm.cdf(0.5)  # of any classifier: (1 + total variation) / 2
-    assert found.low <= best <= found.high
-    assert found.effect == pytest.approx(best, abs=0.02) and found.units == 2000
+    assert result.low <= best <= result.high
+    assert result.effect == pytest.approx(best, abs=0.02) and result.units == 2000
 
 
-def test_the_classifier_can_be_exchanged():
+def test_another_classifier_can_be_used():
     from sklearn.neighbors import KNeighborsClassifier
 
     a, b = normal(300, 1, 0), normal(300, 1, 1)
     a = a.sign() * a.abs().sqrt()  # same mean and nearly the same variance
     b = b.sign() * 0.8
-    blind, seeing = (
-        classifier_test(a, b, rng(0), classifier=make)
-        for make in (quadratic_classifier, lambda: KNeighborsClassifier(9))
+    quadratic, neighbors = (
+        classifier_test(a, b, rng(0), build_classifier=build)
+        for build in (quadratic_classifier, lambda: KNeighborsClassifier(9))
     )
-    assert seeing.p_value == 0.001 and seeing.effect > 0.9 > blind.effect
+    assert neighbors.p_value == 0.001 and neighbors.effect > 0.9 > quadratic.effect
 
 
 @each_test
-def test_the_promised_number_of_units_has_the_promised_power(name):
+def test_the_estimated_number_of_units_has_the_requested_power(name):
     pilot = TESTS[name](normal(400, 2, 0), normal(400, 2, 1, shift=0.4), rng(0), 999)
     units = pilot.units_for_power(0.8)
     assert 20 < units < 200 and pilot.units_for_power(0.95) > units
-    drawn = round(units / {"mmd": 0.8, "energy": 1.0, "classifier": 0.5}[name])  # the rest is held out
+    sampled = round(units / {"mmd": 0.8, "energy": 1.0, "classifier": 0.5}[name])  # the rest is held out
     rejected = [
-        TESTS[name](normal(drawn, 2, 2 * k), normal(drawn, 2, 2 * k + 1, shift=0.4), rng(k), 199).p_value <= 0.05
+        TESTS[name](normal(sampled, 2, 2 * k), normal(sampled, 2, 2 * k + 1, shift=0.4), rng(k), 199).p_value <= 0.05
         for k in range(10, 110)
     ]
     assert 60 <= sum(rejected) <= 97
 
 
 @pytest.mark.parametrize("reaching", [0, 99])
-def test_few_permutations_that_reach_the_effect_are_all_counted(reaching):
+def test_few_permutations_that_reach_the_effect_do_not_stop_the_sampling(reaching):
     effects = torch.arange(999.0, dtype=torch.float64)
-    p_value, drawn = permuted(feeding(effects), 999.0 - reaching - 0.5, 8, 4, 999, rng(0))
-    assert p_value == (1 + reaching) / 1000 and len(drawn) == 999
+    p_value, permuted = sequential_permutation_test(replay(effects), 999.0 - reaching - 0.5, 8, 4, 999, rng(0))
+    assert p_value == (1 + reaching) / 1000 and len(permuted) == 999
 
 
-def test_drawing_stops_at_the_hundredth_that_reaches_the_effect():
+def test_sampling_stops_at_the_hundredth_permutation_that_reaches_the_effect():
     effects = torch.tensor([0.0, 0.0, 1.0]).double().repeat(333)
-    p_value, drawn = permuted(feeding(effects), 1.0, 8, 4, 999, rng(0))
-    assert p_value == 100 / 300 and len(drawn) == 500
+    p_value, permuted = sequential_permutation_test(replay(effects), 1.0, 8, 4, 999, rng(0))
+    assert p_value == 100 / 300 and len(permuted) == 500
 
 
-def feeding(effects):
-    """A statistic that gives these effects one after the other."""
-    given = iter(effects.tolist())
+def replay(effects):
+    """Return a statistic that returns these effects one after the other."""
+    remaining = iter(effects.tolist())
 
     def statistic(labels):
         assert labels.shape[1] == 8 and (labels.sum(1) == 4).all()
-        return torch.tensor([next(given) for _ in labels], dtype=torch.float64)
+        return torch.tensor([next(remaining) for _ in labels], dtype=torch.float64)
 
     return statistic
 
 
-def test_the_largest_effect_is_that_of_groups_that_never_meet():
+def test_the_maximal_effect_is_that_of_groups_that_do_not_overlap():
     a, b = normal(100, 3, 0), normal(100, 3, 1)
     far = [mmd_test(a, b + 1000.0, rng(2), bandwidth=0.01), energy_test(a, b + 1e9, rng(2))]
     far.append(classifier_test(a, b + 1000.0, rng(2)))
-    assert [found.effect / found.largest for found in far] == pytest.approx([1, 1, 1], rel=1e-6)
+    assert [result.effect / result.max_effect for result in far] == pytest.approx([1, 1, 1], rel=1e-6)
     near = mmd_test(a, b + 1.0, rng(2))
-    assert 0 < near.effect < near.largest < 2
+    assert 0 < near.effect < near.max_effect < 2
 
 
-def test_no_effect_needs_infinitely_many_units():
-    found = TwoSampleResult("MMD²", -0.01, -0.02, 0.01, 0.7, 100, 999, 0.0, 0.5, 0.02, 1.0)
-    assert found.units_for_power() == float("inf")
+def test_without_an_effect_no_number_of_units_suffices():
+    result = TwoSampleResult("MMD²", -0.01, -0.02, 0.01, 0.7, 100, 999, 0.0, 0.5, 0.02, 1.0)
+    assert result.units_for_power() == float("inf")
 
 
-# ------------------------------------------------------------------------------------------------------ mistakes
+# ----------------------------------------------------------------------------------------------- invalid samples
 
 
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
         (torch.zeros(5, 2), torch.zeros(50, 2), "a group has 5 units"),
-        (torch.zeros(50, 2), torch.zeros(50, 3), "must agree but for the number of units"),
+        (torch.zeros(50, 2), torch.zeros(50, 3), "they may differ only in the number of units"),
         ((torch.zeros(50, 2), torch.zeros(40, 2)), torch.zeros(50, 2), r"shapes \(50, 2\), \(40, 2\)"),
         (torch.zeros(50), torch.zeros(50), r"shapes \(50,\)"),
     ],
 )
-def test_samples_that_do_not_fit_are_refused(a, b, message):
+def test_samples_with_mismatched_shapes_are_rejected(a, b, message):
     with pytest.raises(ValueError, match=message):
         mmd_test(a, b, rng(0))

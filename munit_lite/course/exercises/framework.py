@@ -1,4 +1,4 @@
-"""A checker compares your function with an independent one on awkward inputs, and names the bug it recognizes."""
+"""A checker compares your function with an independent reference on awkward inputs and names the bug it recognizes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TOLERANCE = {torch.float32: (1e-3, 1e-3), torch.float64: (1e-8, 1e-8)}
 
 @dataclass(frozen=True)
 class Case:
-    """One input.
+    """One input of an exercise.
 
     Args:
         label: what is awkward about it, such as "one pixel".
-        arguments: of the function: tensors, lists of tensors, networks, numbers.
+        arguments: the arguments of the function: tensors, lists of tensors, networks, numbers.
     """
 
     label: str
@@ -30,133 +30,148 @@ class Case:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the first floating-point tensor."""
-        kinds = [t.dtype for _, t in tensors(list(self.arguments)) if t.is_floating_point()]
-        return kinds[0] if kinds else torch.float32
+        """The type of the first floating-point tensor; float32 if there is none."""
+        dtypes = [t.dtype for _, t in named_tensors(list(self.arguments)) if t.is_floating_point()]
+        return dtypes[0] if dtypes else torch.float32
 
     @property
-    def elements(self) -> int:
-        return sum(tensor.numel() for _, tensor in tensors(list(self.arguments)))
+    def num_elements(self) -> int:
+        """The number of elements of all tensors."""
+        return sum(tensor.numel() for _, tensor in named_tensors(list(self.arguments)))
 
 
 @dataclass(frozen=True)
 class Bug:
-    """An exhibit of the museum.
+    """A bug that a checker recognizes.
 
     Args:
-        name: short and unique in the whole museum, words joined by hyphens.
-        broken: the function that holds it, with the arguments of the exercise.
-        wrong: what it does, one clause.
-        right: what is right instead, one sentence.
-        origin: repository and issue where it was met, or "constructed".
+        name: short and unique among all bugs, words joined by hyphens.
+        buggy: the function that has the bug; it takes the arguments of the exercise.
+        mistake: what the function does, in one clause.
+        fix: what is right instead, in one sentence.
+        origin: the repository and issue where the bug was found, or "constructed".
     """
 
     name: str
-    broken: Function
-    wrong: str
-    right: str
+    buggy: Function
+    mistake: str
+    fix: str
     origin: str = "constructed"
 
 
-class Verdict(NamedTuple):
-    """What a checker says.
+class Feedback(NamedTuple):
+    """What a checker reports.
 
     Args:
-        status: a stub is "untouched"; a "known bug" is in `bug`; "wrong" is an answer that no bug explains.
-        text: the same in words.
+        status: a stub is "not attempted"; an answer with a "known bug" names it in `bug`; an answer that differs in
+            another way is "incorrect".
+        message: the text for the learner.
+        bug: the known bug, if there is one.
     """
 
-    status: Literal["untouched", "correct", "known bug", "wrong"]
-    text: str
+    status: Literal["not attempted", "correct", "known bug", "incorrect"]
+    message: str
     bug: Bug | None = None
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """A checker: call it with your function.
+    """A checker: call it with your function, and it prints its feedback.
 
     Args:
-        name: of the checker: `checks.<name>`.
-        oracle: the right function, written independently of the package; gets float64 arguments.
-        cases: makes the inputs from a random generator.
-        bugs: those it recognizes.
-        gradients: also compare the gradients in every floating-point tensor.
+        name: the name of the checker: `exercises.<name>`.
+        reference: the right function, written independently of the package; it is called in float64.
+        cases: takes a random generator and yields the inputs.
+        bugs: the bugs that it recognizes.
+        compare_gradients: whether to compare the gradients with respect to every floating-point tensor, too.
+
+    Example:
+        >>> def double_cases(generator):
+        ...     yield Case("two numbers", (torch.randn(2, generator=generator),))
+        >>> double = Exercise("double", lambda x: 2 * x, double_cases, bugs=())
+        >>> double(lambda x: x + x)
+        double: correct on 1 inputs (two numbers)
     """
 
     name: str
-    oracle: Function
+    reference: Function
     cases: Callable[[torch.Generator], Iterable[Case]]
     bugs: tuple[Bug, ...]
-    gradients: bool = False
+    compare_gradients: bool = False
 
     def __call__(self, function: Function, seed: int = 0) -> None:
-        """Print the verdict on a function.
+        """Print the feedback on a function.
 
         Args:
             function: yours.
-            seed: of the random inputs.
+            seed: seed of the random inputs.
         """
-        print(self.verdict(function, seed).text)
+        print(self.check(function, seed).message)
 
-    def verdict(self, function: Function, seed: int = 0) -> Verdict:
-        """Judge a function, on the smallest inputs first."""
-        cases = sorted(self.cases(torch.Generator().manual_seed(seed)), key=lambda case: case.elements)
+    def check(self, function: Function, seed: int = 0) -> Feedback:
+        """Compare a function with the reference, on the smallest inputs first.
+
+        Args:
+            function: the learner's.
+            seed: seed of the random inputs.
+        """
+        cases = sorted(self.cases(torch.Generator().manual_seed(seed)), key=lambda case: case.num_elements)
         if _is_stub(function, cases[0]):
-            return Verdict("untouched", f"{self.name}: not attempted yet")
-        expected = [self._outcome(self.oracle, case, torch.float64) for case in cases]
-        yours = [self._outcome(function, case) for case in cases]
-        differences = [_difference(a, b, case.dtype) for a, b, case in zip(yours, expected, cases, strict=True)]
-        shown = next(((case, found) for case, found in zip(cases, differences, strict=True) if found), None)
-        if shown is None:
+            return Feedback("not attempted", f"{self.name}: not attempted yet")
+        expected = [self._run(self.reference, case, torch.float64) for case in cases]
+        outcomes = [self._run(function, case) for case in cases]
+        differences = [_describe_difference(a, b, c.dtype) for a, b, c in zip(outcomes, expected, cases, strict=True)]
+        failed = [(case, text) for case, text in zip(cases, differences, strict=True) if text]
+        if not failed:
             labels = ", ".join(dict.fromkeys(case.label for case in cases))
-            return Verdict("correct", f"{self.name}: correct on {len(cases)} inputs ({labels})")
-        counter_example = self._counter_example(*shown)
+            return Feedback("correct", f"{self.name}: correct on {len(cases)} inputs ({labels})")
+        counterexample = self._describe_counterexample(*failed[0])
         for bug in self.bugs:
-            broken = [self._outcome(bug.broken, case) for case in cases]
-            if not any(_difference(a, b, case.dtype) for a, b, case in zip(yours, broken, cases, strict=True)):
-                text = (
-                    f"{self.name}: not yet. I know this bug: {bug.wrong}.\n{bug.right}\n"
-                    f"In the museum: {bug.name} ({bug.origin}).\n{counter_example}"
+            buggy = [self._run(bug.buggy, case) for case in cases]
+            if not any(_describe_difference(a, b, c.dtype) for a, b, c in zip(outcomes, buggy, cases, strict=True)):
+                message = (
+                    f"{self.name}: not correct yet. This is a known bug: {bug.mistake}.\n{bug.fix}\n"
+                    f"Its entry in ERRATA.md is {bug.name} ({bug.origin}).\n{counterexample}"
                 )
-                return Verdict("known bug", text, bug)
-        return Verdict("wrong", f"{self.name}: not yet, and no bug of the museum explains it.\n{counter_example}")
+                return Feedback("known bug", message, bug)
+        return Feedback("incorrect", f"{self.name}: not correct yet, and it is not a known bug.\n{counterexample}")
 
-    def _outcome(self, function: Function, case: Case, dtype: torch.dtype | None = None) -> dict[str, Any]:
-        """What a call gives, by name: values, gradients, the arguments afterwards; or the error it ends in."""
-        arguments = [_copied(argument, dtype, self.gradients) for argument in case.arguments]
+    def _run(self, function: Function, case: Case, dtype: torch.dtype | None = None) -> dict[str, Any]:
+        """Call a function; return by name its values, gradients and arguments afterwards, or the error it raised."""
+        arguments = [_copy_argument(argument, dtype, self.compare_gradients) for argument in case.arguments]
         try:
             values = {
                 name: value.to(case.dtype) if dtype and value.is_floating_point() else value
-                for name, value in tensors(function(*arguments), "result", case.dtype)
+                for name, value in named_tensors(function(*arguments), "result", case.dtype)
             }
         except Exception as error:  # a learner's function may raise anything
             return {"error": error}
-        given = [(name, t) for name, t in tensors(dict(zip(self._names, arguments, strict=False)))]
+        inputs = named_tensors(dict(zip(self._argument_names, arguments, strict=False)))
         outcome: dict[str, Any] = {name: value.detach() for name, value in values.items()}
-        leaves = [(name, t) for name, t in given if t.requires_grad]
+        leaves = [(name, tensor) for name, tensor in inputs if tensor.requires_grad]
         if leaves:
-            outcome |= _gradients(values, leaves)
-        return outcome | {f"{name} after the call": tensor.detach() for name, tensor in given}
+            outcome |= _compute_gradients(values, leaves)
+        return outcome | {f"{name} after the call": tensor.detach() for name, tensor in inputs}
 
     @property
-    def _names(self) -> list[str]:
-        return list(inspect.signature(self.oracle).parameters)
+    def _argument_names(self) -> list[str]:
+        return list(inspect.signature(self.reference).parameters)
 
-    def _counter_example(self, case: Case, difference: str) -> str:
-        named = dict(zip(self._names, case.arguments, strict=False))
-        width = max(len(name) for name in named)
+    def _describe_counterexample(self, case: Case, difference: str) -> str:
+        arguments = dict(zip(self._argument_names, case.arguments, strict=False))
+        width = max(len(name) for name in arguments)
         lines = [f"Smallest input that shows it ({case.label}):"]
-        lines += [f"  {name:{width}} = {_brief(value)}" for name, value in named.items()]
+        lines += [f"  {name:{width}} = {_format_value(value)}" for name, value in arguments.items()]
         return "\n".join([*lines, difference])
 
 
-def tensors(tree: Any, name: str = "", dtype: torch.dtype | None = None) -> list[tuple[str, Tensor]]:
-    """The tensors of nested lists and dicts with their names.
+def named_tensors(tree: Any, name: str = "", dtype: torch.dtype | None = None) -> list[tuple[str, Tensor]]:
+    """List the tensors of nested lists and dicts with their names.
 
     Args:
-        tree: a tensor, a number, or lists, tuples and dicts of such; anything else is passed over.
-        name: of the tree.
-        dtype: of the tensors that floating-point numbers become.
+        tree: a tensor, a number, or lists, tuples and dicts of such; anything else is skipped.
+        name: the name of the tree.
+        dtype: the type of the tensors that floating-point numbers become.
     """
     if isinstance(tree, bool | int | float):
         tree = torch.tensor(tree, dtype=dtype if isinstance(tree, float) else None)
@@ -168,103 +183,101 @@ def tensors(tree: Any, name: str = "", dtype: torch.dtype | None = None) -> list
         items = [(f"{name}[{number}]", value) for number, value in enumerate(tree)]
     else:
         items = []
-    return [found for label, value in items for found in tensors(value, label, dtype)]
+    return [pair for label, value in items for pair in named_tensors(value, label, dtype)]
 
 
-def _copied(argument: Any, dtype: torch.dtype | None, gradients: bool) -> Any:
+def _copy_argument(argument: Any, dtype: torch.dtype | None, requires_grad: bool) -> Any:
     if isinstance(argument, Tensor):
-        twin = argument.detach().clone()
-        if not twin.is_floating_point():
-            return twin
-        return (twin.to(dtype) if dtype else twin).requires_grad_(gradients)
+        tensor = argument.detach().clone()
+        if not tensor.is_floating_point():
+            return tensor
+        return (tensor.to(dtype) if dtype else tensor).requires_grad_(requires_grad)
     if isinstance(argument, nn.Module):
-        twin_module = copy.deepcopy(argument)
-        return twin_module.to(dtype) if dtype else twin_module
+        module = copy.deepcopy(argument)
+        return module.to(dtype) if dtype else module
     if isinstance(argument, list | tuple):
-        return type(argument)(_copied(part, dtype, gradients) for part in argument)
+        return type(argument)(_copy_argument(item, dtype, requires_grad) for item in argument)
     if isinstance(argument, dict):
-        return {key: _copied(part, dtype, gradients) for key, part in argument.items()}
+        return {key: _copy_argument(item, dtype, requires_grad) for key, item in argument.items()}
     return argument
 
 
 def _is_stub(function: Function, case: Case) -> bool:
     try:
-        return function(*(_copied(argument, None, False) for argument in case.arguments)) is None
+        return function(*(_copy_argument(argument, None, False) for argument in case.arguments)) is None
     except NotImplementedError:
         return True
-    except Exception:  # it does something: judged later
+    except Exception:  # it does something, so it is compared with the reference
         return False
 
 
-def _gradients(values: dict[str, Tensor], leaves: list[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Of a fixed random combination of all values, in each leaf; zero where nothing flows."""
-    flowing = [value for value in values.values() if value.is_floating_point() and value.grad_fn is not None]
-    found: Sequence[Tensor | None] = [None] * len(leaves)
-    if flowing:
-        mixed = torch.stack([(value * _weights(value)).sum() for value in flowing]).sum()
-        found = torch.autograd.grad(mixed, [leaf for _, leaf in leaves], allow_unused=True)
+def _compute_gradients(values: dict[str, Tensor], leaves: list[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Differentiate a fixed random combination of all values; a leaf that no value depends on has gradient zero."""
+    differentiable = [value for value in values.values() if value.is_floating_point() and value.grad_fn is not None]
+    gradients: Sequence[Tensor | None] = [None] * len(leaves)
+    if differentiable:
+        combination = torch.stack([(value * _random_weights(value)).sum() for value in differentiable]).sum()
+        gradients = torch.autograd.grad(combination, [leaf for _, leaf in leaves], allow_unused=True)
     return {
         f"gradient in {name}": torch.zeros_like(leaf) if gradient is None else gradient
-        for (name, leaf), gradient in zip(leaves, found, strict=True)
+        for (name, leaf), gradient in zip(leaves, gradients, strict=True)
     }
 
 
-def _weights(value: Tensor) -> Tensor:
+def _random_weights(value: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(value.numel())
     return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.dtype)
 
 
-def _difference(yours: dict[str, Any], expected: dict[str, Any], dtype: torch.dtype) -> str:
-    """How two outcomes differ, in words; empty if they agree."""
-    if "error" in yours or "error" in expected:
-        errors = [outcome.get("error") for outcome in (yours, expected)]
+def _describe_difference(outcome: dict[str, Any], expected: dict[str, Any], dtype: torch.dtype) -> str:
+    """Say how two outcomes differ; the text is empty if they agree."""
+    if "error" in outcome or "error" in expected:
+        errors = [o.get("error") for o in (outcome, expected)]
         if type(errors[0]) is type(errors[1]):
             return ""
-        told = [f"{type(error).__name__}: {error}" if error else "no error" for error in errors]
-        return f"  yours    : {told[0]}\n  expected : {told[1]}"
-    if yours.keys() != expected.keys():
-        told = [", ".join(n for n in o if n.startswith("result")) or "no tensor or number" for o in (yours, expected)]
-        return f"  yours    : {told[0]}\n  expected : {told[1]}"
-    for name in expected:
-        found = _tensor_difference(name, yours[name], expected[name], dtype)
-        if found:
-            return found
-    return ""
+        return _side_by_side(*(f"{type(error).__name__}: {error}" if error else "no error" for error in errors))
+    if outcome.keys() != expected.keys():
+        names = (", ".join(name for name in o if name.startswith("result")) for o in (outcome, expected))
+        return _side_by_side(*(text or "no tensor or number" for text in names))
+    texts = (_describe_tensor_difference(name, outcome[name], expected[name], dtype) for name in expected)
+    return next(filter(None, texts), "")
 
 
-def _tensor_difference(name: str, yours: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
-    if yours.shape != expected.shape:
-        return f"  shape of {name}\n  yours    : {tuple(yours.shape)}\n  expected : {tuple(expected.shape)}"
-    if name.startswith("result") and yours.dtype != expected.dtype:
-        return f"  kind of {name}\n  yours    : {yours.dtype}\n  expected : {expected.dtype}"
+def _describe_tensor_difference(name: str, tensor: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
+    if tensor.shape != expected.shape:
+        return _side_by_side(tuple(tensor.shape), tuple(expected.shape), f"shape of {name}")
+    if name.startswith("result") and tensor.dtype != expected.dtype:
+        return _side_by_side(tensor.dtype, expected.dtype, f"dtype of {name}")
     relative, absolute = TOLERANCE[dtype]
-    a, b = yours.double(), expected.double()
-    wrong = ~torch.isclose(a, b, rtol=relative, atol=absolute, equal_nan=True)
-    if not wrong.any():
+    a, b = tensor.double(), expected.double()
+    differs = ~torch.isclose(a, b, rtol=relative, atol=absolute, equal_nan=True)
+    if not differs.any():
         return ""
     if a.numel() <= 12:
-        return f"  {name}\n  yours    : {_brief(yours)}\n  expected : {_brief(expected)}"
-    where = tuple(wrong.nonzero()[0].tolist())
-    return (
-        f"  {name}, element {list(where)} ({int(wrong.sum())} of {wrong.numel()} differ)\n"
-        f"  yours    : {a[where].item():.4g}\n  expected : {b[where].item():.4g}"
-    )
+        return _side_by_side(_format_value(tensor), _format_value(expected), name)
+    index = tuple(differs.nonzero()[0].tolist())
+    title = f"{name}, element {list(index)} ({int(differs.sum())} of {differs.numel()} differ)"
+    return _side_by_side(f"{a[index].item():.4g}", f"{b[index].item():.4g}", title)
 
 
-def _brief(value: Any) -> str:
-    """A value in one line."""
+def _side_by_side(yours: object, expected: object, title: str = "") -> str:
+    return f"  {title}\n" * bool(title) + f"  yours    : {yours}\n  expected : {expected}"
+
+
+def _format_value(value: Any) -> str:
+    """Format a value in one line."""
     if isinstance(value, Tensor):
         if value.numel() > 12:
             return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-        return _rounded(value.tolist())
+        return _format_numbers(value.tolist())
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_brief(part) for part in value)}]"
+        return f"[{', '.join(_format_value(item) for item in value)}]"
     if isinstance(value, nn.Module):
         return str(value).split("\n")[0].rstrip("(")
     return getattr(value, "__name__", None) or repr(value)
 
 
-def _rounded(value: Any) -> str:
+def _format_numbers(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(_rounded(part) for part in value)}]"
+        return f"[{', '.join(_format_numbers(item) for item in value)}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

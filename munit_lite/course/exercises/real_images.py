@@ -164,7 +164,7 @@ LAYERS = ("first", "second")
 
 
 def _decoder_names(table: Table) -> Table:
-    """Oracle: number by number, without patterns."""
+    """Reference: number by number, without patterns."""
     ours = {}
     for name, value in table.items():
         part = name.split(".")
@@ -291,7 +291,7 @@ decoder_names = Exercise(
 
 
 def _layer_norm(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """Oracle: sample by sample."""
+    """Reference: sample by sample."""
     out = []
     for sample in features:
         mean = sample.sum() / sample.numel()
@@ -318,7 +318,7 @@ def _scaled_once(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 
 
 def _layer_norm_cases(generator: Generator) -> Iterator[Case]:
-    for label, features in inputs.features(generator):
+    for label, features in inputs.feature_batches(generator):
         gamma, beta = torch.randn(2, features.shape[1], generator=generator, dtype=features.dtype)
         yield Case(label, (features, gamma, beta))
     yield Case("constant image", (torch.full((1, 3, 2, 2), 0.5), *torch.randn(2, 3, generator=generator)))

@@ -7,97 +7,116 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from munit_lite.course.explorers.exhibit import (
-    SHOWN,
-    Exhibit,
-    Idea,
+from munit_lite.course.explorers.model_explorer import (
+    NUM_IMAGES,
+    ExplorerSpec,
     ModelExplorer,
+    ModelSamples,
     direction_control,
     image_control,
-    tiles,
+    tile_images,
 )
 from munit_lite.course.explorers.widget import Control, Picture
 from munit_lite.world import STYLE_FACTORS
 
-CONTENTS, STYLES = 4, 7  # rows and columns of the table of translations
+NUM_CONTENTS, NUM_STYLES = 4, 7  # rows and columns of the grid of translations
 
 
-def controls(exhibit: Exhibit) -> dict[str, Control]:
-    words = f"of {SHOWN} held-out images"
+def make_controls(samples: ModelSamples) -> dict[str, Control]:
+    description = f"of {NUM_IMAGES} held-out images"
     return {
-        "direction": direction_control(exhibit),
-        "first_content": image_control("first image of the content strip", words),
-        "first_style": image_control("first image of the style strip", words),
+        "direction": direction_control(samples),
+        "first_content": image_control("first content image", description),
+        "first_style": image_control("first example", description),
     }
 
 
-@lru_cache(maxsize=1)  # the picture and its description need the same images
+@lru_cache(maxsize=1)  # the picture and its description show the same images
 @torch.no_grad()
-def strips(exhibit: Exhibit, direction: str, first_content: int, first_style: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Images of the two strips, and the table of translations.
+def translate_grid(
+    samples: ModelSamples, direction: str, first_content: int, first_style: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Translate each content image with the style of each example.
 
     Returns:
-        contents (CONTENTS, 3, H, W), styles (STYLES, 3, H, W), translations (CONTENTS * STYLES, 3, H, W), row by row.
+        Content images (NUM_CONTENTS, 3, H, W), examples (NUM_STYLES, 3, H, W), and translations
+        (NUM_CONTENTS * NUM_STYLES, 3, H, W), row by row.
     """
-    source = exhibit.source(direction)
-    rows = (torch.arange(CONTENTS) + first_content - 1) % SHOWN
-    columns = (torch.arange(STYLES) + first_style - 1) % SHOWN
-    examples = exhibit.images[2 - source][columns]
-    codes = exhibit.model.encode_style(examples, 3 - source)
-    content = exhibit.contents[source - 1][rows].repeat_interleave(STYLES, 0)
-    made = exhibit.decode(content, codes.repeat(CONTENTS, 1), 3 - source)
-    return exhibit.images[source - 1][rows], examples, made
+    source = samples.source_domain(direction)
+    rows = (torch.arange(NUM_CONTENTS) + first_content - 1) % NUM_IMAGES
+    columns = (torch.arange(NUM_STYLES) + first_style - 1) % NUM_IMAGES
+    examples = samples.images[2 - source][columns]
+    codes = samples.model.encode_style(examples, 3 - source)
+    content = samples.contents[source - 1][rows].repeat_interleave(NUM_STYLES, 0)
+    translations = samples.decode(content, codes.repeat(NUM_CONTENTS, 1), 3 - source)
+    return samples.images[source - 1][rows], examples, translations
 
 
 @torch.no_grad()
-def render(exhibit: Exhibit, direction: str, first_content: int, first_style: int) -> Picture:
-    """Examples across, contents down, and in each cell the content of its row in the style of its column.
+def render(samples: ModelSamples, direction: str, first_content: int, first_style: int) -> Picture:
+    """Render a grid of translations, each with the content of its row and the style of its column.
 
     Args:
-        exhibit: the model and its images.
-        direction: one of `exhibit.directions`.
-        first_content: 1 … SHOWN, where the strip of contents begins; it goes on from the first after the last.
-        first_style: the same for the strip of examples.
+        samples: the model and its images.
+        direction: one of `samples.directions`.
+        first_content: 1 … NUM_IMAGES, the first content image; after the last image follows the first.
+        first_style: the same for the examples.
     """
-    contents, examples, made = strips(exhibit, direction, first_content, first_style)
+    contents, examples, translations = translate_grid(samples, direction, first_content, first_style)
     corner = torch.ones_like(contents[:1])
-    return tiles(
+    return tile_images(
         [
             torch.cat([corner, examples]),
-            *(torch.cat([content[None], row]) for content, row in zip(contents, made.split(STYLES), strict=True)),
+            *(
+                torch.cat([content[None], row])
+                for content, row in zip(contents, translations.split(NUM_STYLES), strict=True)
+            ),
         ]
     )
 
 
 @torch.no_grad()
-def describe(exhibit: Exhibit, direction: str, first_content: int, first_style: int) -> tuple[str, list[list[str]]]:
-    """One sentence; and where judges read both domains, how much of content and style arrived."""
-    source = exhibit.source(direction)
+def describe(
+    samples: ModelSamples, direction: str, first_content: int, first_style: int
+) -> tuple[str, list[list[str]]]:
+    """Describe the picture; if attributes are known, measure how well the outputs match content and style."""
+    source = samples.source_domain(direction)
+    target = 3 - source
     sentence = (
-        f"First column: {CONTENTS} images of domain {source} ({exhibit.name(source)}). First row: {STYLES} of domain "
-        f"{3 - source} ({exhibit.name(3 - source)}). Each cell: the content of its row in the style of its column."
+        f"First column: {NUM_CONTENTS} images of domain {source} ({samples.domain_name(source)}). First row: "
+        f"{NUM_STYLES} images of domain {target} ({samples.domain_name(target)}). Each cell combines the content of "
+        "its row with the style of its column."
     )
-    contents, examples, made = strips(exhibit, direction, first_content, first_style)
-    wanted, given = exhibit.judged(contents, source), exhibit.judged(examples, 3 - source)
-    found = exhibit.judged(made, 3 - source)
-    if wanted is None or given is None or found is None:
+    contents, examples, translations = translate_grid(samples, direction, first_content, first_style)
+    content_attributes = samples.predict_attributes(contents, source)
+    example_attributes = samples.predict_attributes(examples, 3 - source)
+    output_attributes = samples.predict_attributes(translations, 3 - source)
+    if content_attributes is None or example_attributes is None or output_attributes is None:
         return sentence, []
-    same = (found.shape_class == wanted.shape_class.repeat_interleave(STYLES)).float().mean()
-    rows = [["in these cells", "judged"], ["same shape as the content", f"{float(same):.0%}"]]
+    shapes = content_attributes.shape_class.repeat_interleave(NUM_STYLES)
+    accuracy = (output_attributes.shape_class == shapes).float().mean()
+    rows = [["of these translations", "predicted"], ["same shape as the content", f"{float(accuracy):.0%}"]]
     for k, factor in enumerate(STYLE_FACTORS[3 - source]):
-        error = (found.style[:, k] - given.style[:, k].repeat(CONTENTS)).abs().mean() / factor.span
-        rows.append([f"{factor.name.replace('_', ' ')}: distance to the example's", f"{float(error):.0%} of its range"])
+        styles = example_attributes.style[:, k].repeat(NUM_CONTENTS)
+        error = (output_attributes.style[:, k] - styles).abs().mean() / factor.span
+        name = factor.name.replace("_", " ")
+        rows.append([f"{name}: mean absolute error", f"{float(error):.0%} of its range"])
     return sentence, rows
 
 
 class ExampleExplorer(ModelExplorer):
-    """Content strip and style strip of a trained model, in both directions; see `render`."""
+    """Translations of a trained model with the styles of example images; see `render`."""
 
-    idea = Idea(
-        "Example-guided explorer", render, describe, controls,
-        uploads={"content": "Your own content, first of its strip", "style": "Your own style, first of its strip"},
+    spec = ExplorerSpec(
+        "Example-guided explorer", render, describe, make_controls,
+        uploads={
+            "content": "Your own content image (replaces the first)",
+            "style": "Your own example (replaces the first)",
+        },
     )  # fmt: skip
 
-    def receive(self, upload: str, file: str, content: bytes) -> None:
-        source = self.exhibit.source(self.state["direction"])
-        self.show(source if upload == "content" else 3 - source, self.state[f"first_{upload}"] - 1, file, content)
+    def handle_upload(self, upload: str, file: str, content: bytes) -> None:
+        source = self.samples.source_domain(self.state["direction"])
+        self.show_upload(
+            source if upload == "content" else 3 - source, self.state[f"first_{upload}"] - 1, file, content
+        )

@@ -1,4 +1,4 @@
-"""Loss surgery: the same images in the same styles by models that differ in one loss term, and what each measured."""
+"""Loss explorer: translations and metrics of models that were trained without one of the losses."""
 
 from __future__ import annotations
 
@@ -7,115 +7,117 @@ from functools import cache, partial
 import torch
 from IPython.display import Image
 
-from munit_lite.course.explorers.exhibit import (
-    CELL,
-    SHOWN,
-    Exhibit,
+from munit_lite.course.explorers.model_explorer import (
+    NUM_IMAGES,
+    ModelSamples,
     direction_control,
     image_control,
-    open_exhibit,
-    refuse,
-    stacked,
-    tiles,
+    load_model_samples,
+    raise_error,
+    stack_pictures,
+    tile_images,
 )
-from munit_lite.course.explorers.widget import TOLD, Choice, Control, Explorer, Picture, Slider, State, png
+from munit_lite.course.explorers.widget import USER_ERRORS, Choice, Control, Explorer, Picture, Slider, State, to_png
 from munit_lite.experiments.results import read_results
 
-REFERENCE = "all terms"
+REFERENCE = "all losses"
 RUNS = {
     "no image reconstruction": "world32_no_image",
     "no content reconstruction": "world32_no_content",
     "no style reconstruction": "world32_no_style",
-    "all terms and the cycle": "world32_with_cycle",
+    "all losses and the cycle loss": "world32_with_cycle",
     REFERENCE: "world32_munit",
 }
-MEASURED = {
-    "class right": "class_accuracy",
-    "place off by, image widths": "position_error",
-    "diversity, of the true one": "diversity_of_true",
-    "drawn code rules the style, R²": "drawn_code_r2",
-    "distance to the example's style": "example_error",
+METRICS = {
+    "class accuracy": "class_accuracy",
+    "position error, image widths": "position_error",
+    "diversity ratio": "diversity_ratio",
+    "style from the sampled code, R²": "sampled_style_r2",
+    "error of the example's style": "example_error",
 }
-ROWS, STYLES = 3, 7
+NUM_ROWS, NUM_STYLES = 3, 7
 
 
 @cache
-def arm(run: str) -> Exhibit:
-    """A shipped run by its words in `RUNS`, with held-out images.
+def load_run(run: str) -> ModelSamples:
+    """Load a shipped run with held-out images.
+
+    Args:
+        run: a key of `RUNS`.
 
     Raises:
         CheckpointError: its file is missing or corrupt.
     """
-    return open_exhibit(RUNS[run])
+    return load_model_samples(RUNS[run])
 
 
-def controls(exhibit: Exhibit) -> dict[str, Control]:
+def make_controls(samples: ModelSamples) -> dict[str, Control]:
+    """Return the controls: the run, the direction, the images and the styles."""
     return {
-        "run": Choice(tuple(RUNS), "the run below"),
-        "direction": direction_control(exhibit),
-        "image": image_control("first image", f"of {SHOWN} held-out images"),
-        "first_style": Slider(1, 99, 1, "first style", "the number of a draw from the prior"),
+        "run": Choice(tuple(RUNS), "run"),
+        "direction": direction_control(samples),
+        "image": image_control("first image", f"of {NUM_IMAGES} held-out images"),
+        "first_style": Slider(1, 99, 1, "first style", "seed of a sample from the prior"),
     }
 
 
 @torch.no_grad()
 def render(run: str, direction: str, image: int, first_style: int) -> Picture:
-    """Three images, first column, in seven drawn styles: above by the run with all terms, below by the chosen one.
+    """Render three images in seven sampled styles: above by the run with all losses, below by the selected run.
 
     Args:
         run: one of `RUNS`.
         direction: one of the models' directions.
-        image: 1 … SHOWN, the first of the three.
-        first_style: number of the first of seven draws from the prior, the same for both runs.
+        image: 1 … NUM_IMAGES, the first of the three images.
+        first_style: seed of the first of seven samples from the prior, the same for both runs.
     """
-    return stacked(*(tiles(_rows(name, direction, image, first_style), CELL) for name in (REFERENCE, run)))
+    return stack_pictures(*(tile_images(_rows(name, direction, image, first_style)) for name in (REFERENCE, run)))
 
 
 def _rows(run: str, direction: str, image: int, first_style: int) -> list[torch.Tensor]:
-    exhibit = arm(run)
-    source = exhibit.source(direction)
-    styles = torch.cat([exhibit.drawn_style(first_style + k) for k in range(STYLES)])
-    chosen = [(image - 1 + k) % SHOWN for k in range(ROWS)]
-    images, contents = exhibit.images[source - 1], exhibit.contents[source - 1]
-    return [torch.cat([images[[k]], exhibit.decode(contents[[k]], styles, 3 - source)]) for k in chosen]
+    samples = load_run(run)
+    source = samples.source_domain(direction)
+    styles = torch.cat([samples.sample_style(first_style + k) for k in range(NUM_STYLES)])
+    selected = [(image - 1 + k) % NUM_IMAGES for k in range(NUM_ROWS)]
+    images, contents = samples.images[source - 1], samples.contents[source - 1]
+    return [torch.cat([images[[k]], samples.decode(contents[[k]], styles, 3 - source)]) for k in selected]
 
 
 def describe(run: str, direction: str, image: int, first_style: int) -> tuple[str, list[list[str]]]:
-    """What `render` shows; and the two runs' figures over 1,000 test contents, with 95 % intervals over contents."""
-    exhibit = arm(run)
-    source = exhibit.source(direction)
+    """Describe the picture, and return the metrics of both runs on 1,000 test contents, with 95 % intervals."""
+    samples = load_run(run)
+    source = samples.source_domain(direction)
     sentence = (
-        f"First column: three images of domain {source} ({exhibit.name(source)}), then each in {STYLES} drawn styles. "
-        f"Above: the run with {REFERENCE}. Below: {run}. One seed each, so small differences say nothing."
+        f"First column: three images of domain {source} ({samples.domain_name(source)}), then each in "
+        f"{NUM_STYLES} sampled styles. Above: the run with {REFERENCE}. Below: {run}. "
+        "Each run has one seed, so small differences mean little."
     )
-    found = [read_results(RUNS[name])[direction] for name in (REFERENCE, run)]
-    rows = [["measured on 1,000 contents", REFERENCE, run]]
-    for words, key in MEASURED.items():
-        rows.append([words, *(f"{numbers[key]:.2f} ± {numbers[f'{key}_interval']:.2f}" for numbers in found)])
+    metrics = [read_results(RUNS[name])[direction] for name in (REFERENCE, run)]
+    rows = [["on 1,000 test contents", REFERENCE, run]]
+    for label, key in METRICS.items():
+        rows.append([label, *(f"{numbers[key]:.2f} ± {numbers[f'{key}_interval']:.2f}" for numbers in metrics)])
     return sentence, rows
 
 
 class LossExplorer(Explorer):
-    """The shipped runs with a term missing, side by side; see `render`."""
+    """Compare the shipped runs in which a loss is missing; see `render`."""
 
     def __init__(self, state: State | None = None) -> None:
         """
         Args:
-            state: values to begin with.
+            state: initial values.
         """
-        title = "Loss surgery"
+        title = "Loss explorer"
         try:
-            opened = [arm(run) for run in RUNS]  # all of them, so that a missing one is told at once
-        except TOLD as error:
-            super().__init__(partial(refuse, error), {}, None, title)
+            samples = [load_run(run) for run in RUNS]  # all of them, so that a missing one is reported at once
+        except USER_ERRORS as error:
+            super().__init__(partial(raise_error, error), {}, None, title)
             return
-        made = controls(opened[0])
-        first: State = {name: control.first for name, control in made.items()}
-        stored = tiles(
-            [row for run in RUNS for row in _rows(run, first["direction"], first["image"], first["first_style"])[:1]]
-        )
-        alt = f"{title}. One sketch in {STYLES} drawn styles, a row for each run: {'; '.join(RUNS)}."
-        super().__init__(render, made, Image(png(stored), format="png", alt=alt), title, describe, state)
+        controls = make_controls(samples[0])
+        rows = [_rows(run, samples[0].directions[0], 1, 1)[0] for run in RUNS]
+        alt = f"{title}. One sketch in {NUM_STYLES} sampled styles, a row for each run: {'; '.join(RUNS)}."
+        stored_image = Image(to_png(tile_images(rows)), format="png", alt=alt)
+        super().__init__(render, controls, stored_image, title, describe, state)
 
     def as_code(self, state: State) -> str:
         return f"LossExplorer(state={state})"

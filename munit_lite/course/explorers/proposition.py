@@ -1,4 +1,4 @@
-"""Proposition explorer: break the oracle a little or much, and see which verdicts notice from how many images."""
+"""Proposition explorer: break the oracle by a chosen amount and see which checks reject it at a given sample size."""
 
 from __future__ import annotations
 
@@ -15,127 +15,132 @@ from munit_lite.theory.oracle import CodeWorld, Oracle
 from munit_lite.theory.propositions import check_all
 from munit_lite.theory.variants import (
     ORACLE,
-    SIZE,
-    Edit,
-    Variant,
-    column,
+    SIZE_COLUMN,
+    CodeEdit,
+    OracleVariant,
+    edit_content,
+    leak_content_into_style,
     mix_content_and_style,
-    style_plus_content,
-    style_times,
+    transform_style,
 )
-from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
+from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, PropositionVerdict
 from munit_lite.world import STYLE_DIM
 
-MARKS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # number in `figures.COLORS`, and marker
-NAMES = {
-    "minimum": "1 · the minimum is reached",
-    "latents": "2 · latents match",
-    "joint": "3 · joints match",
-    "cycle": "4 · cycles close",
-    "content": "content is kept",
+STATUS_MARKERS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # index into `figures.COLORS`, and marker
+CHECK_NAMES = {
+    "minimum": "1 · the objective is minimal",
+    "latents": "2 · latent distributions match",
+    "joint": "3 · joint distributions match",
+    "cycle": "4 · cycles are consistent",
+    "content": "content is preserved",
 }
-_I = torch.eye(STYLE_DIM, dtype=torch.float64)
+_IDENTITY = torch.eye(STYLE_DIM, dtype=torch.float64)
 
 
-def _edited(encode: Edit | None = None, decode: Edit | None = None) -> Variant:
-    """The oracle with domain 2's encoder or decoder edited."""
-    one, two = ({} if edit is None else {2: edit} for edit in (encode, decode))
-    return Variant("broken by hand", "", ORACLE.expected, encode=one, decode=two)
+def _edit_oracle(encode: CodeEdit | None = None, decode: CodeEdit | None = None) -> OracleVariant:
+    """CodeEdit the encoder or decoder of domain 2 of the oracle."""
+    encode_edits, decode_edits = ({} if edit is None else {2: edit} for edit in (encode, decode))
+    return OracleVariant("broken by hand", "", ORACLE.expected, encode=encode_edits, decode=decode_edits)
 
 
-def _correlated(strength: float) -> Variant:
-    factor = torch.linalg.cholesky((1 - 0.9 * strength) * _I + 0.9 * strength)
-    return _edited(style_times(factor.inverse()), style_times(factor))
+def _correlated(strength: float) -> OracleVariant:
+    factor = torch.linalg.cholesky((1 - 0.9 * strength) * _IDENTITY + 0.9 * strength)
+    return _edit_oracle(transform_style(factor.inverse()), transform_style(factor))
 
 
-def _content_in_style(strength: float) -> Variant:
-    share, rest = 0.8 * strength, math.sqrt(1 - (0.8 * strength) ** 2)
-    return _edited(style_plus_content(share, rest), style_plus_content(-share / rest, 1 / rest))
+def _content_in_style(strength: float) -> OracleVariant:
+    weight, scale = 0.8 * strength, math.sqrt(1 - (0.8 * strength) ** 2)
+    return _edit_oracle(leak_content_into_style(weight, scale), leak_content_into_style(-weight / scale, 1 / scale))
 
 
-BREAKS: dict[str, Callable[[float], Variant]] = {
-    "styles of domain 2 scaled, in E and G": lambda t: _edited(style_times(_I / (1 + t)), style_times((1 + t) * _I)),
-    "styles of domain 2 correlated, in E and G": _correlated,
-    "content in the style, its variance kept": _content_in_style,
-    "content in the style, encoder only": lambda t: _edited(style_plus_content(1.5 * t)),
-    "a larger size in domain 2, in E and G": lambda t: _edited(
-        column(SIZE, lambda size: size - t), column(SIZE, lambda size: size + t)
+BREAKS: dict[str, Callable[[float], OracleVariant]] = {
+    "styles of domain 2 scaled, in E and G": lambda t: _edit_oracle(
+        transform_style(_IDENTITY / (1 + t)), transform_style((1 + t) * _IDENTITY)
     ),
-    "style turned to its negative, encoder only": lambda t: _edited(style_times((1 - 2 * t) * _I)),
-    "content and style mixed by a turn, in E and G": lambda t: _edited(
+    "styles of domain 2 correlated, in E and G": _correlated,
+    "content in the style, with the same variance": _content_in_style,
+    "content in the style, encoder only": lambda t: _edit_oracle(leak_content_into_style(1.5 * t)),
+    "a larger size in domain 2, in E and G": lambda t: _edit_oracle(
+        edit_content(SIZE_COLUMN, lambda size: size - t), edit_content(SIZE_COLUMN, lambda size: size + t)
+    ),
+    "style negated, encoder only": lambda t: _edit_oracle(transform_style((1 - 2 * t) * _IDENTITY)),
+    "content and style mixed by a rotation, in E and G": lambda t: _edit_oracle(
         mix_content_and_style(-t * math.pi / 2), mix_content_and_style(t * math.pi / 2)
     ),
 }
 
 
-def controls() -> dict[str, Control]:
+def make_controls() -> dict[str, Control]:
+    """Return the controls: what is broken, how much, and the sample."""
     return {
         "broken": Choice(tuple(BREAKS), "what is broken"),
-        "strength": Slider(0.0, 1.0, 1.0, "strength", "from 0, the oracle itself, to 1"),
+        "strength": Slider(0.0, 1.0, 1.0, "strength", "from 0 (the oracle) to 1"),
         "units": Slider(100, 600, 500, "images of each domain", "from 100 to 600"),
-        "seed": Slider(0, 9, 0, "seed", "another draw of images"),
+        "seed": Slider(0, 9, 0, "seed", "of the images"),
     }
 
 
-@lru_cache(maxsize=1)  # the picture and its description need the same verdicts
-def verdicts(broken: str, strength: float, units: int, seed: int) -> dict[str, Verdict]:
-    """All checks of the oracle with one of `BREAKS`, in code space: exact factors."""
+@lru_cache(maxsize=1)  # the picture and its description show the same verdicts
+def run_checks(broken: str, strength: float, units: int, seed: int) -> dict[str, PropositionVerdict]:
+    """Run all checks on the oracle with one of `BREAKS`, in code space, where factors are exact."""
     world = CodeWorld()
     return check_all(Oracle(world, BREAKS[broken](strength)), world, units, seed)
 
 
 def render(broken: str, strength: float, units: int, seed: int) -> Image:
-    """For each check its decisive part: the effect with its interval, in units of what counts.
+    """Plot for each check its decisive part: the effect with its interval, as a multiple of the threshold.
 
     Args:
         broken: one of `BREAKS`.
         strength: 0 … 1.
         units: images of each domain.
-        seed: of the images, drawn styles and permutations.
+        seed: seed of the images, sampled styles and permutations.
     """
-    found = verdicts(broken, strength, units, seed)
+    results = run_checks(broken, strength, units, seed)
     figure, (axis,) = subplots(1, (7.5, 2.9))
-    for row, result in enumerate(found.values()):
-        part, (color, mark) = result.decisive, MARKS[result.status]
+    for row, result in enumerate(results.values()):
+        part, (color, mark) = result.decisive_finding, STATUS_MARKERS[result.status]
         low, effect, high = (max(value / part.threshold, 0.0) for value in (part.low, part.effect, part.high))
         axis.plot([low, high], [row, row], "-", color=COLORS[color], lw=3)
         axis.plot(effect, row, marker=mark, color=COLORS[color], ms=11, mec="white")
         axis.annotate(result.status, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axis.axvline(1, color="black", lw=1, linestyle="--")
     axis.set_xscale("symlog", linthresh=1)
-    axis.set_yticks(range(len(found)), [NAMES[name] for name in found])
-    axis.set(xlabel="effect / what counts (dashed: 1)", xlim=(-0.05, 1e3), ylim=(len(found) - 0.5, -0.5))
-    return picture(figure, _sentence(found, broken, strength, units))
+    axis.set_yticks(range(len(results)), [CHECK_NAMES[name] for name in results])
+    axis.set(xlabel="effect / threshold (dashed: 1)", xlim=(-0.05, 1e3), ylim=(len(results) - 0.5, -0.5))
+    return picture(figure, _sentence(results, broken, strength, units))
 
 
-def _sentence(found: dict[str, Verdict], broken: str, strength: float, units: int) -> str:
-    told = "; ".join(f"{NAMES[name]}: {result.status}" for name, result in found.items())
-    return f"The oracle with {broken}, strength {strength:g}, {units} images of each domain. {told}."
+def _sentence(results: dict[str, PropositionVerdict], broken: str, strength: float, units: int) -> str:
+    statuses = "; ".join(f"{CHECK_NAMES[name]}: {result.status}" for name, result in results.items())
+    return f"The oracle with {broken}, strength {strength:g}, {units} images of each domain. {statuses}."
 
 
 def describe(broken: str, strength: float, units: int, seed: int) -> tuple[str, list[list[str]]]:
-    """Every verdict in words, and for each the part that settles it."""
-    found = verdicts(broken, strength, units, seed)
-    rows = [["check", "verdict", "settled by", "effect", "95 % interval", "counts from"]]
-    for name, result in found.items():
-        part = result.decisive
+    """Describe the picture, and return every verdict with the part that decides it."""
+    results = run_checks(broken, strength, units, seed)
+    rows = [["check", "verdict", "decided by", "effect", "95 % interval", "threshold"]]
+    for name, result in results.items():
+        part = result.decisive_finding
         interval = f"{part.low:.2g} to {part.high:.2g}"
-        rows.append([NAMES[name], result.status, part.name, f"{part.effect:.2g}", interval, f"{part.threshold:.2g}"])
-    return _sentence(found, broken, strength, units), rows
+        rows.append(
+            [CHECK_NAMES[name], result.status, part.name, f"{part.effect:.2g}", interval, f"{part.threshold:.2g}"]
+        )
+    return _sentence(results, broken, strength, units), rows
 
 
 class PropositionExplorer(Explorer):
-    """The checks of the four propositions on an oracle broken by hand; see `render`."""
+    """The checks of the four propositions on a broken oracle; see `render`."""
 
     def __init__(self, state: State | None = None) -> None:
         """
         Args:
-            state: values to begin with.
+            state: initial values.
         """
-        made = controls()
-        first: State = {name: control.first for name, control in made.items()}
-        strip = render(**first)
-        super().__init__(render, made, strip, "Proposition explorer", describe, state)
+        controls = make_controls()
+        defaults: State = {name: control.default for name, control in controls.items()}
+        stored_image = render(**defaults)
+        super().__init__(render, controls, stored_image, "Proposition explorer", describe, state)
 
     def as_code(self, state: State) -> str:
         return f"PropositionExplorer(state={state})"

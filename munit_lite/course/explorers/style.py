@@ -1,4 +1,4 @@
-"""Style explorer: turn the style code by hand and watch what it paints, G(E^c(x), s) (paper, section 3.2)."""
+"""Style explorer: change the style code and see the translation, G(E^c(x), s) (section 3.2 of the paper)."""
 
 from __future__ import annotations
 
@@ -7,125 +7,129 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from munit_lite.course.explorers.exhibit import (
-    CELL,
-    NORMAL,
-    REACH,
-    SHOWN,
-    Exhibit,
-    Idea,
+from munit_lite.course.explorers.model_explorer import (
+    MAX_STYLE,
+    NUM_IMAGES,
+    PRIOR_DENSITY,
+    TILE_SIZE,
+    ExplorerSpec,
     ModelExplorer,
+    ModelSamples,
+    attribute_rows,
     direction_control,
     image_control,
-    reading_rows,
-    stacked,
-    tiles,
+    stack_pictures,
+    tile_images,
 )
 from munit_lite.course.explorers.widget import Choice, Control, Picture, Slider
 
-EIGHT, ALONE, BETWEEN = "this style on eight images", "each coordinate alone", "between two styles"
-TURNED = 2.5  # "each coordinate alone" goes from -TURNED to TURNED
+ALL_IMAGES, COORDINATES, INTERPOLATION = "this style on eight images", "each coordinate alone", "between two styles"
+MAX_COORDINATE = 2.5  # "each coordinate alone" goes from -MAX_COORDINATE to MAX_COORDINATE
 
 
-def controls(exhibit: Exhibit) -> dict[str, Control]:
-    """One slider for each coordinate of the style code, and what to show with it."""
-    words = f"from −{REACH:g} to {REACH:g}; of drawn styles 95 % lie between −2 and 2"
+def make_controls(samples: ModelSamples) -> dict[str, Control]:
+    """Return a slider for each coordinate of the style code, and the choice of a view."""
+    description = f"from −{MAX_STYLE:g} to {MAX_STYLE:g}; 95 % of sampled styles lie between −2 and 2"
     return {
-        "direction": direction_control(exhibit),
+        "direction": direction_control(samples),
         "image": image_control(),
         **{
-            f"style_{k + 1}": Slider(-REACH, REACH, 0.0, f"style coordinate {k + 1}", words, NORMAL)
-            for k in range(exhibit.style_dim)
+            f"style_{k + 1}": Slider(
+                -MAX_STYLE, MAX_STYLE, 0.0, f"style coordinate {k + 1}", description, PRIOR_DENSITY
+            )
+            for k in range(samples.style_dim)
         },
-        "view": Choice((EIGHT, ALONE, BETWEEN), "below"),
-        "second": Slider(1, 99, 1, "second style", "the number of a draw from the prior; for “between two styles”"),
+        "view": Choice((ALL_IMAGES, COORDINATES, INTERPOLATION), "view"),
+        "second": Slider(1, 99, 1, "second style", "seed of a sample from the prior; for “between two styles”"),
     }
 
 
-def code_of(exhibit: Exhibit, style: Mapping[str, float]) -> Tensor:
-    """The sliders' values as a style code, (1, style_dim)."""
-    return torch.tensor([[style[f"style_{k + 1}"] for k in range(exhibit.style_dim)]])
+def style_code(samples: ModelSamples, style: Mapping[str, float]) -> Tensor:
+    """Return the values of the sliders as a style code, (1, style_dim)."""
+    return torch.tensor([[style[f"style_{k + 1}"] for k in range(samples.style_dim)]])
 
 
 @torch.no_grad()
-def render(exhibit: Exhibit, direction: str, image: int, view: str, second: int, **style: float) -> Picture:
-    """The chosen image and its translation, large; below them one of three views of the style.
+def render(samples: ModelSamples, direction: str, image: int, view: str, second: int, **style: float) -> Picture:
+    """Render an image and its translation, enlarged, above one of three views of the style.
 
     Args:
-        exhibit: the model and its images.
-        direction: one of `exhibit.directions`.
-        image: 1 … SHOWN.
-        view: `EIGHT`, `ALONE` or `BETWEEN`.
-        second: number of the draw that `BETWEEN` leads to.
+        samples: the model and its images.
+        direction: one of `samples.directions`.
+        image: 1 … NUM_IMAGES.
+        view: `ALL_IMAGES`, `COORDINATES` or `INTERPOLATION`.
+        second: seed of the style at which `INTERPOLATION` ends.
         **style: style_1 … style_n, the code.
     """
-    source = exhibit.source(direction)
-    target, code = 3 - source, code_of(exhibit, style)
-    images, contents = exhibit.images[source - 1], exhibit.contents[source - 1]
+    source = samples.source_domain(direction)
+    target, code = 3 - source, style_code(samples, style)
+    images, contents = samples.images[source - 1], samples.contents[source - 1]
     chosen = contents[image - 1 : image]
-    if view == EIGHT:
-        made = exhibit.decode(contents, code, target)
-        rows, translation = [images, made], made[image - 1 : image]
+    if view == ALL_IMAGES:
+        translations = samples.decode(contents, code, target)
+        rows, translation = [images, translations], translations[image - 1 : image]
     else:
-        codes = _alone(code) if view == ALONE else _between(code, exhibit.drawn_style(second))
-        subjects = [chosen] if view == ALONE else [contents[(image - 1 + k) % SHOWN][None] for k in range(3)]
-        rows = [exhibit.decode(subject, row, target) for subject in subjects for row in codes.split(SHOWN)]
-        translation = exhibit.decode(chosen, code, target)
-    return stacked(tiles([torch.cat([images[image - 1 : image], translation])], cell=4 * CELL), tiles(rows))
+        codes = _vary_coordinates(code) if view == COORDINATES else _interpolate(code, samples.sample_style(second))
+        subjects = [chosen] if view == COORDINATES else [contents[(image - 1 + k) % NUM_IMAGES][None] for k in range(3)]
+        rows = [samples.decode(subject, row, target) for subject in subjects for row in codes.split(NUM_IMAGES)]
+        translation = samples.decode(chosen, code, target)
+    return stack_pictures(
+        tile_images([torch.cat([images[image - 1 : image], translation])], min_size=4 * TILE_SIZE), tile_images(rows)
+    )
 
 
-def _alone(code: Tensor) -> Tensor:
-    """Each coordinate in SHOWN steps, the others as they are: (style_dim * SHOWN, style_dim)."""
-    turned = code.repeat(code.shape[1] * SHOWN, 1)
+def _vary_coordinates(code: Tensor) -> Tensor:
+    """Vary one coordinate at a time in NUM_IMAGES steps: (style_dim * NUM_IMAGES, style_dim)."""
+    varied = code.repeat(code.shape[1] * NUM_IMAGES, 1)
     for k in range(code.shape[1]):
-        turned[k * SHOWN : (k + 1) * SHOWN, k] = torch.linspace(-TURNED, TURNED, SHOWN)
-    return turned
+        varied[k * NUM_IMAGES : (k + 1) * NUM_IMAGES, k] = torch.linspace(-MAX_COORDINATE, MAX_COORDINATE, NUM_IMAGES)
+    return varied
 
 
-def _between(first: Tensor, second: Tensor) -> Tensor:
-    """SHOWN codes on the straight line between two: (SHOWN, style_dim)."""
-    return torch.lerp(first, second, torch.linspace(0, 1, SHOWN)[:, None])
+def _interpolate(first: Tensor, second: Tensor) -> Tensor:
+    """Return NUM_IMAGES codes on the line between two codes: (NUM_IMAGES, style_dim)."""
+    return torch.lerp(first, second, torch.linspace(0, 1, NUM_IMAGES)[:, None])
 
 
 @torch.no_grad()
 def describe(
-    exhibit: Exhibit, direction: str, image: int, view: str, second: int, **style: float
+    samples: ModelSamples, direction: str, image: int, view: str, second: int, **style: float
 ) -> tuple[str, list[list[str]]]:
-    """What `render` shows in one sentence, and what the judge reads from the translation."""
-    source = exhibit.source(direction)
-    target, code = 3 - source, code_of(exhibit, style)
-    other = ", ".join(f"{value:.2f}" for value in exhibit.drawn_style(second)[0])
-    below = {
-        EIGHT: f"eight images of domain {source}, and under each its translation with this style",
-        ALONE: f"a row for each coordinate, turned alone from −{TURNED:g} to {TURNED:g}",
-        BETWEEN: f"three contents on the straight way from this style to ({other})",
+    """Describe the picture in one sentence, and return the predicted attributes of the translation."""
+    source = samples.source_domain(direction)
+    target, code = 3 - source, style_code(samples, style)
+    end = ", ".join(f"{value:.2f}" for value in samples.sample_style(second)[0])
+    views = {
+        ALL_IMAGES: f"eight images of domain {source}, each above its translation with this style",
+        COORDINATES: f"a row for each coordinate, which varies from −{MAX_COORDINATE:g} to {MAX_COORDINATE:g}",
+        INTERPOLATION: f"three contents with styles interpolated from this one to ({end})",
     }
     sentence = (
-        f"A held-out {exhibit.name(source)} and its translation into a {exhibit.name(target)} with the style "
-        f"({', '.join(f'{value:.2f}' for value in code[0])}). Below: {below[view]}."
+        f"A held-out {samples.domain_name(source)} and its translation into a {samples.domain_name(target)} with the "
+        f"style ({', '.join(f'{value:.2f}' for value in code[0])}). Below: {views[view]}."
     )
-    chosen = exhibit.contents[source - 1][image - 1 : image]
-    reading = exhibit.judged(exhibit.decode(chosen, code, target), target)
-    return sentence, reading_rows(reading, ["translation"], target) if reading else []
+    chosen = samples.contents[source - 1][image - 1 : image]
+    attributes = samples.predict_attributes(samples.decode(chosen, code, target), target)
+    return sentence, attribute_rows(attributes, ["translation"], target) if attributes else []
 
 
 class StyleExplorer(ModelExplorer):
     """Sliders for the style code of a trained model; see `render`."""
 
-    idea = Idea(
-        "Style explorer", render, describe, controls,
-        strip={"view": ALONE},
-        actions={"draw": "Draw from the prior"},
-        uploads={"image": "Your own image, in the chosen one's place"},
+    spec = ExplorerSpec(
+        "Style explorer", render, describe, make_controls,
+        stored_state={"view": COORDINATES},
+        actions={"sample": "Sample from the prior"},
+        uploads={"image": "Your own image (replaces the selected one)"},
     )  # fmt: skip
-    draws = 0
+    num_samples = 0
 
-    def act(self, action: str) -> None:
-        super().act(action)
-        if action == "draw":
-            self.draws += 1
-            drawn = self.exhibit.drawn_style(self.draws)[0].tolist()
-            self.state = self.state | {f"style_{k + 1}": round(value, 2) for k, value in enumerate(drawn)}
+    def handle_action(self, action: str) -> None:
+        super().handle_action(action)
+        if action == "sample":
+            self.num_samples += 1
+            style = self.samples.sample_style(self.num_samples)[0].tolist()
+            self.state = self.state | {f"style_{k + 1}": round(value, 2) for k, value in enumerate(style)}
 
-    def receive(self, upload: str, file: str, content: bytes) -> None:
-        self.show(self.exhibit.source(self.state["direction"]), self.state["image"] - 1, file, content)
+    def handle_upload(self, upload: str, file: str, content: bytes) -> None:
+        self.show_upload(self.samples.source_domain(self.state["direction"]), self.state["image"] - 1, file, content)

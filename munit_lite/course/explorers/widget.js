@@ -1,12 +1,12 @@
-// The view of every explorer: controls made from their descriptions, one picture, one sentence, one table.
+// The view of every explorer: controls, one picture, one sentence that describes it, and one table.
 function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.includes("-") || name === "role" || name === "for") made.setAttribute(name, value);
-    else made[name] = value;
+    if (name.includes("-") || name === "role" || name === "for") node.setAttribute(name, value);
+    else node[name] = value;
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
 function density(heights) {
@@ -18,62 +18,62 @@ function density(heights) {
 }
 
 function slider(spec, id, change) {
-  const shown = element("span", { "aria-hidden": "true" }); // aria-valuetext says it
+  const valueText = element("span", { "aria-hidden": "true" }); // screen readers get aria-valuetext
   const input = element("input", {
-    type: "range", id, min: spec.low, max: spec.high, step: spec.step, "aria-describedby": `${id}-words`,
+    type: "range", id, min: spec.low, max: spec.high, step: spec.step, "aria-describedby": `${id}-description`,
   });
   const show = (value) => {
     if (Number(input.value) !== value) input.value = value;
-    shown.textContent = spec.step === 1 ? String(value) : value.toFixed(spec.step < 0.01 ? 3 : 2);
-    input.setAttribute("aria-valuetext", shown.textContent);
+    valueText.textContent = spec.step === 1 ? String(value) : value.toFixed(spec.step < 0.01 ? 3 : 2);
+    input.setAttribute("aria-valuetext", valueText.textContent);
   };
-  const moved = () => {
+  const onMove = () => {
     show(Number(input.value));
     change(Number(input.value));
   };
-  input.addEventListener("input", moved);
+  input.addEventListener("input", onMove);
   input.addEventListener("keydown", (event) => {
     const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
     const ends = { Home: spec.low, End: spec.high }[event.key];
     if (steps === undefined && ends === undefined) return;
-    event.preventDefault(); // Lab keeps the browser's own handling from happening
+    event.preventDefault(); // JupyterLab would prevent the browser's own handling
     event.stopPropagation();
     if (ends !== undefined) input.value = ends;
     else if (steps > 0) input.stepUp(steps);
     else input.stepDown(-steps);
-    moved();
+    onMove();
   });
   const track = element("span", { className: "munit-track" });
   if (spec.density.length) track.append(density(spec.density));
   track.append(input);
-  const line = element("div", { className: "munit-line" }, element("label", { "for": id }, spec.name), shown);
-  const words = element("small", { id: `${id}-words` }, spec.words);
-  return [element("div", { className: "munit-control" }, line, track, words), show];
+  const line = element("div", { className: "munit-line" }, element("label", { "for": id }, spec.label), valueText);
+  const description = element("small", { id: `${id}-description` }, spec.description);
+  return [element("div", { className: "munit-control" }, line, track, description), show];
 }
 
 function choice(spec, id, change) {
   const select = element("select", { id });
   for (const option of spec.options) select.append(element("option", { value: option }, option));
   select.addEventListener("change", () => change(select.value));
-  const words = element("small", { id: `${id}-words` }, spec.words);
-  if (spec.words) select.setAttribute("aria-describedby", words.id);
-  const parts = [element("label", { "for": id }, spec.name), select, words];
+  const description = element("small", { id: `${id}-description` }, spec.description);
+  if (spec.description) select.setAttribute("aria-describedby", description.id);
+  const parts = [element("label", { "for": id }, spec.label), select, description];
   return [element("div", { className: "munit-control" }, ...parts), (value) => { select.value = value; }];
 }
 
-async function copy(text, told) {
+async function copy(text, status) {
   try {
     await navigator.clipboard.writeText(text);
-    told.textContent = "Copied.";
+    status.textContent = "Copied.";
   } catch {
-    told.textContent = "This browser does not allow it: select the code below.";
+    status.textContent = "This browser does not allow copying: select the code below.";
   }
 }
 
 function render({ model, el }) {
-  const view = `munit-${Math.random().toString(36).slice(2)}`; // each explorer is a module of its own: no shared counter
-  const shows = {};
-  // Lab's own shortcuts would take the arrow keys away from the sliders.
+  const view = `munit-${Math.random().toString(36).slice(2)}`; // each explorer loads its own module, so no counter is shared
+  const setters = {}; // control -> a function that shows its value
+  // JupyterLab's shortcuts would take the arrow keys away from the sliders.
   const root = element("div", {
     className: "munit-explorer", role: "group", "aria-label": model.get("title"), "data-lm-suppress-shortcuts": "true",
   });
@@ -83,12 +83,12 @@ function render({ model, el }) {
       model.set("state", { ...model.get("state"), [spec.key]: value });
       model.save_changes();
     };
-    const [made, show] = (spec.kind === "slider" ? slider : choice)(spec, `${view}-${spec.key}`, change);
-    shows[spec.key] = show;
-    form.append(made);
+    const [control, show] = (spec.kind === "slider" ? slider : choice)(spec, `${view}-${spec.key}`, change);
+    setters[spec.key] = show;
+    form.append(control);
   }
 
-  const told = element("span", { role: "status" });
+  const status = element("span", { role: "status" });
   const code = element("code");
   const buttons = element("div", { className: "munit-buttons" });
   for (const [action, name] of Object.entries(model.get("actions"))) {
@@ -98,15 +98,15 @@ function render({ model, el }) {
   }
   if (model.get("controls").length) {
     const button = element("button", { type: "button" }, "Copy this state as code");
-    button.addEventListener("click", () => copy(code.textContent, told));
-    buttons.append(button, told);
+    button.addEventListener("click", () => copy(code.textContent, status));
+    buttons.append(button, status);
   }
   for (const [upload, name] of Object.entries(model.get("uploads"))) {
     const input = element("input", { type: "file", accept: "image/*", id: `${view}-file-${upload}` });
     input.addEventListener("change", async () => {
       const [file] = input.files;
       if (file) model.send({ upload, file: file.name }, undefined, [await file.arrayBuffer()]);
-      input.value = ""; // the same file may be chosen again
+      input.value = ""; // so that the same file can be chosen again
     });
     buttons.append(element("div", { className: "munit-upload" }, element("label", { "for": input.id }, name), input));
   }
@@ -116,14 +116,14 @@ function render({ model, el }) {
   const image = element("img");
   const sentence = element("p", { "aria-live": "polite" });
   const table = element("table");
-  const kept = element("details", {}, element("summary", {}, "This state as code"), element("pre", {}, code));
-  root.append(form, element("div", { className: "munit-shown" }, problem, image, sentence, table, kept));
+  const codeDetails = element("details", {}, element("summary", {}, "This state as code"), element("pre", {}, code));
+  root.append(form, element("div", { className: "munit-output" }, problem, image, sentence, table, codeDetails));
   el.append(root);
 
   const update = {
     state: () => {
       const state = model.get("state");
-      for (const [key, show] of Object.entries(shows)) if (key in state) show(state[key]);
+      for (const [key, show] of Object.entries(setters)) if (key in state) show(state[key]);
     },
     picture: () => {
       const bytes = model.get("picture");
@@ -151,8 +151,8 @@ function render({ model, el }) {
     },
     code: () => {
       code.textContent = model.get("code");
-      kept.hidden = !code.textContent;
-      told.textContent = "";
+      codeDetails.hidden = !code.textContent;
+      status.textContent = "";
     },
   };
   for (const [name, show] of Object.entries(update)) {

@@ -1,7 +1,7 @@
-"""Explorers: controls beside a picture that a pure function draws, and a stored strip where no kernel runs.
+"""Explorers: controls beside a picture that a pure function renders, and a stored image where no kernel runs.
 
 The view is one small widget: native sliders with labels, so that keyboards and screen readers work, and one dictionary
-of values. The front end sends the newest values only once the last picture has arrived, so none queue up.
+of values. The front end sends the newest values only after the last picture has arrived, so that none queue up.
 """
 
 from __future__ import annotations
@@ -21,74 +21,80 @@ import traitlets
 from IPython.display import Image
 
 from munit_lite.data.image_files import DataError
-from munit_lite.storage.checkpoints import CheckpointError
+from munit_lite.storage.files import CheckpointError
 
 State = dict[str, Any]
 Picture = np.ndarray  # (H, W, 3) uint8
-Tell = Callable[..., tuple[str, Sequence[Sequence[str]]]]
-TOLD = (ValueError, CheckpointError, DataError)  # errors whose sentences are for the reader
+Describe = Callable[..., tuple[str, Sequence[Sequence[str]]]]
+USER_ERRORS = (ValueError, CheckpointError, DataError)  # errors whose messages are for the reader
 
 
 @dataclass(frozen=True)
 class Slider:
-    """A number to be turned by hand.
+    """A number that the reader can change.
 
     Args:
-        low, high, first: range and first value; whole numbers give steps of one.
-        name: what it moves, in words; by default the key in the explorer's state.
-        words: its range in words, with the unit.
-        density: heights in [0, 1] drawn behind it, from `low` to `high`.
+        low, high, default: the range and the initial value; integers give steps of one.
+        label: text beside the slider; by default the key in the explorer's state.
+        description: the meaning and the range, with the unit.
+        density: heights in [0, 1] of a curve behind the slider, from `low` to `high`.
     """
 
     low: float
     high: float
-    first: float
-    name: str = ""
-    words: str = ""
+    default: float
+    label: str = ""
+    description: str = ""
     density: tuple[float, ...] = ()
 
     @property
     def step(self) -> float:
-        if all(isinstance(value, int) for value in (self.low, self.high, self.first)):
+        if all(isinstance(value, int) for value in (self.low, self.high, self.default)):
             return 1
-        most = (self.high - self.low) / 40
-        power = 10.0 ** math.floor(math.log10(most))
-        return max(round(k * power, 9) for k in (1, 2, 5) if k * power <= most)
+        max_step = (self.high - self.low) / 40
+        power = 10.0 ** math.floor(math.log10(max_step))
+        return max(round(k * power, 9) for k in (1, 2, 5) if k * power <= max_step)
 
-    def checked(self, name: str, value: Any) -> float:
+    def validate(self, name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             raise ValueError(f"{name} is {value!r}, but goes from {self.low:g} to {self.high:g}")
         return round(value) if self.step == 1 else round(float(value), 6)
 
-    def spec(self, key: str) -> dict[str, Any]:
+    def to_dict(self, key: str) -> dict[str, Any]:
         return {
-            "kind": "slider", "key": key, "name": self.name or key.replace("_", " "), "low": self.low,
+            "kind": "slider", "key": key, "label": self.label or key.replace("_", " "), "low": self.low,
             "high": self.high, "step": self.step, "density": list(self.density),
-            "words": self.words or f"from {self.low:g} to {self.high:g}",
+            "description": self.description or f"from {self.low:g} to {self.high:g}",
         }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several words; the first is chosen to begin with unless `first` says otherwise."""
+    """One of several options.
+
+    Args:
+        options: the texts to choose from.
+        label, description: as for a `Slider`.
+        default: the option that is chosen initially; by default the first.
+    """
 
     options: tuple[str, ...]
-    name: str = ""
-    words: str = ""
-    first: str = ""
+    label: str = ""
+    description: str = ""
+    default: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "first", self.first or self.options[0])
+        object.__setattr__(self, "default", self.default or self.options[0])
 
-    def checked(self, name: str, value: Any) -> str:
+    def validate(self, name: str, value: Any) -> str:
         if value not in self.options:
             raise ValueError(f"{name} is {value!r}, but the choices are: {', '.join(self.options)}")
         return value
 
-    def spec(self, key: str) -> dict[str, Any]:
+    def to_dict(self, key: str) -> dict[str, Any]:
         return {
-            "kind": "choice", "key": key, "name": self.name or key.replace("_", " "), "words": self.words,
-            "options": list(self.options),
+            "kind": "choice", "key": key, "label": self.label or key.replace("_", " "), "options": list(self.options),
+            "description": self.description,
         }  # fmt: skip
 
 
@@ -96,30 +102,35 @@ Control = Slider | Choice
 
 
 class Explorer(anywidget.AnyWidget):
-    """Controls beside a picture; a stored page shows the strip in its place.
+    """Controls beside a picture; a page without a kernel shows a stored image instead.
 
     Args:
-        render: called with each control's value by name; returns a (H, W, 3) uint8 picture, or a figure as PNG.
-            Nothing else may happen in it: the same values give the same picture.
-        controls: name -> `Slider`, `Choice` or (lowest, highest, first) value.
-        strip: the picture that stands for the explorer where no kernel runs, with alternative text; None: there is
-            nothing to show but the sentence that `render` raises.
-        title: a name for the whole, for screen readers.
-        tell: called like `render`; says in one sentence what the picture shows, and gives rows for a table below it
-            (the first row is its header; no rows, no table).
-        state: values to begin with instead of the controls' own; what "copy this state as code" gives.
+        render: takes the value of each control by name; returns a (H, W, 3) uint8 picture, or a figure as PNG. It is
+            a pure function: the same values give the same picture.
+        controls: name -> `Slider`, `Choice` or (low, high, default).
+        stored_image: the image that represents the explorer where no kernel runs, with alternative text; None if
+            there is nothing to show but the message of the error that `render` raises.
+        title: the name of the explorer, for screen readers.
+        describe: takes the same values as `render`; returns one sentence that says what the picture shows, and the
+            rows of a table below it (the first row is the header; without rows there is no table).
+        state: initial values in place of the controls' defaults, such as those that "Copy this state as code" gives.
+
+    Example:
+        >>> black = Explorer(lambda size: np.zeros((size, size, 3), np.uint8), {"size": (1, 9, 4)}, None)
+        >>> black.state, black.code
+        ({'size': 4}, "explorer.state = {'size': 4}")
     """
 
     _esm = Path(__file__).with_name("widget.js")
     _css = Path(__file__).with_name("widget.css")
     title = traitlets.Unicode().tag(sync=True)
     controls: Any = traitlets.List().tag(sync=True)
-    actions = traitlets.Dict().tag(sync=True)  # key -> what the button says
-    uploads = traitlets.Dict().tag(sync=True)  # key -> what the file chooser says
+    actions = traitlets.Dict().tag(sync=True)  # key -> text of the button
+    uploads = traitlets.Dict().tag(sync=True)  # key -> text of the file chooser
     state = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes().tag(sync=True)  # PNG
     sentence = traitlets.Unicode().tag(sync=True)  # what the picture shows: also its alternative text
-    problem = traitlets.Unicode().tag(sync=True)  # what went wrong and what to do
+    problem = traitlets.Unicode().tag(sync=True)  # what went wrong and what to do about it
     rows: Any = traitlets.List().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)
 
@@ -127,76 +138,88 @@ class Explorer(anywidget.AnyWidget):
         self,
         render: Callable[..., Picture | Image],
         controls: Mapping[str, Control | tuple[float, float, float]],
-        strip: Image | None,
+        stored_image: Image | None,
         title: str = "Explorer",
-        tell: Tell | None = None,
+        describe: Describe | None = None,
         state: State | None = None,
     ) -> None:
-        self.render, self.strip = render, strip
-        self.tell: Tell = tell or (lambda **_: (strip.alt if strip else "", []))
-        self.ranges = {name: c if isinstance(c, Control) else Slider(*c) for name, c in controls.items()}
-        specs = [control.spec(name) for name, control in self.ranges.items()]
+        self.render, self.stored_image = render, stored_image
+        self.describe: Describe = describe or (lambda **_: (stored_image.alt if stored_image else "", []))
+        self.control_by_name = {name: c if isinstance(c, Control) else Slider(*c) for name, c in controls.items()}
         super().__init__(
-            title=title, controls=specs, actions={"reset": "Reset"} if specs else {}, state=self.begin() | (state or {})
+            title=title,
+            controls=[control.to_dict(name) for name, control in self.control_by_name.items()],
+            actions={"reset": "Reset"} if controls else {},
+            state=self.default_state() | (state or {}),
         )
-        self._draw()
-        self.observe(self._draw, names="state")
-        self.on_msg(self._received)
+        self._redraw()
+        self.observe(self._redraw, names="state")
+        self.on_msg(self._handle_message)
 
-    def begin(self) -> State:
-        """The values to begin with, and to go back to on "Reset"."""
-        return {name: control.first for name, control in self.ranges.items()}
+    def default_state(self) -> State:
+        """Return the default of each control, to which "Reset" returns."""
+        return {name: control.default for name, control in self.control_by_name.items()}
 
-    def act(self, action: str) -> None:
-        """What a button does."""
+    def handle_action(self, action: str) -> None:
+        """Do what a button asks for.
+
+        Args:
+            action: a key of `actions`.
+        """
         if action == "reset":
-            self.state = self.begin()
+            self.state = self.default_state()
 
-    def receive(self, upload: str, file: str, content: bytes) -> None:
-        """What becomes of an uploaded file. Errors in `TOLD` are shown."""
+    def handle_upload(self, upload: str, file: str, content: bytes) -> None:
+        """Use an uploaded file; the message of an error in `USER_ERRORS` is shown to the reader.
+
+        Args:
+            upload: a key of `uploads`.
+            file: its name.
+            content: its bytes.
+        """
 
     def as_code(self, state: State) -> str:
-        """What to run to come back to a state."""
+        """Return the code that restores a state."""
         return f"explorer.state = {state}"
 
-    def _draw(self, *_: Any) -> None:
+    def _redraw(self, *_: Any) -> None:
         try:
-            state = self._checked(self.state)
-            drawn = self.render(**state)
-            sentence, rows = self.tell(**state)
-        except TOLD as error:
+            state = self._validate(self.state)
+            picture = self.render(**state)
+            sentence, rows = self.describe(**state)
+        except USER_ERRORS as error:
             self.problem = str(error)
             return
         with self.hold_sync():
-            self.picture = drawn.data if isinstance(drawn, Image) else png(drawn)
+            self.picture = picture.data if isinstance(picture, Image) else to_png(picture)
             self.sentence, self.rows, self.problem = sentence, [list(row) for row in rows], ""
             self.code = self.as_code(state)
 
-    def _checked(self, state: State) -> State:
-        unknown = sorted(set(state) - set(self.ranges))
+    def _validate(self, state: State) -> State:
+        unknown = sorted(set(state) - set(self.control_by_name))
         if unknown:
-            raise ValueError(f"the explorer has no {unknown[0]!r}; known: {', '.join(self.ranges)}")
-        return {name: control.checked(name, state[name]) for name, control in self.ranges.items()}
+            raise ValueError(f"the explorer has no {unknown[0]!r}; known: {', '.join(self.control_by_name)}")
+        return {name: control.validate(name, state[name]) for name, control in self.control_by_name.items()}
 
-    def _received(self, _: Any, content: dict[str, str], buffers: Sequence[memoryview]) -> None:
+    def _handle_message(self, _: Any, content: dict[str, str], buffers: Sequence[memoryview]) -> None:
         try:
             if "action" in content:
-                self.act(content["action"])
+                self.handle_action(content["action"])
             else:
-                self.receive(content["upload"], content["file"], bytes(buffers[0]))
-        except TOLD as error:
+                self.handle_upload(content["upload"], content["file"], bytes(buffers[0]))
+        except USER_ERRORS as error:
             self.problem = str(error)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         view, *_ = super()._repr_mimebundle_(**options) or ({},)
-        if self.strip is None:
+        if self.stored_image is None:
             return view | {"text/plain": self.problem}, {}
-        stored = {"image/png": base64.b64encode(self.strip.data).decode(), "text/plain": self.strip.alt}
-        return view | stored, {"image/png": {"alt": self.strip.alt}}
+        stored = {"image/png": base64.b64encode(self.stored_image.data).decode(), "text/plain": self.stored_image.alt}
+        return view | stored, {"image/png": {"alt": self.stored_image.alt}}
 
 
-def png(picture: Picture) -> bytes:
-    """(H, W, 3) uint8 as PNG; lightly compressed, for speed."""
+def to_png(picture: Picture) -> bytes:
+    """Encode a (H, W, 3) uint8 picture as PNG, with little compression, for speed."""
     buffer = io.BytesIO()
     PIL.Image.fromarray(picture).save(buffer, format="png", compress_level=1)
     return buffer.getvalue()

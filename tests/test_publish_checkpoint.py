@@ -16,11 +16,11 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import cli
 from munit_lite.config import from_dict, override
-from munit_lite.evaluation.attribute_predictors import load_judge
-from munit_lite.experiments.results import write_results
-from munit_lite.experiments.shipping import LARGEST, card, cards, ship, train_command
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
+from munit_lite.experiments.results import train_command, write_results
 from munit_lite.presets import PRESETS, preset
 from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, load, read_tensors, shipped_models
+from tools.publish_checkpoint import MAX_BYTES, card, cards, publish
 
 FILES = sorted(SHIPPED.glob("*.safetensors"))
 NUMBERS = {
@@ -39,7 +39,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    for module in ("munit_lite.storage.checkpoints", "munit_lite.experiments.shipping"):
+    for module in ("munit_lite.storage.checkpoints", "tools.publish_checkpoint"):
         monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "shelf")
     return tmp_path / "shelf"
 
@@ -57,14 +57,14 @@ def offline(monkeypatch):
 
 
 def test_there_are_shipped_checkpoints():
-    assert {"judge_sketch", "judge_painting"} <= {file.stem for file in FILES}
+    assert {"attribute_predictor_sketch", "attribute_predictor_painting"} <= {file.stem for file in FILES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
-    assert file.stat().st_size <= LARGEST == 8e6
+    assert file.stat().st_size <= MAX_BYTES == 8e6
     if file.stem.startswith("judge_"):
-        load_judge({"judge_sketch": 1, "judge_painting": 2}[file.stem])
+        load_attribute_predictor({"judge_sketch": 1, "judge_painting": 2}[file.stem])
     else:
         model = load(file.stem)
         size = model.config.data.size
@@ -74,7 +74,7 @@ def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_every_shipped_checkpoint_has_its_card_of_today(file):
     text = file.with_suffix(".md").read_text()
-    assert text == card(file), "write them afresh: python -m munit_lite.experiments.shipping cards"
+    assert text == card(file), "write them afresh: python tools/publish_checkpoint.py cards"
     assert not re.search(r"/(home|root|work|tmp)/\w", text) and "## Measured" in text
 
 
@@ -91,7 +91,7 @@ def test_the_checksums_are_of_exactly_the_shipped_files():
 
 
 def test_a_shipped_run_is_its_averaged_model_by_name_without_discriminators(run, shelf, offline):
-    path = ship(str(run.folder), "mine")
+    path = publish(str(run.folder), "mine")
     assert path == shelf / "mine.safetensors" and set(shipped_models()) == {"mine"}
     model, whole = load("mine"), run.model.state_dict()
     kept = model.state_dict()
@@ -101,22 +101,22 @@ def test_a_shipped_run_is_its_averaged_model_by_name_without_discriminators(run,
 
 
 def test_discriminators_are_shipped_when_asked_for(run, shelf):
-    path = ship(str(run.folder), "mine", discriminators=True)
+    path = publish(str(run.folder), "mine", discriminators=True)
     whole, found = run.model.state_dict(), load("mine").state_dict()
     assert found.keys() == whole.keys() and all(torch.equal(found[name], whole[name]) for name in whole)
-    assert "with the\ndiscriminators" in path.with_suffix(".md").read_text()
+    assert "with the discriminators" in path.with_suffix(".md").read_text()
 
 
 def test_recipe_and_figures_travel_in_the_file_and_stand_in_the_card(run, shelf):
-    path = ship(str(run.folder), "mine")
+    path = publish(str(run.folder), "mine")
     _, header = read_tensors(path)
     assert header["note"]["results"]["numbers"] == NUMBERS and header["step"] == 4
     config = load("mine").config
     assert config == override(run.config, device="auto", threads=0, data_root="")  # no path of a machine
     text = (shelf / "mine.md").read_text()
     assert "| accuracy | 0.975 ± 0.012 | 0.500 ± 0.250 |" in text and "| contents | 10,000 | 10,000 |" in text
-    assert "| only here |  | 1.000 |" in text and "By `munit-lite evaluate runs/mine`\n" in text
-    assert f"{path.stat().st_size:,} bytes" in text and "as float32" in text and "private" not in text
+    assert "| only here |  | 1.000 |" in text and "Measured by `munit-lite evaluate runs/mine`\n" in text
+    assert f"{path.stat().st_size:,} bytes" in text and "in float32" in text and "private" not in text
     digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     assert digest in text and digest in (shelf / "checksums.txt").read_text()
     recipe = json.loads(text.split("```json\n")[1].split("```")[0])
@@ -124,18 +124,18 @@ def test_recipe_and_figures_travel_in_the_file_and_stand_in_the_card(run, shelf)
 
 
 def test_shipping_again_gives_the_same_bytes(run, shelf):
-    first = ship(str(run.folder), "mine").read_bytes()
+    first = publish(str(run.folder), "mine").read_bytes()
     text = (shelf / "mine.md").read_text()
-    assert ship(str(run.folder), "mine").read_bytes() == first and (shelf / "mine.md").read_text() == text
+    assert publish(str(run.folder), "mine").read_bytes() == first and (shelf / "mine.md").read_text() == text
 
 
 def test_a_step_along_the_run_is_shipped_with_figures_of_its_own(run, shelf, tmp_path):
     early = run.folder / "weights" / "step_00000002.safetensors"
-    with pytest.raises(CheckpointError, match=r"there is no file .*results\.json: nothing is shipped without"):
-        ship(str(early), "early")
+    with pytest.raises(CheckpointError, match=r"there is no file .*results\.json: a model is published with"):
+        publish(str(early), "early")
     write_results(tmp_path / "early.json", {"accuracy": 0.25}, {}, "evaluate")
-    ship(str(early), "early", tmp_path / "early.json")
-    assert "4 steps with batches of 2, 2 of them done" in (shelf / "early.md").read_text()
+    publish(str(early), "early", tmp_path / "early.json")
+    assert "4 steps with batches of 2, of which 2 are done" in (shelf / "early.md").read_text()
     assert "| accuracy | 0.250 |" in (shelf / "early.md").read_text()
     early_weights, _ = read_tensors(early)
     assert all(torch.equal(early_weights[name], tensor) for name, tensor in load("early").state_dict().items())
@@ -145,27 +145,29 @@ def test_what_is_too_large_in_float32_is_rounded_to_float16_and_what_is_too_larg
     run, shelf, monkeypatch
 ):
     count = sum(t.numel() for n, t in run.model.state_dict().items() if not n.startswith("discriminators."))
-    monkeypatch.setattr("munit_lite.experiments.shipping.LARGEST", 100_000 + 2 * count)
-    path = ship(str(run.folder), "mine")
+    monkeypatch.setattr("tools.publish_checkpoint.MAX_BYTES", 100_000 + 2 * count)
+    path = publish(str(run.folder), "mine")
     with safe_open(path, framework="pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
-    assert "as float16" in (shelf / "mine.md").read_text() and path.stat().st_size <= 100_000 + 2 * count
+    assert "in float16" in (shelf / "mine.md").read_text() and path.stat().st_size <= 100_000 + 2 * count
     x, style = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 3)
     model = load("mine")
     assert next(model.parameters()).dtype == torch.float32
     difference = model.translate(x, style=style) - run.model.translate(x, style=style)
     assert 0 < difference.abs().max() < 0.02
-    monkeypatch.setattr("munit_lite.experiments.shipping.LARGEST", 100_000 + 2 * count - 1)
+    monkeypatch.setattr("tools.publish_checkpoint.MAX_BYTES", 100_000 + 2 * count - 1)
     with pytest.raises(
-        CheckpointError, match=r"mine has .* MB in float16, but a shipped file is at most .*smaller width"
+        CheckpointError, match=r"mine has .* MB in float16, but a published file has at most .*smaller width"
     ):
-        ship(str(run.folder), "mine")
+        publish(str(run.folder), "mine")
 
 
-@pytest.mark.parametrize("name", ["", "Mine", "mine/yours", "../mine", "judge_mine", "1mine", "mine.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["", "Mine", "mine/yours", "../mine", "attribute_predictor_mine", "1mine", "mine.safetensors"]
+)
 def test_names_that_would_not_do_are_refused(run, shelf, name):
-    with pytest.raises(CheckpointError, match="cannot name a model: use small letters"):
-        ship(str(run.folder), name)
+    with pytest.raises(CheckpointError, match="cannot name a model: use lowercase letters"):
+        publish(str(run.folder), name)
     assert not shelf.exists()
 
 
@@ -173,31 +175,31 @@ def test_names_that_would_not_do_are_refused(run, shelf, name):
 def test_figures_that_are_none_are_refused(run, shelf, tmp_path, text):
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"bad\.json holds no results as munit-lite evaluate"):
-        ship(str(run.folder), "mine", tmp_path / "bad.json")
+        publish(str(run.folder), "mine", tmp_path / "bad.json")
     assert not shelf.exists()
 
 
 def test_a_model_that_was_only_saved_has_no_card(run, shelf):
-    from munit_lite.storage.checkpoints import save_model
+    from munit_lite.storage.run_folder import save_model
 
     save_model(shelf / "saved.safetensors", run.model, 4)
-    with pytest.raises(CheckpointError, match=r"saved\.safetensors names no measured figures: it was saved, but not"):
+    with pytest.raises(CheckpointError, match=r"saved\.safetensors has no measured figures: it was saved, but not"):
         cards()
     assert not (shelf / "saved.md").exists()
 
 
 def test_a_damaged_neighbor_stays_damaged_and_is_named(run, shelf):
-    ship(str(run.folder), "mine")
+    publish(str(run.folder), "mine")
     file = shelf / "mine.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
-    ship(str(run.folder), "yours")
+    publish(str(run.folder), "yours")
     load("yours")
     with pytest.raises(CheckpointError, match=r"mine\.safetensors is damaged or was changed: its sha256"):
         load("mine")
 
 
 def test_cards_are_written_afresh(run, shelf):
-    ship(str(run.folder), "mine")
+    publish(str(run.folder), "mine")
     text = (shelf / "mine.md").read_text()
     (shelf / "mine.md").write_text("stale")
     cards()
@@ -205,11 +207,11 @@ def test_cards_are_written_afresh(run, shelf):
 
 
 def test_absolute_folders_become_names_below_the_data_root(run, shelf, tmp_path):
-    from munit_lite.storage.checkpoints import save_model
+    from munit_lite.storage.run_folder import save_model
 
     config = override(run.config, dataset="folder", folder="/a/b/apples2citrus")
     save_model(tmp_path / "a.safetensors", ml.build(config), 4)
-    ship(str(tmp_path / "a.safetensors"), "fruit", run.folder / "results.json")
+    publish(str(tmp_path / "a.safetensors"), "fruit", run.folder / "results.json")
     assert load("fruit").config.data.folder == "apples2citrus"
 
 
@@ -228,7 +230,7 @@ def test_the_command_of_a_card_trains_the_very_same_configuration(config):
 
 
 def test_a_model_of_a_preset_that_is_gone_says_so():
-    with pytest.raises(CheckpointError, match="the preset 'old', but there is no such preset any more"):
+    with pytest.raises(ValueError, match="the preset 'old', which no longer exists"):
         train_command(override(preset("world32"), seed=3).__class__(name="old"))
 
 
@@ -236,12 +238,12 @@ def test_a_model_of_a_preset_that_is_gone_says_so():
 def test_one_command_ships(run, tmp_path):
     program = (
         "import sys, runpy, pathlib, munit_lite.storage.checkpoints as c; c.SHIPPED = pathlib.Path(sys.argv.pop(1)); "
-        "runpy.run_module('munit_lite.experiments.shipping', run_name='__main__')"
+        "runpy.run_module('tools.publish_checkpoint', run_name='__main__')"
     )
-    line = [sys.executable, "-c", program, tmp_path / "shelf", "ship", run.folder]
+    line = [sys.executable, "-c", program, tmp_path / "shelf", "publish", run.folder]
     done = subprocess.run([*line, "mine"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "with its card and checksum" in done.stdout, done.stderr
     assert (tmp_path / "shelf" / "mine.md").exists()
-    done = subprocess.run([*line, "judge_x"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and done.stderr.startswith("'judge_x' cannot name a model")
+    done = subprocess.run([*line, "attribute_predictor_x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("'attribute_predictor_x' cannot name a model")
     assert Path(tmp_path / "shelf").is_dir()

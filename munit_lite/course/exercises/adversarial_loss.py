@@ -172,7 +172,7 @@ generator_loss = Exercise(
             "Every patch must look real: square each patch's distance to 1, then average.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ------------------------------------------------------------------------------------------ the discriminator's loss
@@ -224,7 +224,7 @@ def _difference_of_logits(discriminate: Discriminate, real: Tensor, made: Tensor
 
 
 def _discriminator_cases(generator: Generator) -> Iterator[Case]:
-    for label, real in inputs.features(generator):
+    for label, real in inputs.feature_batches(generator):
         if label in ("large values", "far from zero"):  # no image
             continue
         made = torch.randn(real.shape, generator=generator, dtype=real.dtype)
@@ -268,7 +268,7 @@ discriminator_loss = Exercise(
             "The images are unpaired: each logit has its own target.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # --------------------------------------------------------------------------------------- logarithms without overflow
@@ -343,5 +343,5 @@ nonsaturating = Exercise(
             "Natural logarithms: at D = ½ the loss is log 2 = 0.693 a scale.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )

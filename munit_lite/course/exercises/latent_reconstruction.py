@@ -8,10 +8,9 @@ import torch
 from torch import Generator, Tensor
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.decoder import small_decoder
+from munit_lite.course.exercises.adain_decoder import reference_adain, small_decoder
 from munit_lite.course.exercises.framework import Bug, Case, Exercise
-from munit_lite.course.exercises.normalization import right_adain
-from munit_lite.course.exercises.reconstruction import small_encoders
+from munit_lite.course.exercises.image_reconstruction import small_encoders
 
 Encode = Callable[[Tensor], Tensor]
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -20,7 +19,7 @@ Terms = dict[str, Tensor]
 
 def other_decoder(content: Tensor, style: Tensor) -> Tensor:
     """The other domain's decoder: (B, C, h, w) and (B, C) -> (B, C, h, w)."""
-    return torch.sin(right_adain(content, 1 + style, -style))
+    return torch.sin(reference_adain(content, 1 + style, -style))
 
 
 def _distance(again: Tensor, target: Tensor) -> Tensor:
@@ -77,7 +76,7 @@ def _styles_summed(c_1: Tensor, c_2: Tensor, s_1: Tensor, s_2: Tensor, *networks
 
 
 def _codes(generator: Generator) -> Iterator[tuple[str, Tensor]]:
-    for label, content in inputs.features(generator):
+    for label, content in inputs.feature_batches(generator):
         if label not in ("large values", "far from zero"):
             yield label, content
 
@@ -135,7 +134,7 @@ style_terms = Exercise(
             "Take the mean over images and over the numbers of a style.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ---------------------------------------------------------------------------------------------------- the content loss
@@ -211,7 +210,7 @@ content_term = Exercise(
             "Take the mean over all elements, so that the weight 1 means the same for every size of code.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ---------------------------------------------------------------------------------------------- draws from the prior
@@ -327,7 +326,7 @@ def _only_centered(features_1: Tensor, features_2: Tensor) -> Tensor:
 
 
 def _feature_cases(generator: Generator) -> Iterator[Case]:
-    for label, features in inputs.features(generator):
+    for label, features in inputs.feature_batches(generator):
         if label != "far from zero":  # float32 statistics there depend on how they are summed
             yield Case(label, (features, torch.randn(features.shape, generator=generator, dtype=features.dtype)))
 

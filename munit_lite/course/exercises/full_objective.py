@@ -125,7 +125,7 @@ total_loss = Exercise(
             "Add tensors up as they are: `.item()`, `float(...)` and `.detach()` cut the graph.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ---------------------------------------------------------------------------------------------- one step of the game
@@ -356,5 +356,5 @@ pulls = Exercise(
             "Take all parameters; where a term does not use one, its gradient there is zero (`allow_unused=True`).",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )

@@ -15,7 +15,7 @@ from munit_lite.course.exercises.framework import Bug, Case, Exercise
 
 
 def _back(cells: Tensor, layers: list[tuple[int, int, int]], more: int = 0) -> Tensor:
-    """Oracle: from outputs back to the inputs they read; layers of (kernel, stride, padding), in the order to walk."""
+    """Reference: from outputs to the inputs they read; layers of (kernel, stride, padding), in the order to walk."""
     first, last = cells, cells
     for kernel, stride, padding in layers:
         first, last = stride * first - padding, stride * last - padding + kernel - 1 + more
@@ -170,7 +170,7 @@ def _apart_buffers(features: Tensor) -> Parts:
 
 
 def _feature_cases(generator: Generator) -> Iterator[Case]:
-    for label, features in inputs.features(generator):
+    for label, features in inputs.feature_batches(generator):
         yield Case(label, (features,))
 
 
@@ -235,7 +235,7 @@ taken_apart = Exercise(
             "constructed; NVlabs/MUNIT carries such buffers in its batch-norm trick",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ------------------------------------------------------------------------------------------------- where a map points
@@ -370,7 +370,7 @@ soft_argmax = Exercise(
             "The mean of all places, weighted by softmax, moves smoothly with the scores, and between the cells.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ----------------------------------------------------------------------------------------------- a map that moves along

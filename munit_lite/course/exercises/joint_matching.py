@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.cycle import LinearModel
+from munit_lite.course.exercises.cycle_consistency import LinearModel
 from munit_lite.course.exercises.framework import Bug, Case, Exercise
 
 Pairs = tuple[Tensor, Tensor]

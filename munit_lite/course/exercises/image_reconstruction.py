@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.decoder import small_decoder
+from munit_lite.course.exercises.adain_decoder import small_decoder
 from munit_lite.course.exercises.framework import Bug, Case, Exercise
 
 Encode = Callable[[Tensor], Tensor]
@@ -61,7 +61,7 @@ def small_encoders(generator: Generator, channels: int, dtype: torch.dtype) -> t
 
 
 def _image_cases(generator: Generator) -> Iterator[Case]:
-    for label, x in inputs.features(generator):
+    for label, x in inputs.feature_batches(generator):
         if label in ("large values", "far from zero"):  # no image
             continue
         yield Case(label, (*small_encoders(generator, x.shape[1], x.dtype), small_decoder, x))
@@ -110,7 +110,7 @@ image_term = Exercise(
             "The value is right, but no network learns from it: let the gradient flow through decoder and encoders.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ------------------------------------------------------------------------------------------- what L1 and L2 paint
@@ -232,7 +232,7 @@ def _squashed(images: Tensor) -> Tensor:
 
 
 def _picture_cases(generator: Generator) -> Iterator[Case]:
-    for label, features in inputs.features(generator):
+    for label, features in inputs.feature_batches(generator):
         scale = 0.5 if label in ("one pixel", "faint", "batch of one") else 1.2
         yield Case(label, (torch.tanh(features) * scale,))
 

@@ -15,7 +15,7 @@ from munit_lite.course.exercises.framework import Bug, Case, Exercise
 
 
 def _pooled(features: Tensor) -> Tensor:
-    """Oracle, pixel by pixel: their sum over their number."""
+    """Reference, pixel by pixel: their sum over their number."""
     height, width = features.shape[2:]
     total = torch.zeros_like(features[:, :, 0, 0])
     for row in range(height):
@@ -49,7 +49,7 @@ def _middle_pixel(features: Tensor) -> Tensor:
 
 
 def _pooled_cases(generator: Generator) -> Iterator[Case]:
-    for label, features in inputs.features(generator):
+    for label, features in inputs.feature_batches(generator):
         yield Case(label, (features,))
 
 
@@ -96,7 +96,7 @@ global_pool = Exercise(
             "All pixels count alike; a single one says what is at one place.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # ---------------------------------------------------------------------------------------------- the style encoder
@@ -212,7 +212,7 @@ style_code = Exercise(
             "Global *average* pooling: `mean` over height and width.",
         ),
     ),
-    gradients=True,
+    compare_gradients=True,
 )
 
 # --------------------------------------------------------------------------------------- leaks, on held-out rows

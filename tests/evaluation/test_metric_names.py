@@ -1,0 +1,54 @@
+"""Old metric names are read as the current ones, and nothing in the repository is written under old names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from munit_lite.evaluation.metric_names import OLD_METRIC_NAMES, current_metric_name, with_current_metric_names
+from munit_lite.experiments.claims import Expectation
+from munit_lite.experiments.results import RESULTS, read_results
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "evaluate.json"
+
+
+@pytest.mark.parametrize(
+    ("old", "current"),
+    [
+        ("diversity_of_true_on_translations_interval", "diversity_ratio_on_translations_interval"),
+        ("light_spread_of_true", "light_diversity_ratio"),
+        ("drawn_code_line_width_r2", "sampled_style_line_width_r2"),
+        ("varieties_reached_by_photos_of_one", "modes_covered_by_photos_of_one_mode"),
+        ("varieties_reached_over_inputs_one_style", "modes_covered_over_inputs_mean_style"),
+        ("Red-Grapefruit_share_interval", "Red-Grapefruit_fraction_interval"),
+        ("Lemon_recognised", "Lemon_recall"),
+        ("share_of_data", "share_of_data"),
+        ("redrawn_code_r2", "redrawn_code_r2"),
+        ("edge_agreement_shuffled_drawings", "edge_agreement_shuffled_drawings"),
+    ],
+)
+def test_words_of_old_names_are_replaced_and_other_names_are_unchanged(old, current):
+    assert current_metric_name(old) == current
+
+
+def test_current_names_are_not_renamed_again():
+    assert [current_metric_name(new) for new in OLD_METRIC_NAMES.values()] == list(OLD_METRIC_NAMES.values())
+
+
+def test_an_old_result_file_is_read_under_current_names_with_its_values():
+    old, current = json.loads(GOLDEN.read_text())["numbers"], read_results(GOLDEN)
+    assert old.keys() == current.keys()
+    for direction, metrics in current.items():
+        assert metrics["diversity_ratio"] == old[direction]["diversity_of_true"]
+        assert metrics["sampled_style_r2"] == old[direction]["drawn_code_r2"]
+        assert list(metrics.values()) == list(old[direction].values())
+
+
+def test_an_old_expectation_is_about_the_current_metric():
+    assert Expectation("world32", "munit", "drawn_code_r2", at_least=0.7).number == "sampled_style_r2"
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+def test_committed_results_have_current_names(file):
+    stored = json.loads(file.read_text())
+    assert with_current_metric_names(stored) == stored

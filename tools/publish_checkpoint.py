@@ -1,0 +1,232 @@
+"""Publish a checkpoint: a small file with its recipe, measured figures, checksum and model card in data/checkpoints.
+
+`python tools/publish_checkpoint.py publish RUN NAME` publishes a run's latest averaged weights with RUN/results.json;
+`python tools/publish_checkpoint.py cards` writes the model cards of all published checkpoints again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import tyro
+from torch import Tensor
+
+from munit_lite.config import Config, from_dict, override, to_dict
+from munit_lite.experiments import results as measurements
+from munit_lite.experiments.results import markdown_table, read_results_file, train_command
+from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, checkpoint_path, load
+from munit_lite.storage.files import atomic_path, sha256, write_checksum
+from munit_lite.storage.tensors import read_tensors, write_tensors
+
+MAX_BYTES = 8_000_000
+_MACHINE = {"device": "auto", "threads": 0, "data_root": ""}  # the machine of a run is not part of the model
+_DATA = {
+    "world": "the known world of this course, rendered by `munit_lite/world.py` (MIT)",
+    "fashion": "edges and photos of Fashion-MNIST (MIT, Zalando SE)",
+    "folder": "folders of images",
+}
+
+
+def publish(
+    source: tyro.conf.Positional[str],
+    name: tyro.conf.Positional[str],
+    results: Path | None = None,
+    discriminators: bool = False,
+) -> Path:
+    """Publish a model: write data/checkpoints/NAME.safetensors, its card and its checksum.
+
+    The weights are the averaged autoencoders, in float32 if the file then stays within 8 MB, else in float16.
+
+    Args:
+        source: run folder, or one of the weights files saved during a run.
+        name: the name that `munit_lite.load` will find it by: lowercase letters, digits, underscores.
+        results: the figures measured on it, as `munit-lite evaluate --json-file` writes them; by default the run
+            folder's results.json.
+        discriminators: include the discriminators, for those who look at what they learned.
+
+    Returns:
+        The written weights file.
+
+    Raises:
+        CheckpointError: no such model, a model that is too large, an unusable name, no figures, an unwritable folder.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith("attribute_predictor_"):
+        raise CheckpointError(
+            f"{name!r} cannot name a model: use lowercase letters, digits and _, not attribute_predictor_ first"
+        )
+    model, (_, header) = load(source), read_tensors(checkpoint_path(source))
+    measured = _read_figures(results or Path(source) / "results.json")
+    tensors = model.state_dict().items()
+    selected = {key: value for key, value in tensors if discriminators or not key.startswith("discriminators.")}
+    header |= {"config": to_dict(_portable(model.config)), "note": {"results": measured}}
+    path = SHIPPED / f"{name}.safetensors"
+    write_tensors(path, _fit_size(selected, name), header)
+    write_checksum(path)
+    write_card(path)
+    return path
+
+
+def _fit_size(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    parameters, bytes_for_header = sum(tensor.numel() for tensor in tensors.values()), 100_000
+    if 4 * parameters + bytes_for_header <= MAX_BYTES:
+        return tensors
+    if 2 * parameters + bytes_for_header <= MAX_BYTES:
+        return {key: tensor.half() for key, tensor in tensors.items()}
+    raise CheckpointError(
+        f"{name} has {parameters:,} parameters, {2 * parameters / 1e6:.1f} MB in float16, but a published file has at "
+        f"most {MAX_BYTES / 1e6:.0f} MB; train a model of smaller width"
+    )
+
+
+def _portable(config: Config) -> Config:
+    """The same run without a machine's device and paths: datasets by their names in the data root."""
+    folders = {name: getattr(config.data, name) for name in ("folder", "folder_1", "folder_2")}
+    names = {name: Path(folder).name if Path(folder).is_absolute() else folder for name, folder in folders.items()}
+    return override(config, **_MACHINE, **names)
+
+
+def _read_figures(file: Path) -> dict[str, Any]:
+    try:
+        measured = read_results_file(file)
+        return {"numbers": dict(measured["numbers"]), "provenance": dict(measured["provenance"])}
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f"there is no file {file}: a model is published with measured figures only; write them with munit-lite "
+            f"evaluate MODEL --json-file {file}"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} holds no results as munit-lite evaluate --json-file writes them: {error}"
+        ) from error
+
+
+# ------------------------------------------------------------------------------------------------------- cards
+
+
+def cards() -> None:
+    """Write the model card of every published checkpoint again, for example after a preset has changed."""
+    for path in sorted(SHIPPED.glob("*.safetensors")):
+        write_card(path)
+
+
+def write_card(path: Path) -> None:
+    """Write the model card beside a published weights file."""
+    with atomic_path(path.with_suffix(".md")) as partial:
+        partial.write_text(card(path))
+
+
+def card(path: Path) -> str:
+    """Return the model card of a published file, from the file and, for an attribute predictor, its results file."""
+    tensors, header = read_tensors(path)
+    if "config" in header:
+        if "results" not in header["note"]:
+            raise CheckpointError(f"{path} has no measured figures: it was saved, but not published")
+        with_discriminators = any(tensor.startswith("discriminators.") for tensor in tensors)
+        about = _about_model(path.stem, header, with_discriminators)
+        recipe = to_dict(from_dict(header["config"]))  # the fields by their current names
+        measured = header["note"]["results"]
+    else:
+        about, recipe = _about_predictor(path.stem, header), header["recipe"]
+        measured = _read_figures(measurements.RESULTS / "attribute_predictors.json")
+        measured["numbers"] = measured["numbers"][path.stem.removeprefix("attribute_predictor_")]
+    dtypes = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
+    versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
+    origin = measured["provenance"]
+    size, parameters = f"{path.stat().st_size:,} bytes", f"{sum(tensor.numel() for tensor in tensors.values()):,}"
+    return f"""# {path.stem}
+
+{about}
+
+## Measured
+
+{_figures_table(measured["numbers"])}
+
+Measured by `{origin["command"]}`
+at commit {origin["commit"]}, on {origin["device"]}, {origin["time"]}. The number after ± is half of the 95 % interval.
+
+## File
+
+`{path.name}`: {size}, {parameters} parameters in {dtypes}, sha256
+`{sha256(path)}`.
+Written with {versions}.
+Loading it executes no code from the file. License: MIT, as the course.
+
+## Recipe
+
+```json
+{json.dumps(recipe, indent=1)}
+```
+"""
+
+
+def _about_model(name: str, header: dict[str, Any], with_discriminators: bool) -> str:
+    config = from_dict(header["config"])
+    progress = "" if header["step"] == config.steps else f", of which {header['step']:,} are done"
+    discriminators = "with" if with_discriminators else "without"
+    return f"""MUNIT at {config.data.size} px, trained on {_DATA[config.data.dataset]}:
+{config.steps:,} steps with batches of {config.batch_size}{progress}.
+The averaged weights of both autoencoders, {discriminators} the discriminators.
+The model was trained for this course, and only on these two domains.
+
+```python
+model = munit_lite.load("{name}")
+paintings = model.translate(images, source=1, target=2)  # (B, 3, {config.data.size}, {config.data.size}) in [-1, 1]
+```
+
+This command trains it again:
+
+```
+{train_command(config)}
+```"""
+
+
+def _about_predictor(name: str, header: dict[str, Any]) -> str:
+    domain, image = {"attribute_predictor_sketch": (1, "sketch"), "attribute_predictor_painting": (2, "painting")}[name]
+    return f"""An attribute predictor: it predicts the content and the style of a {image} of the known world,
+so that translations can be measured. It was trained on that world alone (MIT, rendered by `munit_lite/world.py`).
+
+```python
+predictor = munit_lite.evaluation.attribute_predictors.load_attribute_predictor({domain})
+attributes = predictor(images)  # (B, 3, H, W) in [-1, 1]
+```
+
+This command trains the predictors of both domains again:
+
+```
+python -m tools.train_predictors
+```"""
+
+
+def _figures_table(numbers: dict[str, Any]) -> str:
+    """One row per metric; one column per direction if the numbers are given by direction."""
+    by_direction = all(isinstance(value, dict) for value in numbers.values())
+    columns = numbers if by_direction else {"value": numbers}
+    metrics = dict.fromkeys(key for column in columns.values() for key in column if not key.endswith("_interval"))
+    rows = [
+        [
+            metric.replace("_", " "),
+            *(_cell(column.get(metric), column.get(f"{metric}_interval")) for column in columns.values()),
+        ]
+        for metric in metrics
+    ]
+    return markdown_table(["metric", *columns], rows)
+
+
+def _cell(value: float | None, half_width: float | None) -> str:
+    if value is None:
+        return ""
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+    return text if half_width is None else f"{text} ± {half_width:.3f}"
+
+
+if __name__ == "__main__":
+    try:
+        published = tyro.extras.subcommand_cli_from_dict({"publish": publish, "cards": cards})
+    except (CheckpointError, ValueError) as error:
+        sys.exit(str(error))
+    if published:
+        print(f"published as {published}, with its card and checksum")
