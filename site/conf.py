@@ -28,19 +28,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the API pages document the package that stands beside this folder
-API = (
-    "index",
-    "world",
-    "networks",
-    "losses",
-    "model",
-    "objective",
-    "training",
-    "methods",
-    "config",
-    "presets",
-    "files",
-)
+API = ["index", "world", "networks", "losses", "model", "objective", "training"]
+API += ["methods", "config", "presets", "files"]
 START = "README"
 APPLY = "\u2061"  # the invisible sign between a function and its argument
 ACCENTS = set("ˉˆ~˙")
@@ -106,16 +95,29 @@ def contents() -> str:
     return "\n\n".join("\n".join(table) for table in tables)
 
 
-def public_names() -> str:
-    """A table of the names that the package exports, each with a link to its page and its first sentence."""
+def public_names() -> dict[str, Any]:
+    """Every object that the package exports, by the full name under which its page documents it."""
+    statements = ast.parse((ROOT / "munit_lite/__init__.pyi").read_text()).body
+    imports = [(f"munit_lite.{s.module}", a.name) for s in statements if isinstance(s, ast.ImportFrom) for a in s.names]
+    return {f"{module}.{name}": getattr(importlib.import_module(module), name) for module, name in imports}
+
+
+def table_of_names() -> str:
+    """A table of the public names, each with a link to its page and its first sentence."""
     rows = ["| name | description |", "| --- | --- |"]
-    for statement in ast.parse((ROOT / "munit_lite/__init__.pyi").read_text()).body:
-        if isinstance(statement, ast.ImportFrom):
-            module = importlib.import_module(f"munit_lite.{statement.module}")
-            for name in (alias.name for alias in statement.names):
-                summary = (getattr(module, name).__doc__ or "").split("\n\n")[0].replace("\n", " ")
-                rows.append(f"| {{py:obj}}`{name} <{module.__name__}.{name}>` | {summary} |")
+    for path, exported in public_names().items():
+        summary = (exported.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        rows.append(f"| {{py:obj}}`{path.rpartition('.')[2]} <{path}>` | {summary} |")
     return "\n".join(rows)
+
+
+def entries_of_files() -> str:
+    """Directives for the public names of `munit_lite.data` and `munit_lite.storage`, whose modules have no pages."""
+    found = {path: exported for path, exported in public_names().items() if re.match(r"\w+\.(data|storage)\.", path)}
+    return "\n".join(
+        f".. {'autoexception' if isinstance(exported, type) else 'autofunction'}:: {path}"
+        for path, exported in found.items()
+    )
 
 
 def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -123,7 +125,9 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     if docname == START:
         source[0] += "\n\n" + contents()
     elif docname == "site/api/index":
-        source[0] = source[0].replace("PUBLIC_NAMES", public_names())
+        source[0] = source[0].replace("PUBLIC_NAMES", table_of_names())
+    elif docname == "site/api/files":
+        source[0] = source[0].replace("ENTRIES", entries_of_files())
     elif docname.startswith("notebooks/"):
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:

@@ -197,7 +197,7 @@ def test_a_missing_data_root_is_a_problem_only_where_somebody_has_named_it(tmp_p
     monkeypatch.setenv("MUNIT_LITE_DATA", str(tmp_path / "nowhere"))
     _, problems = look("data")
     assert [p.essential for p in problems] == [False]
-    assert problems[0].message.startswith(f"MUNIT_LITE_DATA names {tmp_path / 'nowhere'}, where no folder is")
+    assert problems[0].message.startswith(f"MUNIT_LITE_DATA is {tmp_path / 'nowhere'}, which is not a folder")
 
 
 def test_every_shipped_checkpoint_is_loaded():

@@ -491,7 +491,7 @@ def command(monkeypatch, capsys):
 def test_the_command_says_where_the_pictures_are_and_how_to_train_on_them(server, tmp_path, command, monkeypatch):
     monkeypatch.setenv("MUNIT_LITE_DATA", str(tmp_path))
     code, out, _ = command("download", "edges2shoes")
-    assert code == 0 and f"edges2shoes is in {tmp_path / 'edges2shoes'}: 6 pictures in train, 2 pictures in val" in out
+    assert code == 0 and f"edges2shoes is in {tmp_path / 'edges2shoes'}: 6 images in train, 2 images in val" in out
     assert "munit-lite train folder64 --folder edges2shoes" in out
 
 
@@ -500,25 +500,25 @@ def test_what_a_file_manager_leaves_in_the_folder_and_a_root_with_spaces_do_not_
     download("edges2shoes", root)
     (root / "edges2shoes" / ".DS_Store").touch()
     code, out, _ = command("download", "edges2shoes", "--root", root)
-    assert code == 0 and "6 pictures in train, 2 pictures in val" in out and f"--data-root '{root}'" in out
+    assert code == 0 and "6 images in train, 2 images in val" in out and f"--data-root '{root}'" in out
 
 
 def test_the_command_answers_in_json(server, tmp_path, command):
     code, out, err = command("download", "edges2shoes", "--root", tmp_path, "--json")
-    answer = json.loads(out)
+    result = json.loads(out)
     assert code == 0 and "edges2shoes.tar.gz: 100%" in err
-    assert answer == {
+    assert result == {
         "name": "edges2shoes",
         "folder": str(tmp_path / "edges2shoes"),
         "url": server.url,
-        "pictures": {"train": 6, "val": 2},
+        "images": {"train": 6, "val": 2},
     }
 
 
 def test_the_command_fails_in_a_sentence(server, tmp_path, command):
     server.status = 404
-    code, out, _ = command("download", "edges2shoes", "--root", tmp_path)
-    assert code.startswith("munit-lite: cannot download") and "404 Not Found" in code and not out
+    code, out, err = command("download", "edges2shoes", "--root", tmp_path)
+    assert code == 1 and err.startswith("munit-lite: cannot download") and "404 Not Found" in err and not out
 
 
 @pytest.mark.slow
