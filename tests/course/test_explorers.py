@@ -408,7 +408,7 @@ def test_an_uploaded_image_takes_the_place_of_the_chosen_one_until_reset(model):
     (b"", "mine.png cannot be read as an image"),
     (b"GIF89a broken", "mine.png cannot be read as an image"),
     (file_of("gray")[:60], "mine.png cannot be read as an image"),
-    (file_of("gray", size=(400, 4)), "mine.png is 400 x 4 pixels, longer than 16 times its short side"),
+    (file_of("gray", size=(400, 4)), "mine.png is 400 x 4 pixels, but its long side must be at most 16 times"),
     (file_of("red"), "mine.png has colors, but a sketch has none: choose the other direction"),
 ])  # fmt: skip
 def test_a_broken_upload_is_a_sentence_that_names_the_file_and_nothing_changes(model, content, told):
