@@ -18,16 +18,16 @@ def notebook_link(checker: str) -> str:
         ValueError: no notebook calls the checker.
     """
     for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
-        if f"checks.{checker}(" in notebook.read_text():
+        if f"exercises.{checker}(" in notebook.read_text():
             return f"[{notebook.stem}](notebooks/{notebook.name})"
-    raise ValueError(f"no notebook calls checks.{checker}")
+    raise ValueError(f"no notebook calls exercises.{checker}")
 
 
 def bug_table() -> str:
     """Return one row per bug: what the code does, what is right, where the bug was met, which cell shows it."""
     links = {name: notebook_link(exercise.name) for name, exercise in EXERCISES.items()}
     rows = [
-        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{links[name]}, `checks.{exercise.name}`")
+        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{links[name]}, `exercises.{exercise.name}`")
         for name, exercise in sorted(EXERCISES.items(), key=lambda item: (links[item[0]], item[1].name))
         for bug in exercise.bugs
     ]
