@@ -36,7 +36,7 @@ def bug_table() -> str:
 
 def update(text: str) -> str:
     """Return the page's text with the table written again."""
-    return replace_block(text, "bugs", bug_table())
+    return replace_block(text, "known bugs", bug_table())
 
 
 if __name__ == "__main__":
