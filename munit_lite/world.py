@@ -1,10 +1,10 @@
-"""The known world: two domains whose contents and styles are known for every image.
+"""The known world: two domains whose content and style are known for every image.
 
-Domain 1 is a *sketch* (an outline on paper), domain 2 a *painting* (a filled, lit shape on a colored
-ground). Both are drawn from the same content by signed distance functions, so the paper's G* is
-`render` and every claim about content and style can be measured against the truth (paper, section 3.1).
+Domain 1 is a *sketch*, an outline on paper. Domain 2 is a *painting*, a lit shape in a foreground color on a background
+color. Both are rendered from the same content by signed distance functions, so `render` is the paper's G*, and every
+claim about content and style can be measured against the truth (paper, section 3.1).
 
-The difficulty written here (classes, ranges, line widths) was fixed before any model was tuned.
+The shapes, class frequencies and ranges below were fixed before any model was tuned on them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DOMAIN_NAMES = {SKETCH: "sketch", PAINTING: "painting"}
 
 
 class Factor(NamedTuple):
-    """One continuous factor: an open interval (low, high) with its unit."""
+    """A continuous factor of content or style: an open interval (low, high) with its unit."""
 
     name: str
     low: float
@@ -37,42 +37,46 @@ class Factor(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A shape of circumradius about 1, folded by its symmetry into one half wedge.
+    """A shape of circumradius about 1.
 
-    `fold` is the order of the rotation symmetry (0: round); an outline with corners is the polyline
-    `corners` inside the half wedge [0, pi/fold]; a round one is the band | r - center | < half.
+    Args:
+        name: its class.
+        symmetry: order of the rotational symmetry; 0 for a round shape.
+        corners: of a shape with corners, the part of its outline in the half wedge of azimuth [0, pi / symmetry].
+        radius: of a round shape, the middle radius of the band | r - radius | < half_width that it fills.
+        half_width: half of the width of that band.
     """
 
     name: str
-    fold: int
+    symmetry: int
     corners: tuple[tuple[float, float], ...] = ()
-    center: float = 0.0
-    half: float = 0.0
+    radius: float = 0.0
+    half_width: float = 0.0
 
     @property
     def period(self) -> float:
-        """Smallest rotation in radians that gives the same shape (0 for a round one)."""
-        return 2 * math.pi / self.fold if self.fold else 0.0
+        """Smallest rotation in radians that gives the same shape (0 for a round shape)."""
+        return 2 * math.pi / self.symmetry if self.symmetry else 0.0
 
 
-_NOTCH = 0.48
+_STAR_NOTCH = 0.48  # radius of the star's inner corners
 SHAPES = (
-    Shape("disc", 0, center=0.0, half=0.85),
-    Shape("ring", 0, center=0.68, half=0.24),
+    Shape("disc", 0, radius=0.0, half_width=0.85),
+    Shape("ring", 0, radius=0.68, half_width=0.24),
     Shape("square", 4, ((0.7, 0.0), (0.7, 0.7))),
     Shape("triangle", 3, ((0.5, 0.0), (0.5, math.sqrt(3) / 2))),
     Shape("cross", 4, ((0.95, 0.0), (0.95, 0.3), (0.3, 0.3))),
-    Shape("star", 5, ((1.0, 0.0), (_NOTCH * math.cos(math.pi / 5), _NOTCH * math.sin(math.pi / 5)))),
+    Shape("star", 5, ((1.0, 0.0), (_STAR_NOTCH * math.cos(math.pi / 5), _STAR_NOTCH * math.sin(math.pi / 5)))),
 )
 SHAPE_NAMES = tuple(shape.name for shape in SHAPES)
 
-# Angles stay inside one symmetry period, so no two angles of a shape give the same image.
-TURN = Factor("turn", -0.4, 0.4, "symmetry periods")
+# The rotation stays inside one symmetry period, so that no two rotations of a shape give the same image.
+ROTATION = Factor("rotation", -0.4, 0.4, "symmetry periods")
 CONTENT_FACTORS = (
     Factor("x", 0.35, 0.65, "image widths"),
     Factor("y", 0.35, 0.65, "image heights"),
     Factor("size", 0.20, 0.30, "image widths"),
-    TURN,
+    ROTATION,
 )
 STYLE_FACTORS = {
     SKETCH: (
@@ -81,8 +85,8 @@ STYLE_FACTORS = {
         Factor("paper", 0.65, 1.0, "gray level"),
     ),
     PAINTING: (
-        Factor("fill_hue", 0.02, 0.42, "turns of the color wheel"),
-        Factor("ground_hue", 0.52, 0.92, "turns of the color wheel"),
+        Factor("foreground_hue", 0.02, 0.42, "turns of the color wheel"),
+        Factor("background_hue", 0.52, 0.92, "turns of the color wheel"),
         Factor("light", math.radians(10), math.radians(170), "radians from the right"),
     ),
 }
@@ -90,10 +94,10 @@ STYLE_DIM = 3
 
 
 class _Record:
-    """Indexing and moving for the frozen records of tensors below."""
+    """Indexing, length and `to(device)` for the frozen dataclasses of tensors below."""
 
-    def _map(self, change) -> Self:
-        return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type, type-var]
+    def _map(self, function) -> Self:
+        return replace(self, **{f.name: function(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type, type-var]
 
     def __getitem__(self, index) -> Self:
         return self._map(lambda tensor: tensor[index])
@@ -107,13 +111,13 @@ class _Record:
 
 @dataclass(frozen=True)
 class Content(_Record):
-    """What both domains share: c in the paper.
+    """The content of a batch of images, which both domains share: c in the paper.
 
     Args:
         shape_class: (B,) int64, index into `SHAPES`.
-        position: (B, 2) center as (x, y) in image widths, y downwards.
-        size: (B,) circumradius in image widths.
-        angle: (B,) radians; 0 for round shapes.
+        position: (B, 2), center as (x, y) in image widths, y downwards.
+        size: (B,), circumradius in image widths.
+        angle: (B,), rotation in radians; 0 for round shapes.
     """
 
     shape_class: Tensor
@@ -122,15 +126,15 @@ class Content(_Record):
     angle: Tensor
 
     @property
-    def turn(self) -> Tensor:
-        """(B,) angle in symmetry periods of the own shape; 0 for round shapes."""
+    def rotation(self) -> Tensor:
+        """(B,), the angle in symmetry periods of its shape; 0 for round shapes."""
         period = _periods(self.shape_class, self.angle)
         return torch.where(period > 0, self.angle / period.clamp_min(1e-9), torch.zeros_like(self.angle))
 
 
 @dataclass(frozen=True)
 class SketchStyle(_Record):
-    """s1: line width in image widths, ink and paper as gray levels in [0, 1]; each (B,)."""
+    """The style s_1 of sketches: line width in image widths, ink and paper as gray levels in [0, 1]; each (B,)."""
 
     line_width: Tensor
     ink: Tensor
@@ -139,40 +143,55 @@ class SketchStyle(_Record):
 
 @dataclass(frozen=True)
 class PaintingStyle(_Record):
-    """s2: fill and ground hue in turns of the color wheel, direction of light in radians; each (B,)."""
+    """The style s_2 of paintings: hues in turns of the color wheel, direction of the light in radians; each (B,)."""
 
-    fill_hue: Tensor
-    ground_hue: Tensor
+    foreground_hue: Tensor
+    background_hue: Tensor
     light: Tensor
 
 
 Style = SketchStyle | PaintingStyle
-_STYLE_RECORDS: dict[int, type[SketchStyle] | type[PaintingStyle]] = {SKETCH: SketchStyle, PAINTING: PaintingStyle}
+_STYLE_CLASSES: dict[int, type[SketchStyle] | type[PaintingStyle]] = {SKETCH: SketchStyle, PAINTING: PaintingStyle}
 
 
 def style_from_code(code: Tensor, domain: int) -> Style:
-    """Turn style codes from the prior q(s) = N(0, I) into factors: factor = low + span * Phi(code).
+    """Convert style codes from the prior q(s) = N(0, I) to style factors: factor = low + span * Phi(code).
 
     Args:
-        code: (B, 3) style codes.
+        code: style codes, (B, 3).
         domain: 1 or 2.
+
+    Raises:
+        ValueError: the code has another shape, or there is no such domain.
+
+    Example:
+        >>> style_from_code(torch.zeros(1, 3), domain=2).foreground_hue
+        tensor([0.2200])
     """
     factors = STYLE_FACTORS[check_domain(domain)]
     if code.ndim != 2 or code.shape[1] != STYLE_DIM:
         raise ValueError(f"a style code of the known world has shape (B, {STYLE_DIM}), not {tuple(code.shape)}")
     quantile = torch.special.ndtr(code)
     values = (factor.low + factor.span * quantile[:, k] for k, factor in enumerate(factors))
-    return _STYLE_RECORDS[domain](*values)
+    return _STYLE_CLASSES[domain](*values)
 
 
 def code_from_style(style: Style) -> Tensor:
-    """The inverse of `style_from_code`: (B, 3) codes. Infinite at the open ends of a factor's range."""
+    """Convert style factors to the style codes, (B, 3), that they come from; the inverse of `style_from_code`.
+
+    A code is infinite where a factor lies at an end of its open range.
+    """
     domain = SKETCH if isinstance(style, SketchStyle) else PAINTING
     quantiles = [(getattr(style, f.name) - f.low) / f.span for f in STYLE_FACTORS[domain]]
     return torch.special.ndtri(torch.stack(quantiles, dim=1))
 
 
 def check_domain(domain: int) -> int:
+    """Return the domain if it is 1 or 2.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if domain not in (1, 2):
         raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
     return domain
@@ -190,16 +209,25 @@ def _periods(shape_class: Tensor, like: Tensor) -> Tensor:
 
 
 def signed_distance(content: Content, size: int) -> Tensor:
-    """Distance of each pixel center to the outline, negative inside: (B, size, size) in image widths."""
-    radius_of = content.size[:, None, None]
-    ticks = (torch.arange(size, device=radius_of.device, dtype=radius_of.dtype) + 0.5) / size
+    """Compute the distance of each pixel center to the outline, negative inside the shape.
+
+    Args:
+        content: of B images.
+        size: height and width in pixels.
+
+    Returns:
+        (B, size, size), in image widths.
+    """
+    circumradius = content.size[:, None, None]
+    ticks = (torch.arange(size, device=circumradius.device, dtype=circumradius.dtype) + 0.5) / size
     # The 1e-9 keeps the gradient finite where a pixel center is exactly the center of the shape.
-    x = (ticks[None, None, :] - content.position[:, 0, None, None]) / radius_of + 1e-9
-    y = (ticks[None, :, None] - content.position[:, 1, None, None]) / radius_of
+    x = (ticks[None, None, :] - content.position[:, 0, None, None]) / circumradius + 1e-9
+    y = (ticks[None, :, None] - content.position[:, 1, None, None]) / circumradius
     radius = torch.sqrt(x * x + y * y)
 
-    fold = _table([max(shape.fold, 1) for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
-    wedge = math.pi / fold
+    # Fold the plane by the shape's symmetry, so that a single half wedge of its outline is left.
+    symmetry = _table([max(shape.symmetry, 1) for shape in SHAPES], circumradius)[content.shape_class][:, None, None]
+    wedge = math.pi / symmetry
     azimuth = torch.atan2(y, x) - content.angle[:, None, None]
     azimuth = (torch.remainder(azimuth + wedge, 2 * wedge) - wedge).abs()
     u, v = radius * torch.cos(azimuth), radius * torch.sin(azimuth)
@@ -207,7 +235,7 @@ def signed_distance(content: Content, size: int) -> Tensor:
     # A polyline of at most two segments; a single one is listed twice.
     polylines = [shape.corners or ((1.0, 0.0), (1.0, 1.0)) for shape in SHAPES]
     segments = [[(p[0], p[1]), (p[-2], p[-1])] for p in polylines]
-    ends = _table(segments, radius_of)[content.shape_class]  # (B, segment, end, coordinate)
+    ends = _table(segments, circumradius)[content.shape_class]  # (B, segment, end, coordinate)
     squared, outside = [], []
     for (au, av), (bu, bv) in _segments(ends):
         du, dv = bu - au, bv - av
@@ -217,10 +245,10 @@ def signed_distance(content: Content, size: int) -> Tensor:
     distance = torch.sqrt(torch.minimum(*squared) + 1e-14)
     cornered = torch.where(outside[0] | outside[1], distance, -distance)
 
-    center = _table([shape.center for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
-    half = _table([shape.half for shape in SHAPES], radius_of)[content.shape_class][:, None, None]
-    is_round = torch.tensor([shape.fold == 0 for shape in SHAPES], device=radius_of.device)[content.shape_class]
-    return torch.where(is_round[:, None, None], (radius - center).abs() - half, cornered) * radius_of
+    middle = _table([shape.radius for shape in SHAPES], circumradius)[content.shape_class][:, None, None]
+    half_width = _table([shape.half_width for shape in SHAPES], circumradius)[content.shape_class][:, None, None]
+    is_round = torch.tensor([shape.symmetry == 0 for shape in SHAPES], device=circumradius.device)[content.shape_class]
+    return torch.where(is_round[:, None, None], (radius - middle).abs() - half_width, cornered) * circumradius
 
 
 def _segments(ends: Tensor) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
@@ -230,23 +258,30 @@ def _segments(ends: Tensor) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tenso
 
 
 def render(content: Content, style: Style, domain: int, size: int) -> Tensor:
-    """Draw images: the paper's x_i = G_i*(c, s_i).
+    """Render images from content and style: the paper's x_i = G_i*(c, s_i) (section 3.1).
 
-    Differentiable in every continuous factor, batched, on the device of its inputs, antialiased.
+    The images are antialiased, differentiable in every continuous factor, and on the device of the arguments.
 
     Args:
-        content: B contents.
-        style: B styles of that domain.
+        content: of B images.
+        style: of B images of that domain.
         domain: 1 (sketch) or 2 (painting).
-        size: height and width in pixels, 16 or more (made for 32 to 256).
+        size: height and width in pixels, 16 or more; 32 to 256 are intended.
 
     Returns:
         (B, 3, size, size) in [-1, 1].
 
     Raises:
-        ValueError: the style is of the other domain, or the size too small.
+        ValueError: the style belongs to the other domain, or the size is too small.
+
+    Example:
+        >>> index, world = torch.arange(4), World()
+        >>> content = world.content(index, seed=0)
+        >>> style = style_from_code(world.style_code(index, seed=0, domain=2), domain=2)
+        >>> render(content, style, domain=2, size=32).shape
+        torch.Size([4, 3, 32, 32])
     """
-    if not isinstance(style, _STYLE_RECORDS[check_domain(domain)]):
+    if not isinstance(style, _STYLE_CLASSES[check_domain(domain)]):
         raise ValueError(f"domain {domain} is {DOMAIN_NAMES[domain]}, but the style is a {type(style).__name__}")
     if size < 16:
         raise ValueError(f"size {size} is too small: below 16 pixels the shapes cannot be told apart")
@@ -260,14 +295,15 @@ def render(content: Content, style: Style, domain: int, size: int) -> Tensor:
     ticks = (torch.arange(size, device=distance.device, dtype=distance.dtype) + 0.5) / size
     across = (ticks[None, None, :] - content.position[:, 0, None, None]) * torch.cos(style.light)[:, None, None]
     down = (ticks[None, :, None] - content.position[:, 1, None, None]) * torch.sin(style.light)[:, None, None]
-    lit = (across - down) / content.size[:, None, None]  # -1 (away from the light) … 1 (towards it)
-    fill = _hue_to_rgb(style.fill_hue, saturation=0.85)[:, :, None, None] * (0.75 + 0.25 * lit)[:, None]
-    ground = 0.6 * _hue_to_rgb(style.ground_hue, saturation=0.45)[:, :, None, None]
-    return 2 * (ground + (fill - ground) * inside) - 1
+    brightness = (across - down) / content.size[:, None, None]  # -1 (away from the light) to 1 (towards it)
+    hue = _hue_to_rgb(style.foreground_hue, saturation=0.85)[:, :, None, None]
+    foreground = hue * (0.75 + 0.25 * brightness)[:, None]
+    background = 0.6 * _hue_to_rgb(style.background_hue, saturation=0.45)[:, :, None, None]
+    return 2 * (background + (foreground - background) * inside) - 1
 
 
 def _hue_to_rgb(hue: Tensor, saturation: float) -> Tensor:
-    """(B,) hue in turns -> (B, 3) RGB of value 1 (the usual HSV hexagon)."""
+    """Convert hues in turns of the color wheel, (B,), to RGB of HSV value 1, (B, 3)."""
     sixths = torch.remainder(hue[:, None] * 6 + _table([5.0, 3.0, 1.0], hue), 6)
     return 1 - saturation * torch.minimum(sixths, 4 - sixths).clamp(0, 1)
 
@@ -276,8 +312,8 @@ def _hue_to_rgb(hue: Tensor, saturation: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A named kind of world: which shapes, how often in each domain, how contents depend on each other."""
+class WorldVariant:
+    """A kind of world: its shapes, their frequencies in each domain, and the dependence between content factors."""
 
     shapes: tuple[str, ...]
     frequencies_1: tuple[float, ...]
@@ -286,20 +322,20 @@ class Variant:
 
 
 _STANDARD = (0.23, 0.20, 0.18, 0.15, 0.13, 0.11)
-VARIANTS = {
+WORLD_VARIANTS = {
     # Unequal frequencies, so that no permutation of classes is a symmetry.
-    "standard": Variant(SHAPE_NAMES, _STANDARD, _STANDARD),
-    "two_shapes": Variant(("disc", "square"), (0.6, 0.4), (0.6, 0.4)),
+    "standard": WorldVariant(SHAPE_NAMES, _STANDARD, _STANDARD),
+    "two_shapes": WorldVariant(("disc", "square"), (0.6, 0.4), (0.6, 0.4)),
     # Different multisets of frequencies: no relabeling makes p(c1) = p(c2) (Proposition 2 must fail).
-    "different_frequencies": Variant(SHAPE_NAMES, _STANDARD, (0.05, 0.05, 0.10, 0.10, 0.30, 0.40)),
+    "different_frequencies": WorldVariant(SHAPE_NAMES, _STANDARD, (0.05, 0.05, 0.10, 0.10, 0.30, 0.40)),
     # Equally frequent classes that all have an angle: shifting the class is a symmetry of p(c).
-    "cyclic": Variant(("square", "triangle", "cross", "star"), (0.25,) * 4, (0.25,) * 4),
-    "correlated": Variant(SHAPE_NAMES, _STANDARD, _STANDARD, size_follows_x=0.8),
+    "cyclic": WorldVariant(("square", "triangle", "cross", "star"), (0.25,) * 4, (0.25,) * 4),
+    "correlated": WorldVariant(SHAPE_NAMES, _STANDARD, _STANDARD, size_follows_x=0.8),
 }
 
 
 class Pairs(NamedTuple):
-    """True pairs for evaluation: one content drawn in both domains."""
+    """True pairs for evaluation: one content rendered in both domains."""
 
     content: Content
     code_1: Tensor  # (B, 3)
@@ -309,52 +345,64 @@ class Pairs(NamedTuple):
 
 
 class World:
-    """A sampler of contents, styles and images; item i is a pure function of (seed, i).
+    """A sampler of content, styles and images, in which item i is a pure function of (seed, i).
 
     Args:
-        variant: a name in `VARIANTS`.
+        variant: a name in `WORLD_VARIANTS`.
+
+    Raises:
+        ValueError: there is no such variant.
+
+    Example:
+        >>> World().images(torch.arange(8), seed=0, domain=1, size=32).shape
+        torch.Size([8, 3, 32, 32])
     """
 
     def __init__(self, variant: str = "standard") -> None:
-        if variant not in VARIANTS:
-            raise ValueError(f"unknown world variant {variant!r}; known: {', '.join(VARIANTS)}")
-        self.name, self.variant = variant, VARIANTS[variant]
+        if variant not in WORLD_VARIANTS:
+            raise ValueError(f"unknown world variant {variant!r}; known: {', '.join(WORLD_VARIANTS)}")
+        self.name, self.variant = variant, WORLD_VARIANTS[variant]
 
     def content(self, index: Tensor, seed: int, domain: int = 1, stream: str = "train") -> Content:
-        """Draw contents from p(c) of a domain.
+        """Sample content from p(c) of a domain.
 
         Args:
-            index: (B,) int64 item numbers.
-            seed: the world's seed.
-            domain: whose class frequencies, and whose stream of items.
-            stream: streams with different names are independent ("train", "test", …).
+            index: item numbers, (B,) int64.
+            seed: of the world.
+            domain: which class frequencies, and whose items.
+            stream: items of differently named streams are independent ("train", "test", …).
+
+        Returns:
+            the content of B images.
         """
         key = f"{seed}/{stream}/{check_domain(domain)}/content"
         frequencies = self.variant.frequencies_1 if domain == 1 else self.variant.frequencies_2
         edges = torch.tensor(frequencies, dtype=torch.float64, device=index.device).cumsum(0)[:-1]
         numbers = torch.tensor([SHAPE_NAMES.index(name) for name in self.variant.shapes], device=index.device)
         shape_class = numbers[torch.bucketize(uniform(index, f"{key}/class"), edges, right=True)]
-        quantile = {factor.name: uniform(index, f"{key}/{factor.name}") for factor in CONTENT_FACTORS}
+        # These names select the random numbers, so renaming one would change every image.
+        quantile = {name: uniform(index, f"{key}/{name}") for name in ("x", "y", "size", "turn")}
         if rho := self.variant.size_follows_x:
             normal = {name: torch.special.ndtri(quantile[name]) for name in ("x", "size")}
             mixture = rho * normal["x"] + math.sqrt(1 - rho**2) * normal["size"]
             quantile["size"] = torch.special.ndtr(mixture)
-        x, y, size, turn = ((f.low + f.span * quantile[f.name]).float() for f in CONTENT_FACTORS)
-        return Content(shape_class, torch.stack([x, y], 1), size, turn * _periods(shape_class, turn))
+        factors = zip(CONTENT_FACTORS, quantile.values(), strict=True)
+        x, y, size, rotation = ((factor.low + factor.span * q).float() for factor, q in factors)
+        return Content(shape_class, torch.stack([x, y], 1), size, rotation * _periods(shape_class, rotation))
 
     def style_code(self, index: Tensor, seed: int, domain: int, stream: str = "train") -> Tensor:
-        """Draw style codes from the prior q(s) = N(0, I): (B, 3)."""
+        """Sample style codes from the prior q(s) = N(0, I), (B, 3); the arguments are those of `content`."""
         key = f"{seed}/{stream}/{check_domain(domain)}/style"
         columns = [uniform(index, f"{key}/{k}") for k in range(STYLE_DIM)]
         return torch.special.ndtri(torch.stack(columns, dim=1)).float()
 
     def images(self, index: Tensor, seed: int, domain: int, size: int, stream: str = "train") -> Tensor:
-        """Unpaired images of one domain: (B, 3, size, size). The other domain's items have other contents."""
+        """Sample images of one domain, (B, 3, size, size) in [-1, 1]; those of the other domain differ in content."""
         style = style_from_code(self.style_code(index, seed, domain, stream), domain)
         return render(self.content(index, seed, domain, stream), style, domain, size)
 
     def pairs(self, index: Tensor, seed: int, size: int, stream: str = "test") -> Pairs:
-        """True pairs with domain 1's p(c), for evaluation only."""
+        """Sample true pairs with the p(c) of domain 1, for evaluation only."""
         content = self.content(index, seed, 1, stream)
         code_1, code_2 = (self.style_code(index, seed, domain, stream) for domain in (1, 2))
         image_1 = render(content, style_from_code(code_1, 1), 1, size)

@@ -260,11 +260,11 @@ def test_bench_times_every_explorer_from_a_moved_slider_to_its_picture(command, 
     seen = {name: [] for name in kept}
     for name, kind in kept.items():
 
-        def draw(self, *change, name=name, drawn=kind._draw):
-            drawn(self, *change)
+        def redraw(self, *change, name=name, original=kind._redraw):
+            original(self, *change)
             seen[name].append(self.problem)
 
-        monkeypatch.setattr(kind, "_draw", draw)
+        monkeypatch.setattr(kind, "_redraw", redraw)
     file = tmp_path / "explorers.json"
     code, out, _ = command("bench", "--explorers", "--steps", 2, "--json-file", file)
     numbers = read_results(file)

@@ -10,7 +10,7 @@ from munit_lite.config import Config, DataConfig, LossConfig, NetworkConfig, Opt
 from munit_lite.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES
 from munit_lite.networks import DISCRIMINATOR_INITS
 from munit_lite.presets import PRESETS
-from munit_lite.world import VARIANTS
+from munit_lite.world import WORLD_VARIANTS
 
 
 def test_field_names_are_unique_across_records_so_that_an_override_needs_no_path():
@@ -21,7 +21,7 @@ def test_field_names_are_unique_across_records_so_that_an_override_needs_no_path
 
 def test_the_choices_of_a_record_are_those_that_the_code_knows():
     hints = {name: kind for r in (DataConfig, NetworkConfig, LossConfig) for name, kind in get_type_hints(r).items()}
-    assert get_args(hints["variant"]) == tuple(VARIANTS)
+    assert get_args(hints["variant"]) == tuple(WORLD_VARIANTS)
     assert set(get_args(hints["gan"])) == set(DISCRIMINATOR_LOSSES) == set(GENERATOR_LOSSES)
     assert set(get_args(hints["discriminator_init"])) == set(DISCRIMINATOR_INITS)
 

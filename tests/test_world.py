@@ -18,7 +18,7 @@ from munit_lite.world import (
     SHAPE_NAMES,
     SHAPES,
     STYLE_FACTORS,
-    VARIANTS,
+    WORLD_VARIANTS,
     Content,
     PaintingStyle,
     SketchStyle,
@@ -39,7 +39,7 @@ RECORD = {1: SketchStyle, 2: PaintingStyle}
 STRAY = 4.5  # standard errors that an estimate of zero may stray
 each_domain = pytest.mark.parametrize("domain", [1, 2])
 each_shape = pytest.mark.parametrize("name", SHAPE_NAMES)
-each_variant = pytest.mark.parametrize("variant", VARIANTS)
+each_variant = pytest.mark.parametrize("variant", WORLD_VARIANTS)
 
 
 def factors_of(domain):
@@ -213,7 +213,7 @@ def test_no_two_contents_give_the_same_image(domain):
     content = doubled(World().content(torch.arange(600), 1, domain))
     images = render(content, style_from_code(torch.zeros(600, 3).double(), domain), domain, 32)
     apart = pairwise(images.flatten(1)) / math.sqrt(3 * 32 * 32)  # rms over pixels
-    own = torch.cat([content.position, content.size[:, None], content.turn[:, None]], dim=1)
+    own = torch.cat([content.position, content.size[:, None], content.rotation[:, None]], dim=1)
     factors = pairwise(own / torch.tensor([f.span for f in CONTENT_FACTORS]))
     same = content.shape_class[:, None] == content.shape_class
     assert apart.min() > 0.002
@@ -236,9 +236,9 @@ def test_no_two_styles_give_the_same_image(domain):
 def test_turns_stay_strictly_inside_one_period(variant):
     content = World(variant).content(torch.arange(20_000), 4)
     period = torch.tensor([PERIOD[name] for name in SHAPE_NAMES])[content.shape_class]
-    assert content.turn.abs().max() < 0.5
+    assert content.rotation.abs().max() < 0.5
     assert (content.angle[period > 0].abs() < period[period > 0] / 2).all()
-    assert (content.angle[period == 0] == 0).all() and (content.turn[period == 0] == 0).all()
+    assert (content.angle[period == 0] == 0).all() and (content.rotation[period == 0] == 0).all()
 
 
 @each_domain
@@ -335,7 +335,11 @@ def test_an_item_does_not_depend_on_its_batch(variant, domain):
 @each_variant
 @each_domain
 def test_classes_come_as_often_as_stated(variant, domain):
-    names, *frequencies = VARIANTS[variant].shapes, VARIANTS[variant].frequencies_1, VARIANTS[variant].frequencies_2
+    names, *frequencies = (
+        WORLD_VARIANTS[variant].shapes,
+        WORLD_VARIANTS[variant].frequencies_1,
+        WORLD_VARIANTS[variant].frequencies_2,
+    )
     found = World(variant).content(torch.arange(20_000), 2, domain).shape_class.bincount(minlength=len(SHAPE_NAMES))
     kept = [int(found[SHAPE_NAMES.index(name)]) for name in names]
     assert sum(kept) == 20_000
@@ -343,7 +347,7 @@ def test_classes_come_as_often_as_stated(variant, domain):
 
 
 def test_no_permutation_of_the_standard_classes_is_a_symmetry_and_variants_differ_as_named():
-    standard, different, cyclic = (VARIANTS[name] for name in ("standard", "different_frequencies", "cyclic"))
+    standard, different, cyclic = (WORLD_VARIANTS[name] for name in ("standard", "different_frequencies", "cyclic"))
     assert len(set(standard.frequencies_1)) == len(standard.shapes) == 6
     assert standard.frequencies_1 == standard.frequencies_2
     assert sorted(different.frequencies_1) != sorted(different.frequencies_2)
@@ -357,9 +361,14 @@ def test_continuous_content_is_uniform_independent_and_the_same_for_every_class(
     """For the cyclic variant: shifting the class and keeping turn and size changes nothing of p(c)."""
     content = World(variant).content(torch.arange(20_000), 6, domain)
     cornered = content.angle != 0
-    columns = {"x": content.position[:, 0], "y": content.position[:, 1], "size": content.size, "turn": content.turn}
+    columns = {
+        "x": content.position[:, 0],
+        "y": content.position[:, 1],
+        "size": content.size,
+        "rotation": content.rotation,
+    }
     for factor in CONTENT_FACTORS:
-        kept = cornered if factor.name == "turn" else torch.ones_like(cornered)
+        kept = cornered if factor.name == "rotation" else torch.ones_like(cornered)
         found, shape = columns[factor.name][kept].double().numpy(), content.shape_class[kept].numpy()
         assert stats.kstest(found, stats.uniform(factor.low, factor.span).cdf).pvalue > 1e-3
         groups = [found[shape == k] for k in np.unique(shape)]

@@ -1,4 +1,4 @@
-"""Write the table of bugs in ERRATA.md from the exercises' checkers, so that no row is written by hand.
+"""Write the table of bugs in ERRATA.md from the exercises' known bugs, so that no row is written by hand.
 
 python tools/errata.py
 """
@@ -11,23 +11,23 @@ from munit_lite.experiments.results import NOTEBOOKS, ROOT, markdown_table, repl
 PAGE = ROOT / "ERRATA.md"
 
 
-def notebook_link(checker: str) -> str:
-    """Return a link to the notebook that poses a checker's exercise.
+def notebook_link(exercise: str) -> str:
+    """Return a link to the notebook that poses an exercise.
 
     Raises:
-        ValueError: no notebook calls the checker.
+        ValueError: no notebook poses it.
     """
     for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
-        if f"checks.{checker}(" in notebook.read_text():
+        if f"exercises.{exercise}(" in notebook.read_text():
             return f"[{notebook.stem}](notebooks/{notebook.name})"
-    raise ValueError(f"no notebook calls checks.{checker}")
+    raise ValueError(f"no notebook calls exercises.{exercise}")
 
 
 def bug_table() -> str:
     """Return one row per bug: what the code does, what is right, where the bug was met, which cell shows it."""
     links = {name: notebook_link(exercise.name) for name, exercise in EXERCISES.items()}
     rows = [
-        (f"`{bug.name}`", bug.wrong, bug.right, bug.origin, f"{links[name]}, `checks.{exercise.name}`")
+        (f"`{bug.name}`", bug.mistake, bug.fix, bug.origin, f"{links[name]}, `exercises.{exercise.name}`")
         for name, exercise in sorted(EXERCISES.items(), key=lambda item: (links[item[0]], item[1].name))
         for bug in exercise.bugs
     ]

@@ -40,7 +40,7 @@ class Attributes(NamedTuple):
     class_logits: Tensor  # (B, 6)
     position: Tensor  # (B, 2) in image widths
     size: Tensor  # (B,) in image widths
-    turn: Tensor  # (B,) in symmetry periods; meaningless for round shapes
+    rotation: Tensor  # (B,) in symmetry periods; meaningless for round shapes
     style: Tensor  # (B, 3) in the units of STYLE_FACTORS[domain]
 
     @property
@@ -50,7 +50,7 @@ class Attributes(NamedTuple):
 
     def continuous(self) -> Tensor:
         """Concatenate the continuous attributes, position, size, rotation and style: (B, 7)."""
-        return torch.cat([self.position, self.size[:, None], self.turn[:, None], self.style], dim=1)
+        return torch.cat([self.position, self.size[:, None], self.rotation[:, None], self.style], dim=1)
 
 
 class AttributePredictor(nn.Module):
@@ -123,7 +123,7 @@ class AttributePredictor(nn.Module):
             style_factors: The true style factors, (B, 3).
         """
         attributes = self(images)
-        targets = torch.cat([content.position, content.size[:, None], content.turn[:, None], style_factors], dim=1)
+        targets = torch.cat([content.position, content.size[:, None], content.rotation[:, None], style_factors], dim=1)
         errors = (attributes.continuous() - targets).abs() / self.span  # (B, 7)
         has_rotation = (content.angle != 0).float()
         rotation_error = (errors[:, 3] * has_rotation).mean()
@@ -176,12 +176,12 @@ def prediction_errors(predictor: AttributePredictor, count: int = 10_000, seed: 
         size = (attributes.size - content.size).abs()
         style = (attributes.style - factors).abs() / predictor.span[4:]
         errors.append(torch.cat([position[:, None], size[:, None], style], dim=1))
-        rotation_errors.append((attributes.turn - content.turn).abs()[content.angle != 0])
+        rotation_errors.append((attributes.rotation - content.rotation).abs()[content.angle != 0])
     names = ["position_error", "size_error", *(f"{f.name}_error_of_range" for f in STYLE_FACTORS[predictor.domain])]
     return {
         "class_accuracy": torch.cat(hits).float().mean().item(),
         **dict(zip(names, torch.cat(errors).mean(dim=0).tolist(), strict=True)),
-        "turn_error_periods": torch.cat(rotation_errors).mean().item(),
+        "rotation_error_periods": torch.cat(rotation_errors).mean().item(),
         "count": count,
     }
 

@@ -11,6 +11,9 @@ from typing import Any
 
 # Consecutive words of an old metric name -> words that replace them. The order matters: longer sequences come first.
 OLD_METRIC_NAMES = {
+    "turn_error_periods": "rotation_error_periods",
+    "fill_hue": "foreground_hue",
+    "ground_hue": "background_hue",
     "varieties_reached_by_photos_of_one": "modes_covered_by_photos_of_one_mode",
     "varieties_reached": "modes_covered",
     "diversity_of_true": "diversity_ratio",

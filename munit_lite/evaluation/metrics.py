@@ -109,7 +109,7 @@ def content_metrics(
         control.append(attributes.shape_class == truth.shape_class.roll(1))
         position_errors.append((attributes.position - truth.position).norm(dim=1))
         size_errors.append((attributes.size - truth.size).abs())
-        rotation_errors.append((attributes.turn - truth.turn).abs()[truth.angle != 0])
+        rotation_errors.append((attributes.rotation - truth.rotation).abs()[truth.angle != 0])
     accuracy, accuracy_interval = mean_with_interval(torch.cat(hits))
     position_error, position_error_interval = mean_with_interval(torch.cat(position_errors))
     return {
@@ -119,7 +119,7 @@ def content_metrics(
         "position_error": position_error,
         "position_error_interval": position_error_interval,
         "size_error": torch.cat(size_errors).mean().item(),
-        "turn_error_periods": torch.cat(rotation_errors).mean().item(),
+        "rotation_error_periods": torch.cat(rotation_errors).mean().item(),
         "contents": count,
     }
 

@@ -50,7 +50,9 @@ def _fit_batch(images: Tensor, domain: int, predictor: AttributePredictor) -> tu
     """Return classes (B,), quantiles of the seven factors (B, 7) and residuals (B,)."""
     reading = predictor(images.float())
     ranges = CONTENT_FACTORS + STYLE_FACTORS[check_domain(domain)]
-    factors = torch.cat([reading.position, reading.size[:, None], reading.turn[:, None], reading.style], dim=1).double()
+    factors = torch.cat(
+        [reading.position, reading.size[:, None], reading.rotation[:, None], reading.style], dim=1
+    ).double()
     low, span = (torch.tensor([getattr(f, name) for f in ranges], dtype=torch.float64) for name in ("low", "span"))
     start = ((factors - low) / span).clamp(0.01, 0.99)
     shape_class = reading.shape_class
@@ -69,9 +71,9 @@ def _fit_batch(images: Tensor, domain: int, predictor: AttributePredictor) -> tu
 
 
 def _content_from_quantiles(quantiles: Tensor, shape_class: Tensor) -> Content:
-    x, y, size, turn = (f.low + f.span * quantiles[:, k] for k, f in enumerate(CONTENT_FACTORS))
+    x, y, size, rotation = (f.low + f.span * quantiles[:, k] for k, f in enumerate(CONTENT_FACTORS))
     period = torch.tensor([shape.period for shape in SHAPES], dtype=quantiles.dtype)[shape_class]
-    return Content(shape_class, torch.stack([x, y], dim=1), size, turn * period)
+    return Content(shape_class, torch.stack([x, y], dim=1), size, rotation * period)
 
 
 def _levenberg_marquardt(images: Tensor, shape_class: Tensor, start: Tensor, domain: int) -> tuple[Tensor, Tensor]:

@@ -48,11 +48,11 @@ def code_from_content(content: Content) -> Tensor:
         torch.Size([4, 10])
     """
     classes = torch.nn.functional.one_hot(content.shape_class, len(SHAPES)).double()
-    values = (content.position[:, 0], content.position[:, 1], content.size, content.turn)
+    values = (content.position[:, 0], content.position[:, 1], content.size, content.rotation)
     quantiles = [(v.double() - f.low) / f.span for v, f in zip(values, CONTENT_FACTORS, strict=True)]
     inside = torch.stack(quantiles, dim=1).clamp(1e-9, 1 - 1e-9)  # float32 may round onto an open end
     scores = torch.special.ndtri(inside)
-    is_round = torch.tensor([shape.fold == 0 for shape in SHAPES])[content.shape_class]
+    is_round = torch.tensor([shape.symmetry == 0 for shape in SHAPES])[content.shape_class]
     scores[:, 3] = scores[:, 3].masked_fill(is_round, 0.0)
     return torch.cat([classes, scores], dim=1)
 
@@ -61,9 +61,9 @@ def content_from_code(code: Tensor) -> Content:
     """Invert `code_from_content`; the scores, columns 6 to 9 of (B, 10), may be any real numbers."""
     shape_class = code[:, : len(SHAPES)].argmax(dim=1)
     quantiles = torch.special.ndtr(code[:, len(SHAPES) :])
-    x, y, size, turn = (f.low + f.span * quantiles[:, k] for k, f in enumerate(CONTENT_FACTORS))
+    x, y, size, rotation = (f.low + f.span * quantiles[:, k] for k, f in enumerate(CONTENT_FACTORS))
     periods = torch.tensor([shape.period for shape in SHAPES], dtype=code.dtype)[shape_class]
-    return Content(shape_class, torch.stack([x, y], dim=1), size, turn * periods)
+    return Content(shape_class, torch.stack([x, y], dim=1), size, rotation * periods)
 
 
 class ObservedWorld(Protocol):
@@ -90,7 +90,7 @@ class CodeWorld:
     """The world of vectors sinh(R_i z), where R_i is a fixed rotation for domain i; E* is the exact inverse.
 
     Args:
-        variant: a name in `munit_lite.world.VARIANTS`.
+        variant: a name in `munit_lite.world.WORLD_VARIANTS`.
 
     Example:
         >>> world = CodeWorld()
@@ -134,7 +134,7 @@ class PixelWorld:
     """The world of rendered images; E* is fitted to their pixels, and the checks compare predicted attributes.
 
     Args:
-        variant: a name in `munit_lite.world.VARIANTS`.
+        variant: a name in `munit_lite.world.WORLD_VARIANTS`.
         size: height and width in pixels, a multiple of 32.
         tolerance: an NRMSE up to this counts as zero. The oracle's own error is far smaller than the default.
 
@@ -180,9 +180,9 @@ class PixelWorld:
         """Predict the one-hot class (B, 6), x, y, size and angle (B, 4) and style (B, 3), roughly standardized."""
         reading = self._predictors[check_domain(domain)](images.float().cpu())
         classes = torch.nn.functional.one_hot(reading.shape_class, len(SHAPES)).double()
-        is_round = torch.tensor([shape.fold == 0 for shape in SHAPES])[reading.shape_class]
-        turn = reading.turn.masked_fill(is_round, 0.0)  # a round shape has no angle
-        values = torch.cat([reading.position, reading.size[:, None], turn[:, None], reading.style], dim=1).double()
+        is_round = torch.tensor([shape.symmetry == 0 for shape in SHAPES])[reading.shape_class]
+        rotation = reading.rotation.masked_fill(is_round, 0.0)  # a round shape has no angle
+        values = torch.cat([reading.position, reading.size[:, None], rotation[:, None], reading.style], dim=1).double()
         ranges = CONTENT_FACTORS + STYLE_FACTORS[domain]
         middle = torch.tensor([(f.low + f.high) / 2 for f in ranges], dtype=torch.float64)
         deviation = torch.tensor([f.span / math.sqrt(12) for f in ranges], dtype=torch.float64)

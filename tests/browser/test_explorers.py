@@ -242,7 +242,7 @@ def test_an_uploaded_image_is_shown_and_a_broken_one_reported(explorer, tmp_path
     ("Style explorer", "direction", "painting to sketch", "image"),
     ("Example-guided explorer", "direction", "painting to sketch", "first example"),
     ("AdaIN explorer", "operation", adain.SWAP, "second style"),
-    ("World explorer", "shape", "ring", "fill hue"),
+    ("World explorer", "shape", "ring", "foreground hue"),
     ("Loss explorer", "run", "all losses and the cycle loss", "first style"),
     ("Proposition explorer", "what is broken", "content in the style, encoder only", "images of each domain"),
     ("Symmetry explorer", "rotated networks", symmetry.DECODER_ONLY, "angle"),

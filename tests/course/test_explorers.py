@@ -247,9 +247,9 @@ PAINTING = np.s_[:, 4 * TILE_SIZE + GAP :]
 
 
 @pytest.mark.parametrize("name, sketch, painting", [
-    ("shape", True, True), ("x", True, True), ("y", True, True), ("size", True, True), ("turn", True, True),
+    ("shape", True, True), ("x", True, True), ("y", True, True), ("size", True, True), ("rotation", True, True),
     ("line_width", True, False), ("ink", True, False), ("paper", True, False),
-    ("fill_hue", False, True), ("ground_hue", False, True), ("light", False, True),
+    ("foreground_hue", False, True), ("background_hue", False, True), ("light", False, True),
 ])  # fmt: skip
 def test_a_factor_of_the_world_moves_what_it_should(name, sketch, painting):
     controls = world.make_controls()
@@ -265,7 +265,7 @@ def test_the_world_explorer_draws_what_the_world_draws():
         content = pairs.content
         state = {
             "shape": SHAPE_NAMES[int(content.shape_class[k])], "x": float(content.position[k, 0]),
-            "y": float(content.position[k, 1]), "size": float(content.size[k]), "turn": float(content.turn[k]),
+            "y": float(content.position[k, 1]), "size": float(content.size[k]), "rotation": float(content.rotation[k]),
         }  # fmt: skip
         for domain, codes in ((1, pairs.code_1), (2, pairs.code_2)):
             factors = style_from_code(codes[[k]], domain)
@@ -276,7 +276,7 @@ def test_the_world_explorer_draws_what_the_world_draws():
 
 
 def test_the_table_shows_true_factors_close_predictions_and_codes(model):
-    explorer = WorldExplorer(model, state={"fill_hue": 0.12, "x": 0.4, "turn": 0.2})
+    explorer = WorldExplorer(model, state={"foreground_hue": 0.12, "x": 0.4, "rotation": 0.2})
     header, *rows = explorer.rows
     cells = {name: dict(zip(header[1:], values, strict=True)) for name, *values in rows}
     assert cells["shape"] == {
@@ -286,13 +286,13 @@ def test_the_table_shows_true_factors_close_predictions_and_codes(model):
         "true code": "",
     }
     assert cells["x"]["truth"] == "0.40" and abs(float(cells["x"]["predicted from the painting"]) - 0.4) <= 0.02
-    hue = cells["fill hue"]
+    hue = cells["foreground hue"]
     assert hue["truth"] == "0.12" and abs(float(hue["predicted from the painting"]) - 0.12) <= 0.03
     wanted = code_from_style(world.make_styles(**{k: v for k, v in explorer.state.items() if k in (
-        "line_width", "ink", "paper", "fill_hue", "ground_hue", "light")})[2])[0, 0]  # fmt: skip
+        "line_width", "ink", "paper", "foreground_hue", "background_hue", "light")})[2])[0, 0]  # fmt: skip
     assert hue["true code"] == f"{wanted:.2f}"
     explorer.state = explorer.state | {"shape": "disc"}
-    assert {row[0]: row[1:4] for row in explorer.rows}["turn"] == ["none"] * 3
+    assert {row[0]: row[1:4] for row in explorer.rows}["rotation"] == ["none"] * 3
 
 
 def test_the_world_explorer_without_attribute_predictors_shows_a_message(monkeypatch):
@@ -408,7 +408,7 @@ def test_an_uploaded_image_takes_the_place_of_the_chosen_one_until_reset(model):
     (b"", "mine.png cannot be read as an image"),
     (b"GIF89a broken", "mine.png cannot be read as an image"),
     (file_of("gray")[:60], "mine.png cannot be read as an image"),
-    (file_of("gray", size=(400, 4)), "mine.png is 400 x 4 pixels, longer than 16 times its short side"),
+    (file_of("gray", size=(400, 4)), "mine.png is 400 x 4 pixels, but its long side must be at most 16 times"),
     (file_of("red"), "mine.png has colors, but a sketch has none: choose the other direction"),
 ])  # fmt: skip
 def test_a_broken_upload_is_a_sentence_that_names_the_file_and_nothing_changes(model, content, told):

@@ -83,10 +83,10 @@ def test_the_loss_is_cross_entropy_and_weighted_errors_in_units_of_the_ranges(do
     spans = [f.span for f in (*CONTENT_FACTORS, *STYLE_FACTORS[domain])]
     place = np.abs(attributes.position.numpy() - content.position.numpy()).sum(axis=1) / spans[0]
     size = np.abs(attributes.size.numpy() - content.size.numpy()) / spans[2]
-    turn = np.abs(attributes.turn.numpy() - content.turn.numpy()) / spans[3]
-    turn = np.where(np.isin(content.shape_class.numpy(), ROUND), 0, turn)
+    rotation = np.abs(attributes.rotation.numpy() - content.rotation.numpy()) / spans[3]
+    rotation = np.where(np.isin(content.shape_class.numpy(), ROUND), 0, rotation)
     style = np.abs(attributes.style.numpy() - factors.numpy()) / spans[4:]
-    expected = entropy + 4 * ((place + size).mean() / 3 + turn.mean() + style.mean())
+    expected = entropy + 4 * ((place + size).mean() / 3 + rotation.mean() + style.mean())
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -152,12 +152,12 @@ def test_prediction_errors_are_the_means_over_all_chunks(domain):
         attributes = predictor(images)
     position = np.hypot(*(attributes.position - content.position).T.numpy()).mean()
     cornered = ~np.isin(content.shape_class.numpy(), ROUND)
-    turn = np.abs(attributes.turn.numpy() - content.turn.numpy())[cornered].mean()
+    rotation = np.abs(attributes.rotation.numpy() - content.rotation.numpy())[cornered].mean()
     assert found["class_accuracy"] == pytest.approx(
         (attributes.shape_class == content.shape_class).float().mean().item()
     )
     assert found["position_error"] == pytest.approx(position, rel=1e-4)
-    assert found["turn_error_periods"] == pytest.approx(turn, rel=1e-4)
+    assert found["rotation_error_periods"] == pytest.approx(rotation, rel=1e-4)
     for k, factor in enumerate(STYLE_FACTORS[domain]):
         expected = np.abs(attributes.style[:, k].numpy() - factors[:, k].numpy()).mean() / factor.span
         assert found[f"{factor.name}_error_of_range"] == pytest.approx(expected, rel=1e-4)

@@ -1,11 +1,12 @@
 """Old metric names are read as the current ones, and nothing in the repository is written under old names."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from munit_lite.evaluation.metric_names import OLD_METRIC_NAMES, current_metric_name, with_current_metric_names
+from munit_lite.evaluation.metric_names import OLD_METRIC_NAMES, current_metric_name
 from munit_lite.experiments.claims import Expectation
 from munit_lite.experiments.results import RESULTS, read_results
 
@@ -50,5 +51,5 @@ def test_an_old_expectation_is_about_the_current_metric():
 
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
 def test_committed_results_have_current_names(file):
-    stored = json.loads(file.read_text())
-    assert with_current_metric_names(stored) == stored
+    names = set(re.findall(r'"([^"]+)":|"metric": "([^"]+)"', file.read_text()))
+    assert names and all(current_metric_name(name) == name for pair in names for name in pair if name)

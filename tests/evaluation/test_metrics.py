@@ -30,9 +30,11 @@ pytestmark = pytest.mark.numerical
 
 
 def facts_of(content, style, domain):
-    """What every image shows: class, x, y, size, turn, three style factors."""
+    """What every image shows: class, x, y, size, rotation, three style factors."""
     factors = [getattr(style, f.name) for f in STYLE_FACTORS[domain]]
-    return torch.stack([content.shape_class, *content.position.T, content.size, content.turn, *factors], dim=1).double()
+    return torch.stack(
+        [content.shape_class, *content.position.T, content.size, content.rotation, *factors], dim=1
+    ).double()
 
 
 class Oracle:
@@ -51,16 +53,16 @@ class Oracle:
     def translate(self, images, source, target, style=None):
         facts = self.facts.of(images).float()
         shape_class = facts[:, 0].long()
-        content = with_turn(Content(shape_class, facts[:, 1:3], facts[:, 3], facts[:, 4]), facts[:, 4])
+        content = with_rotation(Content(shape_class, facts[:, 1:3], facts[:, 3], facts[:, 4]), facts[:, 4])
         content, factors = self.change(content), style_from_code(self.restyle(style, content), target)
         outputs = render(content, factors, target, 32)
         self.facts.note(outputs, facts_of(content, factors, target))
         return outputs
 
 
-def with_turn(content, turn):
+def with_rotation(content, rotation):
     folds = torch.tensor([0.0, 0, 4, 3, 4, 5])[content.shape_class]
-    return replace(content, angle=torch.where(folds > 0, turn * 2 * math.pi / folds.clamp_min(1), 0.0))
+    return replace(content, angle=torch.where(folds > 0, rotation * 2 * math.pi / folds.clamp_min(1), 0.0))
 
 
 class OraclePredictor:
@@ -87,7 +89,7 @@ each_source = pytest.mark.parametrize("source", [1, 2])
 def test_the_oracle_keeps_all_content(source):
     found = measured_content(Oracle(source, 1000, 4), source)
     assert found["class_accuracy"] == 1 and found["class_accuracy_interval"] == 0
-    for name in ("position_error", "size_error", "turn_error_periods"):
+    for name in ("position_error", "size_error", "rotation_error_periods"):
         assert found[name] < 1e-6
     assert found["class_accuracy_shuffled_contents"] == pytest.approx(CHANCE, abs=0.04)
     assert found["contents"] == 1000
@@ -96,7 +98,7 @@ def test_the_oracle_keeps_all_content(source):
 @each_source
 def test_a_translator_that_shuffles_classes_is_at_chance_and_keeps_the_rest(source):
     def shuffle(content):
-        return with_turn(replace(content, shape_class=content.shape_class.roll(3)), torch.zeros(len(content)))
+        return with_rotation(replace(content, shape_class=content.shape_class.roll(3)), torch.zeros(len(content)))
 
     found = measured_content(Oracle(source, 1000, 4, change=shuffle), source)
     assert abs(found["class_accuracy"] - CHANCE) < 2 * found["class_accuracy_interval"]
@@ -107,13 +109,13 @@ def test_a_translator_that_shuffles_classes_is_at_chance_and_keeps_the_rest(sour
 def test_errors_of_position_size_and_turn_are_in_their_units():
     def nudge(content):
         moved = replace(content, position=content.position + torch.tensor([0.03, -0.04]), size=content.size - 0.01)
-        return with_turn(moved, content.turn + 0.05)
+        return with_rotation(moved, content.rotation + 0.05)
 
     found = measured_content(Oracle(1, 300, 4, change=nudge), 1, count=300)
     assert found["class_accuracy"] == 1
     assert found["position_error"] == pytest.approx(0.05, abs=1e-6) and found["position_error_interval"] < 1e-6
     assert found["size_error"] == pytest.approx(0.01, abs=1e-6)
-    assert found["turn_error_periods"] == pytest.approx(0.05, abs=1e-6)  # of the shapes that have a turn
+    assert found["rotation_error_periods"] == pytest.approx(0.05, abs=1e-6)  # of the shapes that have a rotation
 
 
 def test_content_numbers_repeat_with_the_seed():
@@ -164,8 +166,8 @@ def test_a_deterministic_translator_has_no_spread_and_half_the_ks_distance(sourc
 def test_one_collapsed_factor_is_distinguished_from_the_others():
     oracle = Oracle(1, 20, 4, restyle=lambda code, content: code * torch.tensor([1.0, 0.0, 1.0]))
     found = measured_style(oracle, 1, count=20)
-    assert found["ground_hue_ks"] > 0.49 and found["ground_hue_diversity_ratio"] < 1e-5
-    for name in ("fill_hue", "light"):
+    assert found["background_hue_ks"] > 0.49 and found["background_hue_diversity_ratio"] < 1e-5
+    for name in ("foreground_hue", "light"):
         assert found[f"{name}_ks"] < 0.15 and found[f"{name}_diversity_ratio"] > 0.9
 
 
@@ -208,7 +210,7 @@ def test_styles_sampled_from_a_uniform_prior_cover_too_little():
     oracle.sample_style = lambda count, generator=None: 2 * torch.rand(count, 3, generator=generator) - 1
     found = measured_style(oracle, 1, count=20)
     assert found["diversity_ratio"] == pytest.approx(0.70, abs=0.03)  # sqrt(12) times the deviation of Phi(U(-1, 1))
-    assert found["fill_hue_ks"] > 0.16
+    assert found["foreground_hue_ks"] > 0.16
 
 
 def test_images_reach_the_predictor_without_rescaling():
@@ -231,7 +233,7 @@ def test_images_reach_the_predictor_without_rescaling():
 class EncodingOracle(Oracle):
     """An oracle with codes: the true ones, unless `style_code` and `content_code` say otherwise.
 
-    Both are given an image's facts: class, x, y, size, turn, three style quantiles.
+    Both are given an image's facts: class, x, y, size, rotation, three style quantiles.
     """
 
     def __init__(self, source, count, seed, style_code=lambda f: f[:, 5:], content_code=lambda f: f[:, :5], **changes):
@@ -243,7 +245,7 @@ class EncodingOracle(Oracle):
             for domain, images, code in ((1, pairs.image_1, pairs.code_1), (2, pairs.image_2, pairs.code_2)):
                 content = pairs.content
                 quantiles = torch.special.ndtr(code)
-                known = [content.shape_class, *content.position.T, content.size, content.turn, *quantiles.T]
+                known = [content.shape_class, *content.position.T, content.size, content.rotation, *quantiles.T]
                 self.shown[domain].note(images, torch.stack(known, dim=1))
 
     def encode_style(self, images, domain):
@@ -284,7 +286,7 @@ def test_style_that_hides_in_the_content_code_is_found():
         return torch.cat([facts[:, :5], 0.05 * facts[:, 5:6]], dim=1)
 
     found = codes_of(EncodingOracle(2, 800, 4, content_code=leak), 2)
-    assert found["style_in_content_fill_hue_r2"] > 0.9
+    assert found["style_in_content_foreground_hue_r2"] > 0.9
     assert abs(found["style_in_content_light_r2"]) < 0.05
     assert abs(found["content_in_style_r2"]) < 0.05
 

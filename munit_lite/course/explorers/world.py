@@ -90,14 +90,14 @@ def _slider(factor: Factor, description: str, margin: float) -> Slider:
     return Slider(low, high, round((low + high) / 2, 4), description=f"{description}; from {low:g} to {high:g}")
 
 
-def make_content(shape: str, x: float, y: float, size: float, turn: float) -> Content:
+def make_content(shape: str, x: float, y: float, size: float, rotation: float) -> Content:
     """Return the content with given factors, a batch of one; the angle is in symmetry periods of the shape."""
     shape_class = SHAPE_NAMES.index(shape)
     return Content(
         torch.tensor([shape_class]),
         torch.tensor([[x, y]]),
         torch.tensor([size]),
-        torch.tensor([turn * SHAPES[shape_class].period]),
+        torch.tensor([rotation * SHAPES[shape_class].period]),
     )
 
 
@@ -138,11 +138,11 @@ def describe(models: WorldModels, **state: Any) -> tuple[str, list[list[str]]]:
         ["factor", "truth", "predicted from the sketch", "predicted from the painting", "true code"],
         ["shape", state["shape"], *(SHAPE_NAMES[int(p.shape_class)] for p in predictions.values()), ""],
     ]
-    contents = [torch.cat([p.position[0], p.size, p.turn]).tolist() for p in predictions.values()]
-    is_round = SHAPES[SHAPE_NAMES.index(state["shape"])].fold == 0
+    contents = [torch.cat([p.position[0], p.size, p.rotation]).tolist() for p in predictions.values()]
+    is_round = SHAPES[SHAPE_NAMES.index(state["shape"])].symmetry == 0
     for factor, *values in zip(CONTENT_FACTORS, *contents, strict=True):
         cells = [f"{value:.2f}" for value in (state[factor.name], *values)]
-        rows.append([factor.name, *(["none"] * 3 if factor.name == "turn" and is_round else cells), ""])
+        rows.append([factor.name, *(["none"] * 3 if factor.name == "rotation" and is_round else cells), ""])
     for domain, prediction in predictions.items():
         codes = code_from_style(styles[domain])[0]
         for k, factor in enumerate(STYLE_FACTORS[domain]):
@@ -187,5 +187,5 @@ class WorldExplorer(Explorer):
 
 def _render_shapes() -> Picture:
     defaults = {name: control.default for name, control in make_controls().items()}
-    images = [_render_domains(defaults | {"shape": shape, "turn": 0.1}) for shape in SHAPE_NAMES]
+    images = [_render_domains(defaults | {"shape": shape, "rotation": 0.1}) for shape in SHAPE_NAMES]
     return tile_images([torch.cat([pair[domain] for pair in images]) for domain in DOMAIN_NAMES], 2 * TILE_SIZE)
