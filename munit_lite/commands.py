@@ -297,7 +297,6 @@ def sweep(
     """
     if results is not None and results.suffix != ".json":
         raise UsageError(f"--results is {results}, but its name must end in .json")
-    from munit_lite.experiments import claims
     from munit_lite.experiments.results import write_results
     from munit_lite.experiments.sweep import gather, read_plan, run_sweep, summarize
 
@@ -311,6 +310,8 @@ def sweep(
 
     outcomes = run_sweep(plan, out, workers, scheduler, earlier_results, on_run_finished=save_results)
     save_results()
+    from munit_lite.experiments import claims
+
     comparisons = claims.compare(plan.expectations, gather(plan, out, earlier_results))
     text = "\n".join(filter(None, [claims.format_comparisons(comparisons), summarize(outcomes)]))
     return CommandResult(

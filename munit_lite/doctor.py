@@ -272,7 +272,7 @@ def estimate_notebooks() -> Findings:
         factor = here / there
     except Exception as error:
         factor = 1.0
-        yield Problem(f"this machine's speed cannot be measured ({_one_line(error)}): minutes are as on two cores")
+        yield Problem(f"this CPU's speed cannot be measured ({_one_line(error)}): minutes are for two cores")
     files = sorted(NOTEBOOKS.glob("*.ipynb"))
     if not files:
         yield Problem("there is no folder of notebooks beside the package: clone the repository to get the course")

@@ -291,7 +291,7 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
 @pytest.mark.parametrize(
     ("arguments", "expected_code", "message"),
     [
-        (["translate", "no/run", ".", "out"], 1, "no/run is neither a run folder, a weights file nor a shipped"),
+        (["translate", "no/run", ".", "out"], 1, "no/run is neither a run folder, a file of weights, nor a checkpoint"),
         (["evaluate", "no/run"], 1, "no/run is neither a run folder"),
         (["evaluate", "no/run", "--json-file", "numbers.txt"], 2, "numbers.txt, but its name must end in .json"),
         (
@@ -331,7 +331,9 @@ def test_a_model_of_folders_whose_photos_name_no_varieties_cannot_be_evaluated(t
     small = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4}
     save_model(tmp_path / "model.safetensors", ml.build(ml.preset("folder64", folder=str(tmp_path), **small)), step=1)
     code, _, err = command("evaluate", tmp_path / "model.safetensors")
-    assert code == 1 and err.startswith("munit-lite: a model of two folders has no truth") and "'IMG'" in err
+    assert (
+        code == 1 and err.startswith("munit-lite: A model of two folders can be evaluated only if") and "'IMG'" in err
+    )
 
 
 def test_an_empty_folder_to_translate_is_named(finished, tmp_path, command):
