@@ -63,7 +63,8 @@ class DataConfig:
     """Folder with trainA and trainB (testA and testB), lists of files, or train with pictures of pairs; a path, or a
     name below the data root."""
     folder_1: str = ""
-    """Instead of it: a folder of images of domain 1, or a text file that lists them; every tenth is held out."""
+    """Alternative to `folder`: a folder, or a text file that lists the files, with the images of domain 1; every tenth
+    is held out."""
     folder_2: str = ""
     """The same for domain 2."""
     swap: bool = False
@@ -101,7 +102,8 @@ class NetworkConfig:
     discriminator_scales: int = _whole(3)
     """Copies of the image, each half the side of the one before, with a discriminator each."""
     discriminator_init: Literal["gaussian", "kaiming"] = "gaussian"
-    """First weights of the discriminators: N(0, 0.02) like the original's; with kaiming small ones learn sooner."""
+    """Weight initialization of the discriminators: `gaussian` is N(0, 0.02²), as in the original; with `kaiming` small
+    discriminators learn faster."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class OptimizerConfig:
     discriminator_lr_ratio: float = _rate(1.0)
     """Learning rate of the discriminators divided by that of the auto-encoders."""
     discriminator_updates: int = _whole(1)
-    """Updates of the discriminators in a step, on the same images; more let small ones keep up in a short run."""
+    """Updates of the discriminators in a step, on the same images; in a short run small discriminators need several."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
     weight_decay: float = 1e-4

@@ -88,7 +88,7 @@ def style_reconstruction(s_recon: Tensor, s: Tensor) -> Tensor:
 
 
 def cycle_reconstruction(x_cycle: Tensor, x: Tensor) -> Tensor:
-    r"""Compute the style-augmented cycle consistency loss (section 5.1): translated there and back, an image is itself.
+    r"""Compute the style-augmented cycle consistency loss (section 5.1): the error of translating an image and back.
 
     $$
     \mathcal L_{cc}^{x_1} = \mathbb E_{x_1 \sim p(x_1),\, s_2 \sim q(s_2)}
@@ -140,7 +140,7 @@ def lsgan_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tenso
 
 
 def lsgan_generator(fake: Sequence[Tensor]) -> Tensor:
-    r"""Compute the least-squares generator loss: the target is 1, because the generator wants to look real.
+    r"""Compute the least-squares generator loss: the generator is trained towards an output of 1.
 
     $$ \min_G \; \mathbb E[(D(\hat x) - 1)^2] $$
 

@@ -115,9 +115,9 @@ class ConvBlock(nn.Module):
     """Reflect padding, convolution with bias, normalization, activation.
 
     Args:
-        channels_in: channels of the input.
-        channels_out: channels of the output.
-        kernel: side of the kernel; (kernel - 1) // 2 pixels are padded on each side.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: side of the kernel; (kernel_size - 1) // 2 pixels are padded on each side.
         stride: of the convolution; 2 halves the side.
         norm: applied to the convolution's output, if given.
         activation: applied last, unless None.
@@ -129,16 +129,16 @@ class ConvBlock(nn.Module):
 
     def __init__(
         self,
-        channels_in: int,
-        channels_out: int,
-        kernel: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
         stride: int = 1,
         norm: Callable[[Tensor], Tensor] | None = None,
         activation: Callable[[Tensor], Tensor] | None = F.relu,
     ) -> None:
         super().__init__()
-        self.padding = (kernel - 1) // 2
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride)
+        self.padding = (kernel_size - 1) // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride)
         self.norm, self.activation = norm, activation
 
     def forward(self, features: Tensor) -> Tensor:

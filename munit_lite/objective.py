@@ -2,6 +2,9 @@
 
 Read this file beside figure 2 and section 3.2 of the paper. `losses.py` defines each loss, `training.py` decides which
 network learns from it. The subscripts 1 and 2 are the two domains, s_1 and s_2 are styles sampled from the prior.
+
+Training runs `acceleration/objective.py`, which computes the same in less time; tests compare the two. So a new loss
+must be added there, too.
 """
 
 from __future__ import annotations
@@ -54,7 +57,8 @@ class Objective:
     """
 
     LOSSES: ClassVar[tuple[str, ...]] = ("gan", "image", "content", "style", "cycle")
-    """Losses that `generator_losses` computes; any other weight must be 0."""
+    """Losses that `generator_losses` computes for both domains ("style": `style_1`, `style_2`, with `style_weight`).
+    `methods.check_loss_weights` refuses a weight for any other loss."""
 
     def __init__(self, model: MUNIT, config: Config) -> None:
         self.model, self.loss = model, config.loss

@@ -1,4 +1,8 @@
-"""The paper's two tables beside ours; every number of ours is read from `data/results/`."""
+"""The paper's two tables beside ours.
+
+Our numbers come from the results of a sweep: `munit-lite sweep` gathers them into data/results/paper_tables.json, and
+notebook 15 reads that file with `read_results("paper_tables")` and passes it to the functions below.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.claims import NOT_MEASURED, mean_over_seeds
 from munit_lite.experiments.results import ROOT, markdown_table
 
-PAPER_SWEEP = ROOT / "data" / "sweeps" / "paper_tables.yaml"
+PAPER_SWEEP = ROOT / "data" / "sweeps" / "paper_tables.yaml"  # the plan of the sweep, not its results
 
 METHODS = {  # a method of the sweep -> its name in the paper's tables, "" if it is not in them
     "unit": "UNIT",
@@ -73,12 +78,9 @@ def estimates_by_seed(sweep: dict[str, Any], data: str, method: str, metric: str
     """
     estimates = {}
     for seed, run in sweep.get(data, {}).get(method, {}).items():
-        directions = [numbers for numbers in run["numbers"].values() if metric in numbers]
+        directions = {name: numbers for name, numbers in run["numbers"].items() if metric in numbers}
         if directions:
-            mean = sum(numbers[metric] for numbers in directions) / len(directions)
-            # Both directions are measured on the same contents, so their errors are dependent: average the half-widths.
-            half_widths = [numbers.get(f"{metric}_interval", float("nan")) for numbers in directions]
-            estimates[seed] = Estimate(mean, sum(half_widths) / len(directions), 1)
+            estimates[seed] = Estimate(*mean_over_directions(directions, metric), 1)
     return estimates
 
 
@@ -141,7 +143,7 @@ def table_2(sweep: dict[str, Any]) -> str:
 
 def photo_table(sweep: dict[str, Any], methods: Sequence[str]) -> str:
     """Return a table of edges to photos: how well outputs follow the drawing, and how much they differ."""
-    metrics = ("edge_agreement", "best_below_random", "diversity")
+    metrics = ("edge_agreement", "improvement_over_random_photos", "diversity")
     header = [
         "method",
         "seeds",

@@ -48,7 +48,7 @@ def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
         like: a tensor of the shape and device that the noise shall have.
         styles: (B, style_dim); its first elements, rounded to 1/1024, are the seed. Without rounding, the last bit,
             which differs between processors, would change the noise altogether.
-        number: tells several noises of one step apart.
+        number: distinguishes the noise tensors of one step.
     """
     seed = number
     for element in (styles.flatten()[:4].double() * 1024).round().long().tolist():

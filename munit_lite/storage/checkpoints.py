@@ -1,4 +1,7 @@
-"""Trained models by name: from a run folder, from a file of weights, or from those that come with the repository."""
+"""Load trained models: from a run folder, from a file of weights, or from those that come with the repository.
+
+`run_folder.py` writes them: `save_model` one file, `RunFolder.save_checkpoint` those of a run.
+"""
 
 from __future__ import annotations
 

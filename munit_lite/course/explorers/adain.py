@@ -141,7 +141,7 @@ def render(samples: ModelSamples, direction: str, image: int, **state: Any) -> P
         samples: the model and its images.
         direction: one of `samples.directions`.
         image: 1 … NUM_IMAGES.
-        **state: the other controls; see `controls`.
+        **state: the other controls; see `make_controls`.
     """
     before, after, swaps = translate_with_edits(samples, direction, image, **state)
     large = torch.cat([before[image - 1 : image], after[image - 1 : image]])
@@ -166,6 +166,6 @@ def describe(samples: ModelSamples, direction: str, image: int, **state: Any) ->
 
 
 class AdaINExplorer(ModelExplorer):
-    """CodeEdit or swap the AdaIN parameters of a style, by layer and channel; see `render`."""
+    """Edit or swap the AdaIN parameters of a style, by layer and channel; see `render`."""
 
     spec = ExplorerSpec("AdaIN explorer", render, describe, make_controls, stored_state={"operation": SWAP})

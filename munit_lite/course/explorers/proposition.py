@@ -38,7 +38,7 @@ _IDENTITY = torch.eye(STYLE_DIM, dtype=torch.float64)
 
 
 def _edit_oracle(encode: CodeEdit | None = None, decode: CodeEdit | None = None) -> OracleVariant:
-    """CodeEdit the encoder or decoder of domain 2 of the oracle."""
+    """Edit the encoder or the decoder of domain 2 of the oracle."""
     encode_edits, decode_edits = ({} if edit is None else {2: edit} for edit in (encode, decode))
     return OracleVariant("broken by hand", "", ORACLE.expected, encode=encode_edits, decode=decode_edits)
 
