@@ -16,6 +16,7 @@ import tyro
 from torch import Tensor
 
 from munit_lite.config import Config, from_dict, override, to_dict
+from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments import results as measurements
 from munit_lite.experiments.results import markdown_table, read_results_file, train_command
 from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, checkpoint_path, load
@@ -143,7 +144,7 @@ def card(path: Path) -> str:
 
 ## Measured
 
-{_figures_table(measured["numbers"])}
+{_figures_table(with_current_metric_names(measured["numbers"]))}
 
 Measured by `{origin["command"]}`
 at commit {origin["commit"]}, on {origin["device"]}, {origin["time"]}. The number after ± is half of the 95 % interval.

@@ -15,6 +15,7 @@ from munit_lite.config import from_dict
 from munit_lite.course import figures
 from munit_lite.course.explorers import timing as explorer_timing
 from munit_lite.data import open_data
+from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments import benchmark_records as benchmark
 from munit_lite.experiments.results import RESULTS, ROOT, markdown_table, read_results, replace_block, train_command
 from munit_lite.storage.checkpoints import SHIPPED, load
@@ -70,7 +71,7 @@ def checkpoints_table() -> str:
         _, header = read_tensors(path)
         if "config" not in header:  # an attribute predictor
             continue
-        directions = header["note"]["results"]["numbers"].values()
+        directions = with_current_metric_names(header["note"]["results"]["numbers"]).values()
         measured = (
             " / ".join(f"{numbers[metric]:.3f}" for numbers in directions if metric in numbers)
             for metric in ("class_accuracy", "diversity_ratio")
