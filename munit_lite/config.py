@@ -63,8 +63,7 @@ class DataConfig:
     """Folder with trainA and trainB (testA and testB), lists of files, or train with pictures of pairs; a path, or a
     name below the data root."""
     folder_1: str = ""
-    """Alternative to `folder`: a folder, or a text file that lists the files, with the images of domain 1; every tenth
-    is held out."""
+    """Instead of folder: the images of domain 1, a folder or a text file that lists them; every tenth is held out."""
     folder_2: str = ""
     """The same for domain 2."""
     swap: bool = False

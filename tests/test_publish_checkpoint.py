@@ -19,7 +19,9 @@ from munit_lite.config import from_dict, override
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.experiments.results import train_command, write_results
 from munit_lite.presets import PRESETS, preset
-from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, load, read_tensors, shipped_models
+from munit_lite.storage.checkpoints import SHIPPED, load, shipped_checkpoints
+from munit_lite.storage.files import CheckpointError
+from munit_lite.storage.tensors import read_tensors
 from tools.publish_checkpoint import MAX_BYTES, card, cards, publish
 
 FILES = sorted(SHIPPED.glob("*.safetensors"))
@@ -63,8 +65,8 @@ def test_there_are_shipped_checkpoints():
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
     assert file.stat().st_size <= MAX_BYTES == 8e6
-    if file.stem.startswith("judge_"):
-        load_attribute_predictor({"judge_sketch": 1, "judge_painting": 2}[file.stem])
+    if file.stem.startswith("attribute_predictor_"):
+        load_attribute_predictor({"attribute_predictor_sketch": 1, "attribute_predictor_painting": 2}[file.stem])
     else:
         model = load(file.stem)
         size = model.config.data.size
@@ -92,7 +94,7 @@ def test_the_checksums_are_of_exactly_the_shipped_files():
 
 def test_a_shipped_run_is_its_averaged_model_by_name_without_discriminators(run, shelf, offline):
     path = publish(str(run.folder), "mine")
-    assert path == shelf / "mine.safetensors" and set(shipped_models()) == {"mine"}
+    assert path == shelf / "mine.safetensors" and set(shipped_checkpoints()) == {"mine"}
     model, whole = load("mine"), run.model.state_dict()
     kept = model.state_dict()
     assert kept and all(torch.equal(kept[name], whole[name]) for name in kept)

@@ -297,11 +297,13 @@ def test_the_table_shows_true_factors_close_predictions_and_codes(model):
 
 def test_the_world_explorer_without_attribute_predictors_shows_a_message(monkeypatch):
     def missing(domain):
-        raise CheckpointError("there is no file judge.safetensors")
+        raise CheckpointError("there is no file attribute_predictor.safetensors")
 
-    monkeypatch.setattr(world, "load_judge", missing)
+    monkeypatch.setattr(world, "load_attribute_predictor", missing)
     explorer = WorldExplorer()
-    assert explorer.problem.startswith("the attribute predictors are missing (there is no file judge.safetensors)")
+    assert explorer.problem.startswith(
+        "the attribute predictors are missing (there is no file attribute_predictor.safetensors)"
+    )
     assert not explorer.picture
     assert explorer.controls == [] and explorer.stored_image is None
 

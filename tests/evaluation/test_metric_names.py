@@ -46,7 +46,7 @@ def test_an_old_result_file_is_read_under_current_names_with_its_values():
 
 
 def test_an_old_expectation_is_about_the_current_metric():
-    assert Expectation("world32", "munit", "drawn_code_r2", at_least=0.7).number == "sampled_style_r2"
+    assert Expectation("world32", "munit", "drawn_code_r2", at_least=0.7).metric == "sampled_style_r2"
 
 
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)

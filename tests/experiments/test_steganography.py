@@ -60,4 +60,4 @@ def test_the_numbers_of_a_model():
     assert set(found) == {"sketch to painting", "painting to sketch"}
     for numbers in found.values():
         assert {f"cycle_error_noise_{noise:g}" for noise in NOISE_LEVELS} < set(numbers)
-        assert {"diversity_ratio", "diversity_of_true_on_translations_interval"} < set(numbers)
+        assert {"diversity_ratio", "diversity_ratio_on_translations_interval"} < set(numbers)

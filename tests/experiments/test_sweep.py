@@ -12,7 +12,6 @@ import pytest
 import torch
 from distributed import LocalCluster
 from filelock import FileLock
-from munit_lite.jobs import Sweep
 from tiny import tiny
 
 import munit_lite as ml
@@ -211,7 +210,7 @@ def test_a_sweep_that_is_stopped_has_kept_what_had_finished(sweep_file, tmp_path
 
     monkeypatch.setattr(sweeps, "run_sweep", stopped)
     with pytest.raises(KeyboardInterrupt):
-        Sweep(file=sweep_file(), out=tmp_path / "runs", results=tmp_path / "all.json").run()
+        sweep(file=sweep_file(), out=tmp_path / "runs", results=tmp_path / "all.json")
     numbers = read_results(tmp_path / "all.json")
     assert [record["numbers"] for record in numbers["world32"]["munit"].values()] == [{"there": {"v": 3}}]
 
