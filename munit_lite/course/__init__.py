@@ -1,5 +1,5 @@
 """What the notebooks import: set-up, predictions and their answers, figures, diagrams, equations, exercises and
-explorers. Nothing in the rest of the package depends on it."""
+explorers. Besides them only the command line uses it."""
 
 import lazy_loader
 
