@@ -123,7 +123,7 @@ class ConvBlock(nn.Module):
         activation: applied last, unless None.
 
     Example:
-        >>> ConvBlock(3, 16, kernel=4, stride=2, norm=instance_norm)(torch.zeros(2, 3, 32, 32)).shape
+        >>> ConvBlock(3, 16, kernel_size=4, stride=2, norm=instance_norm)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 16, 16, 16])
     """
 

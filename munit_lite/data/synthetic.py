@@ -35,7 +35,7 @@ class WorldData:
         if self.paired:
             pairs = self.world.pairs(index, self.seed, self.size, stream="train")
             return pairs.image_1, pairs.image_2
-        # Unpaired although the index is the same: each domain has random streams of its own (see World.content).
+        # Unpaired although the index is the same: the domain is part of the key of the random numbers (World.content).
         return (
             self.world.images(index, self.seed, 1, self.size),
             self.world.images(index, self.seed, 2, self.size),
