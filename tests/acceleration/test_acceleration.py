@@ -199,7 +199,7 @@ def test_compilation_leaves_the_domains_in_one_thread():
 
 
 @pytest.mark.slow
-@pytest.mark.processes  # the C++ compiler; what torch 2.15 generates for it under ATEN_CPU_CAPABILITY=default is not valid
+@pytest.mark.processes  # of the C++ compiler: torch generates invalid code for it under ATEN_CPU_CAPABILITY=default
 def test_a_compiled_step_has_the_losses_of_an_eager_one():
     eager, compiled = (trained(tiny(compile=c), steps=1)[1] for c in (False, True))
     for mine, theirs in zip(eager, compiled, strict=True):
