@@ -320,7 +320,7 @@ def domain_invariant_perceptual(features_1: Tensor, features_2: Tensor, eps: flo
 # ------------------------------------------------------------------------------------------------------- total
 
 
-def total(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+def total_loss(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
     r"""Compute the auto-encoders' objective (equation 5): the weighted sum of the losses of both domains.
 
     $$
@@ -335,10 +335,12 @@ def total(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
         weights: a weight for each loss (λ_x = `image`, λ_c = `content`, λ_s = `style`, …).
 
     Raises:
-        ValueError: a loss has no weight, or there are no losses.
+        ValueError: a loss was computed but has no weight, or it has a weight but was not computed for each domain; or
+            there are no losses.
 
     Example:
-        >>> total({"image_1": torch.tensor(0.5), "gan_1": torch.tensor(2.0)}, {"image": 10.0, "gan": 1.0})
+        >>> loss_terms = {"image_1": torch.tensor(0.5), "gan_1": torch.tensor(2.0)}
+        >>> total_loss(loss_terms, {"image": 10.0, "gan": 1.0, "kl": 0.0})
         tensor(7.)
     """
     unknown = sorted({name.rsplit("_", 1)[0] for name in loss_terms} - set(weights))
@@ -346,4 +348,11 @@ def total(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
         raise ValueError(f"no weight for the loss {unknown[0]!r}; weights are given for: {', '.join(sorted(weights))}")
     if not loss_terms:
         raise ValueError("there are no losses to weigh")
+    domains = sorted({name.rsplit("_", 1)[1] for name in loss_terms})
+    for loss, weight in weights.items():
+        for name in (f"{loss}_{domain}" for domain in domains):
+            if name not in loss_terms and weight:
+                raise ValueError(
+                    f"the loss {name} has a weight, but it was not computed; computed: {', '.join(loss_terms)}"
+                )
     return _sum(weights[name.rsplit("_", 1)[0]] * value for name, value in loss_terms.items())

@@ -173,7 +173,7 @@ class Trainer:
             outputs = self._generate(micro_batch)
         with self.fabric.autocast():
             loss_terms = self.objective.generator_losses(*micro_batch, outputs)
-        return loss_terms | {"total": losses.total(loss_terms, self.config.loss.weights())}
+        return loss_terms | {"total": losses.total_loss(loss_terms, self.config.loss.weights())}
 
     def state(self, step: int) -> TrainingState:
         """Collect what a run resumes from after this many steps."""

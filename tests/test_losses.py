@@ -292,7 +292,7 @@ def test_total_weighs_each_kind_in_both_domains():
     names = [f"{kind}_{domain}" for kind in weights for domain in (1, 2)]
     values = [np.array(float(k * k)) for k in range(len(names))]
     value, gradients = value_and_gradients(
-        lambda *terms: losses.total(dict(zip(names, terms, strict=True)), weights), *values
+        lambda *terms: losses.total_loss(dict(zip(names, terms, strict=True)), weights), *values
     )
     assert value == 1 * (0 + 1) + 10 * (4 + 9) + 0.5 * (16 + 25) + 2 * (36 + 49)
     assert [g.item() for g in gradients] == [1, 1, 10, 10, 0.5, 0.5, 2, 2, 0, 0]
@@ -300,12 +300,32 @@ def test_total_weighs_each_kind_in_both_domains():
 
 def test_total_refuses_a_term_without_a_weight():
     with pytest.raises(ValueError, match="no weight for the loss 'stile'; weights are given for: image, style"):
-        losses.total({"image_1": torch.zeros(()), "stile_2": torch.zeros(())}, {"style": 1.0, "image": 1.0})
+        losses.total_loss({"image_1": torch.zeros(()), "stile_2": torch.zeros(())}, {"style": 1.0, "image": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("computed", "missing"),
+    [
+        (["image_1", "image_2"], "style_1"),  # in no domain
+        (["image_1", "image_2", "style_1"], "style_2"),  # in one domain only
+    ],
+)
+def test_total_refuses_a_weight_for_a_loss_that_was_not_computed(computed, missing):
+    loss_terms = {name: torch.ones(()) for name in computed}
+    with pytest.raises(
+        ValueError, match=rf"the loss {missing} has a weight, but it was not computed; computed: image_1"
+    ):
+        losses.total_loss(loss_terms, {"image": 10.0, "style": 1.0})
+
+
+def test_total_accepts_a_weight_of_zero_for_a_loss_that_was_not_computed():
+    loss_terms = {"image_1": torch.tensor(1.0), "image_2": torch.tensor(2.0)}
+    assert losses.total_loss(loss_terms, {"image": 10.0, "style": 0.0}) == 30
 
 
 def test_total_refuses_no_terms():
     with pytest.raises(ValueError, match="there are no losses to weigh"):
-        losses.total({}, {"image": 1.0})
+        losses.total_loss({}, {"image": 1.0})
 
 
 @pytest.mark.parametrize("form", sorted(losses.GENERATOR_LOSSES))

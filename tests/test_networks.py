@@ -305,7 +305,7 @@ def test_gradients_reach_every_parameter_of_all_four_networks():
     objective = build_objective(model)
     outputs = objective.generate(*images, *priors)
     loss_terms = objective.generator_losses(*images, *priors, outputs)
-    losses.total(loss_terms, SMALL.loss.weights()).backward()
+    losses.total_loss(loss_terms, SMALL.loss.weights()).backward()
     model.discriminators.zero_grad()  # what the generator's objective sent there is not what trains them
     torch.stack([*objective.discriminator_losses(*images, outputs).values()]).sum().backward()
 

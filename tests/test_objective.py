@@ -51,7 +51,7 @@ def test_the_generator_losses_are_the_papers_equations_with_the_right_targets(st
     assert set(loss_terms) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(loss_terms[name], value, msg=name)
-    total = losses.total(loss_terms, weights.weights())
+    total = losses.total_loss(loss_terms, weights.weights())
     by_hand = sum(
         value * {"image": 10, "content": 2, "style": 1, "gan": 1, "cycle": 10}[name[:-2]]
         for name, value in loss_terms.items()

@@ -192,8 +192,8 @@ _EQUATIONS = (
         "total",
         "equation 5",
         "The whole objective: the discriminators maximize it, the encoders and decoders minimize it",
-        formula(losses.total),
-        (losses.total,),
+        formula(losses.total_loss),
+        (losses.total_loss,),
         symbols={r"\lambda_x, \lambda_c, \lambda_s": "weights of image, content and style reconstruction: 10, 1, 1"},
     ),
     *_both_domains(

@@ -69,7 +69,7 @@ TRANSCRIPTIONS = {
         FEATURES[:1],
         lambda x: (float((x**2).sum() / len(x) / 2), [x / len(x)]),
     ),
-    losses.total: (
+    losses.total_loss: (
         [np.array(2.0), np.array(3.0), np.array(5.0)],
         lambda *terms: (2.0 + 10 * 3.0 + 0.5 * 5.0, [1.0, 10.0, 0.5]),
     ),
@@ -92,9 +92,9 @@ TRANSCRIPTIONS = {
 
 def _call(function, *leaves):
     """A registered function on plain arguments."""
-    if function is losses.total:
+    if function is losses.total_loss:
         gan, image, style = leaves
-        return function({"gan_1": gan, "image_1": image, "style_2": style}, {"gan": 1.0, "image": 10.0, "style": 0.5})
+        return function({"gan_1": gan, "image_1": image, "style_1": style}, {"gan": 1.0, "image": 10.0, "style": 0.5})
     if function is losses.r1_penalty:
         (x,) = leaves
         return function([(x**2).sum((1, 2, 3))[:, None, None, None] / 2], x)
@@ -174,7 +174,7 @@ def test_the_style_equation_targets_the_style_that_was_fed():
         ("LSGAN", (losses.lsgan_discriminator, losses.lsgan_generator)),
         ("hinge", (losses.hinge_discriminator, losses.hinge_generator)),
         ("R1", (losses.r1_penalty,)),
-        ("total", (losses.total,)),
+        ("total", (losses.total_loss,)),
         ("L_perceptual", (losses.domain_invariant_perceptual,)),
     ],
 )

@@ -164,7 +164,7 @@ def test_discriminators_see_real_images_and_all_translations(method):
 @each_method
 def test_every_term_has_a_weight_and_every_trained_weight_a_gradient(method):
     model, *_, terms = step(method)
-    losses.total(terms, model.config.loss.weights()).backward()
+    losses.total_loss(terms, model.config.loss.weights()).backward()
     for name, parameter in model.auto_encoders.named_parameters():
         assert parameter.grad is not None, name
     kinds = {name[:-2] for name in terms}
