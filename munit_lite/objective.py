@@ -120,19 +120,19 @@ class Objective:
         recon_content_1, recon_style_2 = model.encode(image_1_to_2, domain=2)
         recon_content_2, recon_style_1 = model.encode(image_2_to_1, domain=1)
         loss_terms = {
-            "image_1": losses.image_reconstruction(outputs.recon_1, x_1),  # equation 1
-            "image_2": losses.image_reconstruction(outputs.recon_2, x_2),
+            "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),  # equation 1
+            "image_2": losses.image_reconstruction_loss(outputs.recon_2, x_2),
             "gan_1": adversarial_loss(model.discriminator(1)(image_2_to_1)),  # equation 4
             "gan_2": adversarial_loss(model.discriminator(2)(image_1_to_2)),
-            "content_1": losses.content_reconstruction(recon_content_1, outputs.content_1),  # equation 2
-            "content_2": losses.content_reconstruction(recon_content_2, outputs.content_2),
-            "style_1": losses.style_reconstruction(recon_style_1, s_1),  # equation 3
-            "style_2": losses.style_reconstruction(recon_style_2, s_2),
+            "content_1": losses.content_reconstruction_loss(recon_content_1, outputs.content_1),  # equation 2
+            "content_2": losses.content_reconstruction_loss(recon_content_2, outputs.content_2),
+            "style_1": losses.style_reconstruction_loss(recon_style_1, s_1),  # equation 3
+            "style_2": losses.style_reconstruction_loss(recon_style_2, s_2),
         }
         if self.loss.cycle_weight:
             # Translate back with each image's own style.
             cycle_1 = model.decode(recon_content_1, outputs.style_1, domain=1)
             cycle_2 = model.decode(recon_content_2, outputs.style_2, domain=2)
-            loss_terms["cycle_1"] = losses.cycle_reconstruction(cycle_1, x_1)  # section 5.1
-            loss_terms["cycle_2"] = losses.cycle_reconstruction(cycle_2, x_2)
+            loss_terms["cycle_1"] = losses.cycle_consistency_loss(cycle_1, x_1)  # section 5.1
+            loss_terms["cycle_2"] = losses.cycle_consistency_loss(cycle_2, x_2)
         return loss_terms

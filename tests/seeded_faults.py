@@ -101,8 +101,8 @@ FAULTS = (
         "the style read from a painting is compared with s1, but s2 was decoded",
         ("06",),
         "objective.py",
-        '"style_2": losses.style_reconstruction(recon_style_2, s_2),',
-        '"style_2": losses.style_reconstruction(recon_style_2, s_1),',
+        '"style_2": losses.style_reconstruction_loss(recon_style_2, s_2),',
+        '"style_2": losses.style_reconstruction_loss(recon_style_2, s_1),',
     ),
     Fault(
         "swapped style decoded",

@@ -73,19 +73,19 @@ class AcceleratedObjective(Objective):
             self.pool, discriminate_and_encode, [outputs.image_2_to_1], [outputs.image_1_to_2]
         )
         loss_terms = {
-            "image_1": losses.image_reconstruction(outputs.recon_1, x_1),
-            "image_2": losses.image_reconstruction(outputs.recon_2, x_2),
+            "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),
+            "image_2": losses.image_reconstruction_loss(outputs.recon_2, x_2),
             "gan_1": gan_1,
             "gan_2": gan_2,
-            "content_1": losses.content_reconstruction(recon_content_1, outputs.content_1),
-            "content_2": losses.content_reconstruction(recon_content_2, outputs.content_2),
-            "style_1": losses.style_reconstruction(recon_style_1, s_1),
-            "style_2": losses.style_reconstruction(recon_style_2, s_2),
+            "content_1": losses.content_reconstruction_loss(recon_content_1, outputs.content_1),
+            "content_2": losses.content_reconstruction_loss(recon_content_2, outputs.content_2),
+            "style_1": losses.style_reconstruction_loss(recon_style_1, s_1),
+            "style_2": losses.style_reconstruction_loss(recon_style_2, s_2),
         }
         if self.loss.cycle_weight:
             (cycle_1,), (cycle_2,) = map_domains(
                 self.pool, decode, [recon_content_1, outputs.style_1], [recon_content_2, outputs.style_2]
             )
-            loss_terms["cycle_1"] = losses.cycle_reconstruction(cycle_1, x_1)
-            loss_terms["cycle_2"] = losses.cycle_reconstruction(cycle_2, x_2)
+            loss_terms["cycle_1"] = losses.cycle_consistency_loss(cycle_1, x_1)
+            loss_terms["cycle_2"] = losses.cycle_consistency_loss(cycle_2, x_2)
         return loss_terms

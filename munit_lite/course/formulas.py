@@ -67,8 +67,8 @@ def formula(*functions: Function) -> str:
         ValueError: a docstring has no formula, or more than one.
 
     Example:
-        >>> from munit_lite.losses import lsgan_generator
-        >>> formula(lsgan_generator)
+        >>> from munit_lite.losses import lsgan_generator_loss
+        >>> formula(lsgan_generator_loss)
         '\\min_G \\; \\mathbb E[(D(\\hat x) - 1)^2]'
     """
     formulas = []

@@ -88,10 +88,10 @@ class BicycleGANObjective(Objective):
             # Translations with encoded and with sampled styles have an adversarial loss each.
             "gan_1": adversarial_loss(discriminator_1(recon_1)) + adversarial_loss(discriminator_1(random_1)),
             "gan_2": adversarial_loss(discriminator_2(recon_2)) + adversarial_loss(discriminator_2(random_2)),
-            "image_1": losses.image_reconstruction(recon_1, x_1),
-            "image_2": losses.image_reconstruction(recon_2, x_2),
-            "style_1": losses.style_reconstruction(self._encode_style_frozen(random_1, domain=1), s_1),
-            "style_2": losses.style_reconstruction(self._encode_style_frozen(random_2, domain=2), s_2),
+            "image_1": losses.image_reconstruction_loss(recon_1, x_1),
+            "image_2": losses.image_reconstruction_loss(recon_2, x_2),
+            "style_1": losses.style_reconstruction_loss(self._encode_style_frozen(random_1, domain=1), s_1),
+            "style_2": losses.style_reconstruction_loss(self._encode_style_frozen(random_2, domain=2), s_2),
             "kl_1": kl_to_prior(outputs.mean_1, outputs.log_variance_1).sum(1).mean(),
             "kl_2": kl_to_prior(outputs.mean_2, outputs.log_variance_2).sum(1).mean(),
         }

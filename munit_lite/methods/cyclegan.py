@@ -94,6 +94,6 @@ class CycleGANObjective(Objective):
         return {
             "gan_1": adversarial_loss(self.model.discriminator(1)(outputs.image_2_to_1)),
             "gan_2": adversarial_loss(self.model.discriminator(2)(outputs.image_1_to_2)),
-            "cycle_1": losses.cycle_reconstruction(outputs.cycle_1, x_1),
-            "cycle_2": losses.cycle_reconstruction(outputs.cycle_2, x_2),
+            "cycle_1": losses.cycle_consistency_loss(outputs.cycle_1, x_1),
+            "cycle_2": losses.cycle_consistency_loss(outputs.cycle_2, x_2),
         }

@@ -115,10 +115,10 @@ class UNITObjective(Objective):
         return {
             "gan_1": adversarial_loss(model.discriminator(1)(image_2_to_1)),
             "gan_2": adversarial_loss(model.discriminator(2)(image_1_to_2)),
-            "image_1": losses.image_reconstruction(outputs.recon_1, x_1),
-            "image_2": losses.image_reconstruction(outputs.recon_2, x_2),
-            "cycle_1": losses.cycle_reconstruction(cycle_1, x_1),
-            "cycle_2": losses.cycle_reconstruction(cycle_2, x_2),
+            "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),
+            "image_2": losses.image_reconstruction_loss(outputs.recon_2, x_2),
+            "cycle_1": losses.cycle_consistency_loss(cycle_1, x_1),
+            "cycle_2": losses.cycle_consistency_loss(cycle_2, x_2),
             # An image's divergence is part of L_VAE and, with its translation's, of L_CC.
             "kl_1": 2 * kl_to_prior(outputs.mean_1).mean() + kl_to_prior(cycle_mean_1).mean(),
             "kl_2": 2 * kl_to_prior(outputs.mean_2).mean() + kl_to_prior(cycle_mean_2).mean(),

@@ -137,8 +137,8 @@ class OptimalDiscriminator(NamedTuple):
     """Losses at the optimal discriminator, for real images p = N(0, 1) and generated images q = N(0, σ²)."""
 
     log_value: float  # max of E_p log D + E_q log(1 - D): -log 4 where q = p
-    lsgan_discriminator: float  # min of E_p (D - 1)² + E_q D²: ½ where q = p
-    lsgan_generator: float  # E_q (D - 1)² at that D: ¼ where q = p, larger elsewhere
+    lsgan_discriminator_minimum: float  # min of E_p (D - 1)² + E_q D²: ½ where q = p
+    lsgan_generator_value: float  # E_q (D - 1)² at that D: ¼ where q = p, larger elsewhere
 
 
 def optimal_discriminator(sigma: float) -> OptimalDiscriminator:

@@ -44,24 +44,27 @@ TRANSCRIPTIONS = {
     **{
         function: (pair, lambda a, b: (reference.mean_l1(a, b)[0], reference.mean_l1(a, b)[1:]))
         for function, pair in (
-            (losses.image_reconstruction, FEATURES),
-            (losses.cycle_reconstruction, FEATURES),
-            (losses.content_reconstruction, FEATURES),
-            (losses.style_reconstruction, VECTORS),
+            (losses.image_reconstruction_loss, FEATURES),
+            (losses.cycle_consistency_loss, FEATURES),
+            (losses.content_reconstruction_loss, FEATURES),
+            (losses.style_reconstruction_loss, VECTORS),
         )
     },
     **{
-        getattr(losses, f"{form}_discriminator"): (
+        getattr(losses, f"{form}_discriminator_loss"): (
             LOGITS,
             lambda real, fake, form=form: reference.discriminator_loss(form, real, fake),
         )
-        for form in ("log", "lsgan", "hinge")
+        for form in ("minimax", "lsgan", "hinge")
     },
     **{
-        getattr(losses, f"{form}_generator"): (LOGITS[:1], lambda fake, form=form: reference.generator_loss(form, fake))
-        for form in ("log", "nonsaturating", "lsgan", "hinge")
+        getattr(losses, f"{form}_generator_loss"): (
+            LOGITS[:1],
+            lambda fake, form=form: reference.generator_loss(form, fake),
+        )
+        for form in ("minimax", "nonsaturating", "lsgan", "hinge")
     },
-    losses.domain_invariant_perceptual: (
+    losses.domain_invariant_perceptual_loss: (
         FEATURES,
         lambda a, b: (reference.perceptual(a, b)[0], reference.perceptual(a, b)[1:]),
     ),
@@ -166,16 +169,16 @@ def test_the_style_equation_targets_the_style_that_was_fed():
 @pytest.mark.parametrize(
     ("key", "functions"),
     [
-        ("L_recon^x1", (losses.image_reconstruction,)),
-        ("L_recon^c1", (losses.content_reconstruction,)),
-        ("L_recon^s2", (losses.style_reconstruction,)),
-        ("L_GAN^x2", (losses.log_discriminator,)),
-        ("L_cc^x1", (losses.cycle_reconstruction,)),
-        ("LSGAN", (losses.lsgan_discriminator, losses.lsgan_generator)),
-        ("hinge", (losses.hinge_discriminator, losses.hinge_generator)),
+        ("L_recon^x1", (losses.image_reconstruction_loss,)),
+        ("L_recon^c1", (losses.content_reconstruction_loss,)),
+        ("L_recon^s2", (losses.style_reconstruction_loss,)),
+        ("L_GAN^x2", (losses.minimax_discriminator_loss,)),
+        ("L_cc^x1", (losses.cycle_consistency_loss,)),
+        ("LSGAN", (losses.lsgan_discriminator_loss, losses.lsgan_generator_loss)),
+        ("hinge", (losses.hinge_discriminator_loss, losses.hinge_generator_loss)),
         ("R1", (losses.r1_penalty,)),
         ("total", (losses.total_loss,)),
-        ("L_perceptual", (losses.domain_invariant_perceptual,)),
+        ("L_perceptual", (losses.domain_invariant_perceptual_loss,)),
     ],
 )
 def test_the_latex_of_a_loss_stands_in_its_docstring(key, functions):

@@ -156,7 +156,7 @@ def test_discriminators_see_real_images_and_all_translations(method):
     model, x_1, x_2, _, _, outputs, _ = step(method, gan="lsgan")
     found = build_objective(model).discriminator_losses(x_1, x_2, outputs)
     for domain, real, fake in ((1, x_1, outputs.image_2_to_1), (2, x_2, outputs.image_1_to_2)):
-        wanted = losses.lsgan_discriminator(model.discriminator(domain)(real), model.discriminator(domain)(fake))
+        wanted = losses.lsgan_discriminator_loss(model.discriminator(domain)(real), model.discriminator(domain)(fake))
         torch.testing.assert_close(found[f"discriminator_{domain}"], wanted)
     assert len(outputs.image_1_to_2) == (2 if method == "bicyclegan" else 1) * len(x_1)
 
