@@ -70,7 +70,7 @@ class ProgressBar(Callback):
     LOSSES = ("image", "content", "style", "gan", "discriminator")
 
     def on_start(self, config: Config, first: int) -> None:
-        self.bar = tqdm(total=config.steps, initial=first, desc=config.name, unit="step", mininterval=1)
+        self.bar = tqdm(total=config.steps, initial=first, desc=config.preset, unit="step", mininterval=1)
 
     def on_log(self, record: dict[str, float]) -> None:
         means = {

@@ -60,7 +60,7 @@ def _description(config: Config) -> str:
         "fashion": "edges and photos of Fashion-MNIST",
         "folder": "two folders of your own images (--folder)",
     }[config.data.dataset]
-    return f"{dataset} at {config.data.size} px, {config.steps:,} steps, batch size {config.batch_size}"
+    return f"{dataset} at {config.data.image_size} px, {config.steps:,} steps, batch size {config.batch_size}"
 
 
 PresetConfig: Any = tyro.extras.subcommand_type_from_defaults(
@@ -81,11 +81,11 @@ def train(config: PresetConfig, out: Path | None = None) -> CommandResult:
     checked = config.checked()
     from munit_lite.training import train as train_model
 
-    run = train_model(checked, out or Path("runs") / checked.name)
+    run = train_model(checked, out or Path("runs") / checked.preset)
     losses = run.history[-1] if run.history else {}
     return CommandResult(
         f"trained {run.config.steps} steps; weights, losses and sample sheets are in {run.folder}",
-        {"run": str(run.folder), "preset": run.config.name, "steps": run.config.steps, "losses": losses},
+        {"run": str(run.folder), "preset": run.config.preset, "steps": run.config.steps, "losses": losses},
     )
 
 
@@ -100,7 +100,7 @@ def translate(
     styles: int = 4,
     fresh_styles: bool = False,
     style_from: Path | None = None,
-    size: int | None = None,
+    image_size: int | None = None,
     seed: int = 0,
     batch_size: int = 16,
     device: Device = "auto",
@@ -116,8 +116,8 @@ def translate(
         styles: Number of styles sampled from the prior, the same ones for every image.
         fresh_styles: Sample new styles for every image instead of the same ones for all.
         style_from: Image of the target domain, or a folder of them, whose styles replace the sampled ones.
-        size: Side in pixels: the shorter side is resized to it and the center square is cropped. None: the side that
-            the model was trained with.
+        image_size: Side in pixels: the shorter side is resized to it and the center square is cropped. None: the side
+            that the model was trained with.
         seed: Seed of the sampled styles.
         batch_size: Translations computed in one batch; a smaller number takes less memory.
         device: Where to compute; auto: a GPU if there is one.
@@ -135,7 +135,7 @@ def translate(
         styles=styles,
         style_from=style_from,
         fresh_styles=fresh_styles,
-        size=size,
+        size=image_size,
         seed=seed,
         batch_size=batch_size,
         overwrite=overwrite,
@@ -196,7 +196,7 @@ def evaluate(
             text, numbers, settings | {"propositions": True}, json_file, ("proposition", "list", "part")
         )
     numbers = metrics.evaluate(loaded, count=count, seed=seed)
-    heading = f"{model}: {loaded.config.name}, mean ± half of the 95 % interval"
+    heading = f"{model}: {loaded.config.preset}, mean ± half of the 95 % interval"
     return _measurement(
         f"{heading}\n{metrics.format_metrics(numbers).replace('_', ' ')}", numbers, settings, json_file, ("direction",)
     )

@@ -53,9 +53,9 @@ class DataConfig:
 
     dataset: Literal["world", "fashion", "folder"] = "folder"
     """The known world, edges and photos of Fashion-MNIST, or folders of images."""
-    size: int = _whole(256)
+    image_size: int = _whole(256)
     """Height and width of the training images in pixels."""
-    variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated"] = "standard"
+    world_variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated"] = "standard"
     """Variant of the known world."""
     data_root: str = ""
     """Folder that holds the data sets; empty: the environment variable MUNIT_LITE_DATA, else ./data/downloads."""
@@ -80,13 +80,13 @@ class DataConfig:
 class NetworkConfig:
     """Sizes of the networks (paper, appendix B); the preset paper256 has the paper's."""
 
-    width: int = _whole(64)
+    base_channels: int = _whole(64)
     """Channels after the first convolution of encoders and before the last of decoders."""
-    downsamples: int = _whole(2)
+    num_downsamples: int = _whole(2)
     """Stride-2 convolutions of the content encoder."""
-    style_downsamples: int = _whole(4)
+    num_style_downsamples: int = _whole(4)
     """Stride-2 convolutions of the style encoder."""
-    blocks: int = _whole(4)
+    num_residual_blocks: int = _whole(4)
     """Residual blocks in the content encoder, and in the decoder."""
     style_dim: int = _whole(8)
     """Length of the style code."""
@@ -94,7 +94,7 @@ class NetworkConfig:
     """Hidden units of the AdaIN MLP."""
     same_initial_weights: bool = False
     """Both auto-encoders start from the same weights, so that a content code means the same to both from the start."""
-    discriminator_width: int = _whole(64)
+    discriminator_base_channels: int = _whole(64)
     """Channels after the discriminator's first layer."""
     discriminator_layers: int = _whole(4)
     """Stride-2 layers of each discriminator."""
@@ -109,7 +109,7 @@ class NetworkConfig:
 class LossConfig:
     """The adversarial family and the weight of each term (paper, equation 5)."""
 
-    gan: Literal["lsgan", "log", "hinge"] = "lsgan"
+    gan_mode: Literal["lsgan", "nonsaturating", "hinge"] = "lsgan"
     """Form of the adversarial loss."""
     gan_weight: float = _weight(1.0)
     """Weight of the adversarial loss."""
@@ -163,7 +163,7 @@ class OptimizerConfig:
 class Config:
     """Everything a run depends on."""
 
-    name: tyro.conf.Suppress[str]
+    preset: tyro.conf.Suppress[str]
     """Name of the preset it began from."""
     method: Literal["munit", "unit", "cyclegan", "cyclegan_noise", "bicyclegan"] = "munit"
     """MUNIT, or a baseline on the same networks; the presets named after it give it its weights."""
@@ -187,7 +187,7 @@ class Config:
     """Recompute the activations inside blocks in the backward pass: less memory, more time."""
     grad_accumulation: int = _whole(1)
     """Micro-batches into which each process splits a batch, computed one after the other: less memory, more time."""
-    threads: int = _whole(0, least=0)
+    num_threads: int = _whole(0, least=0)
     """Torch's CPU threads (0: leave as they are)."""
     log_every: int = _whole(20)
     """Steps between two records of the losses."""
@@ -208,6 +208,16 @@ class Config:
 
 # Names under which older run folders, checkpoints, sweep files and result files hold a field.
 OLD_NAMES = {
+    "gan": "gan_mode",
+    "size": "image_size",
+    "variant": "world_variant",
+    "width": "base_channels",
+    "discriminator_width": "discriminator_base_channels",
+    "downsamples": "num_downsamples",
+    "style_downsamples": "num_style_downsamples",
+    "blocks": "num_residual_blocks",
+    "threads": "num_threads",
+    "name": "preset",
     "equal_start": "same_initial_weights",
     "penalty": "r1_weight",
     "penalty_every": "r1_interval",
@@ -217,6 +227,8 @@ OLD_NAMES = {
     "accumulate": "grad_accumulation",
     "keep": "num_checkpoints",
 }
+# Old name of a field and a value that only older files have -> the value's name of today.
+OLD_VALUES = {("gan", "log"): "nonsaturating"}
 # Fields of older files that no longer exist, with the only value that still means something.
 REMOVED = {"perceptual_weight": 0.0}
 
@@ -226,13 +238,13 @@ def override(config: Config, /, **values: Any) -> Config:
 
     Args:
         config: the configuration to start from.
-        **values: new values by field name. Names in `OLD_NAMES` are accepted for their new names.
+        **values: new values by field name; names in `OLD_NAMES` are accepted, too, with the values of their time.
 
     Raises:
         ValueError: an unknown field (the message lists the known ones) or a value that the field does not accept.
 
     Example:
-        >>> override(Config(name="mine"), steps=500, style_dim=3).network.style_dim
+        >>> override(Config(preset="mine"), steps=500, style_dim=3).network.style_dim
         3
     """
     home = _homes()
@@ -242,8 +254,8 @@ def override(config: Config, /, **values: Any) -> Config:
         if name in REMOVED and value == REMOVED[name]:
             continue
         if name not in home:
-            raise ValueError(f"unknown field {name!r}; known: {', '.join(sorted(home))}")
-        by_record.setdefault(home[name], {})[name] = value
+            raise ValueError(f"unknown field {old_name!r}; known: {', '.join(sorted(home))}")
+        by_record.setdefault(home[name], {})[name] = OLD_VALUES.get((old_name, str(value)), value)
     changes: dict[str, Any] = by_record.pop("", {})
     for record, inner in by_record.items():
         changes[record] = replace(getattr(config, record), **inner)
@@ -267,8 +279,8 @@ def from_dict(values: dict[str, Any]) -> Config:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat.update(value if isinstance(value, dict) else {key: value})
-    name = flat.pop("name")
-    return override(Config(name=name), **{k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
+    preset = flat.pop(next(key for key in flat if OLD_NAMES.get(key, key) == "preset"))
+    return override(Config(preset=preset), **{k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
 
 
 _RECORDS = {"data": DataConfig, "network": NetworkConfig, "loss": LossConfig, "optimizer": OptimizerConfig}
@@ -276,7 +288,7 @@ _RECORDS = {"data": DataConfig, "network": NetworkConfig, "loss": LossConfig, "o
 
 def _homes() -> dict[str, str]:
     """Field name -> the dataclass it belongs to ("" for Config itself)."""
-    home = {f.name: "" for f in fields(Config) if f.name not in (*_RECORDS, "name")}
+    home = {f.name: "" for f in fields(Config) if f.name not in (*_RECORDS, "preset")}
     for record, kind in _RECORDS.items():
         home.update({f.name: record for f in fields(kind)})
     return home
@@ -317,26 +329,28 @@ def smallest_size(network: NetworkConfig) -> int:
 
     The first convolution mirrors 3 pixels of the image, the residual blocks mirror 1 pixel of the content code.
     """
-    return max(4, 2 ** (network.downsamples + 1))
+    return max(4, 2 ** (network.num_downsamples + 1))
 
 
 def _check_size(config: Config) -> None:
-    size, network = config.data.size, config.network
-    if size % 2**network.downsamples:
+    size, network = config.data.image_size, config.network
+    if size % 2**network.num_downsamples:
         raise ValueError(
-            f"size {size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
-            f"{network.downsamples} times"
+            f"image_size {size} is not divisible by {2**network.num_downsamples}: the content encoder halves the side "
+            f"{network.num_downsamples} times"
         )
     if size < (least := smallest_size(network)):
-        raise ValueError(f"size {size} is below {least}: reflect padding has nothing to mirror; lower downsamples")
-    if size < 2**network.style_downsamples:
         raise ValueError(
-            f"size {size} is below {2**network.style_downsamples}: the style encoder halves the side "
-            f"{network.style_downsamples} times; lower style_downsamples"
+            f"image_size {size} is below {least}: reflect padding has nothing to mirror; lower num_downsamples"
+        )
+    if size < 2**network.num_style_downsamples:
+        raise ValueError(
+            f"image_size {size} is below {2**network.num_style_downsamples}: the style encoder halves the side "
+            f"{network.num_style_downsamples} times; lower num_style_downsamples"
         )
     if size < (least := 2 ** (network.discriminator_layers + network.discriminator_scales - 1)):
         raise ValueError(
-            f"size {size} is below {least}: {network.discriminator_layers} discriminator layers at "
+            f"image_size {size} is below {least}: {network.discriminator_layers} discriminator layers at "
             f"{network.discriminator_scales} scales halve the side until reflect padding has nothing to mirror; "
             "lower discriminator_layers or discriminator_scales"
         )

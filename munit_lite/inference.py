@@ -72,7 +72,7 @@ def translate_files(
         ...     sorted(file.name for file in (Path(folder) / "out").iterdir())
         ['sheet.png', 'sketch_style1.png', 'sketch_style2.png']
     """
-    side = model.config.data.size if size is None else size
+    side = model.config.data.image_size if size is None else size
     check_size(model, side)
     check_domain(source)
     for name, number in {"styles": styles, "batch_size": batch_size}.items():
@@ -131,8 +131,8 @@ def check_size(model: MUNIT, size: int) -> None:
         ValueError: the side is not divisible by the stride of the content encoder, or too small for an encoder.
     """
     network = model.config.network
-    stride = 2**network.downsamples
-    smallest = max(2 * stride, 2**network.style_downsamples)  # reflection cannot pad a content code of one pixel
+    stride = 2**network.num_downsamples
+    smallest = max(2 * stride, 2**network.num_style_downsamples)  # reflection cannot pad a content code of one pixel
     if size < smallest:
         raise ValueError(f"size is {size}, but this model needs at least {smallest}")
     if size % stride:

@@ -81,9 +81,9 @@ def explain_failed_step(config: Config, folder: RunFolder) -> Iterator[None]:
     except (RuntimeError, MemoryError, AssertionError) as error:
         if _out_of_memory(error):
             raise TrainingError(
-                f"out of memory: a step on {config.batch_size} images of {config.data.size} px does not fit. "
+                f"out of memory: a step on {config.batch_size} images of {config.data.image_size} px does not fit. "
                 f"Set activation_checkpointing, raise grad_accumulation (now {config.grad_accumulation}), or lower "
-                f"batch_size, size or width; "
+                f"batch_size, image_size or base_channels; "
                 f"{_last_state(folder)}"
             ) from error
         if config.compile and _in_compiled_code(error):

@@ -259,10 +259,14 @@ def r1_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
 
 DISCRIMINATOR_LOSSES = {
     "lsgan": lsgan_discriminator_loss,
-    "log": minimax_discriminator_loss,
+    "nonsaturating": minimax_discriminator_loss,
     "hinge": hinge_discriminator_loss,
 }
-GENERATOR_LOSSES = {"lsgan": lsgan_generator_loss, "log": nonsaturating_generator_loss, "hinge": hinge_generator_loss}
+GENERATOR_LOSSES = {
+    "lsgan": lsgan_generator_loss,
+    "nonsaturating": nonsaturating_generator_loss,
+    "hinge": hinge_generator_loss,
+}
 
 
 def _scales(*logits: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:

@@ -34,13 +34,21 @@ class MUNIT(nn.Module):
         self.config = config
         n = config.network
         self.auto_encoders = nn.ModuleList(
-            AutoEncoder(n.width, n.downsamples, n.style_downsamples, n.blocks, n.style_dim, n.mlp_width) for _ in (1, 2)
+            AutoEncoder(
+                n.base_channels,
+                n.num_downsamples,
+                n.num_style_downsamples,
+                n.num_residual_blocks,
+                n.style_dim,
+                n.mlp_width,
+            )
+            for _ in (1, 2)
         )
         if n.same_initial_weights:
             self.auto_encoders[1].load_state_dict(self.auto_encoders[0].state_dict())
         self.discriminators = nn.ModuleList(
             MultiScaleDiscriminator(
-                n.discriminator_width, n.discriminator_layers, n.discriminator_scales, n.discriminator_init
+                n.discriminator_base_channels, n.discriminator_layers, n.discriminator_scales, n.discriminator_init
             )
             for _ in (1, 2)
         )
@@ -76,7 +84,7 @@ class MUNIT(nn.Module):
             domain: of the images, 1 or 2.
 
         Returns:
-            (B, C, H/4, W/4) with two downsamples, as in the paper.
+            (B, C, H/4, W/4) with two downsamplings, as in the paper.
 
         Raises:
             ValueError: the images have another shape, a side that the encoder cannot halve, or one that is too small
@@ -101,11 +109,11 @@ class MUNIT(nn.Module):
             ValueError: the images have another shape, or are too small to be halved as often as the style encoder does;
                 or there is no such domain.
         """
-        smallest = 2**self.config.network.style_downsamples
+        smallest = 2**self.config.network.num_style_downsamples
         if min(self._check_images(images).shape[2:]) < smallest:
             raise ValueError(
                 f"images are {images.shape[2]} x {images.shape[3]} pixels, but the style encoder halves them "
-                f"{self.config.network.style_downsamples} times: both sides must be {smallest} or more"
+                f"{self.config.network.num_style_downsamples} times: both sides must be {smallest} or more"
             )
         return self.auto_encoder(domain).style_encoder(images)
 
@@ -118,13 +126,13 @@ class MUNIT(nn.Module):
             domain: of the images to decode, 1 or 2.
 
         Returns:
-            (B, 3, 4h, 4w) in (-1, 1), with two upsamples as in the paper.
+            (B, 3, 4h, 4w) in (-1, 1), with two upsamplings, as in the paper.
 
         Raises:
             ValueError: content or style has another shape, or there is no such domain.
         """
         network, style_dim = self.config.network, self.config.network.style_dim
-        channels = network.width * 2**network.downsamples
+        channels = network.base_channels * 2**network.num_downsamples
         if content.ndim != 4 or content.shape[1] != channels:
             raise ValueError(f"content has shape {tuple(content.shape)}, but this model needs (B, {channels}, h, w)")
         if style.shape != (len(content), style_dim):
@@ -224,7 +232,7 @@ class MUNIT(nn.Module):
     def _check_images(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}, but (B, 3, H, W) is needed")
-        step, least = 2**self.config.network.downsamples, smallest_size(self.config.network)
+        step, least = 2**self.config.network.num_downsamples, smallest_size(self.config.network)
         for side, pixels in (("height", images.shape[2]), ("width", images.shape[3])):
             if pixels % step:
                 nearest = max(least, round(pixels / step) * step)

@@ -87,7 +87,7 @@ class Objective:
     def discriminator_losses(self, x_1: Tensor, x_2: Tensor, outputs: Outputs) -> LossTerms:
         """Compute the discriminators' losses (equation 4), which do not reach the auto-encoders."""
         discriminator_1, discriminator_2 = self.model.discriminator(1), self.model.discriminator(2)
-        adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan_mode]
         fake_1, fake_2 = outputs.image_2_to_1.detach(), outputs.image_1_to_2.detach()
         return {
             "discriminator_1": adversarial_loss(discriminator_1(x_1), discriminator_1(fake_1)),
@@ -115,7 +115,7 @@ class Objective:
             the losses of both domains, unweighted.
         """
         model, image_1_to_2, image_2_to_1 = self.model, outputs.image_1_to_2, outputs.image_2_to_1
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         # Encode the translations again: c_1 and s_2 must come back from x_1→2, c_2 and s_1 from x_2→1.
         recon_content_1, recon_style_2 = model.encode(image_1_to_2, domain=2)
         recon_content_2, recon_style_1 = model.encode(image_2_to_1, domain=1)

@@ -239,7 +239,8 @@ def train(
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from munit_lite.presets import preset
-        >>> config = preset("world32", steps=1, width=4, discriminator_width=4, batch_size=1, num_checkpoints=0)
+        >>> small = {"base_channels": 4, "discriminator_base_channels": 4, "batch_size": 1}
+        >>> config = preset("world32", steps=1, num_checkpoints=0, **small)
         >>> with TemporaryDirectory() as folder:
         ...     run = train(config, folder, callbacks=[])
         >>> run.history[0]["step"]

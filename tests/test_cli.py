@@ -25,7 +25,14 @@ from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.presets import PRESETS
 from munit_lite.storage.run_folder import save_model
 
-_SMALL = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "threads": 1}
+_SMALL = {
+    "base-channels": 4,
+    "mlp-width": 8,
+    "num-residual-blocks": 1,
+    "discriminator-base-channels": 4,
+    "batch-size": 2,
+    "num-threads": 1,
+}
 SMALL = [word for name, value in _SMALL.items() for word in (f"--{name}", str(value))]
 
 
@@ -85,7 +92,7 @@ def one_object(text: str) -> dict:
 def test_train_takes_every_field_as_an_option(tmp_path, command):
     code, out, _ = command("train", "world32", "--steps", 2, *SMALL, "--out", tmp_path / "run")
     assert code == 0 and "trained 2 steps" in out
-    assert ml.load(tmp_path / "run").config.network.width == 4
+    assert ml.load(tmp_path / "run").config.network.base_channels == 4
 
 
 @pytest.mark.slow
@@ -131,7 +138,7 @@ def test_translate_passes_every_option_on(finished, sketches, command, tmp_path,
 
     real = translations.translate_files
     monkeypatch.setattr(translations, "translate_files", spy)
-    numbers = ["--source", 2, "--styles", 2, "--size", 64, "--seed", 5, "--batch-size", 3]
+    numbers = ["--source", 2, "--styles", 2, "--image-size", 64, "--seed", 5, "--batch-size", 3]
     flags = ["--fresh-styles", "--device", "cpu", "--overwrite"]
     assert command("translate", finished, sketches, tmp_path / "out", *numbers, *flags)[0] == 0
     assert given == {
@@ -304,7 +311,11 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
         (["bench", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
         (["bench", "--explorers", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
         (["train", "world32", "--steps", "0"], 2, "steps is 0, but it must be a whole number of 1 or more"),
-        (["train", "world32", "--size", "30", "--downsamples", "2"], 2, "size 30 is not divisible by 4"),
+        (
+            ["train", "world32", "--image-size", "30", "--num-downsamples", "2"],
+            2,
+            "image_size 30 is not divisible by 4",
+        ),
         (["train", "world32", "--kl-weight", "1"], 1, "the method munit never computes this loss"),
         (["sweep", "plan.yaml", "--results", "numbers.txt"], 2, "numbers.txt, but its name must end in .json"),
     ],
@@ -328,7 +339,7 @@ def test_a_model_of_folders_whose_photos_name_no_varieties_cannot_be_evaluated(t
         (tmp_path / name).mkdir()
         for number in range(2):
             Image.new("RGB", (80, 80), (20 * k, 20 * number, 0)).save(tmp_path / name / f"IMG_{number}.png")
-    small = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4}
+    small = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4}
     save_model(tmp_path / "model.safetensors", ml.build(ml.preset("folder64", folder=str(tmp_path), **small)), step=1)
     code, _, err = command("evaluate", tmp_path / "model.safetensors")
     assert (

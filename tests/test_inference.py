@@ -116,9 +116,9 @@ def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("downsamples", "style_downsamples"), [(1, 3), (2, 2), (3, 2), (1, 1)])
-def test_the_smallest_size_works_and_half_of_it_does_not(downsamples, style_downsamples):
-    network = {"downsamples": downsamples, "style_downsamples": style_downsamples}
+@pytest.mark.parametrize(("num_downsamples", "num_style_downsamples"), [(1, 3), (2, 2), (3, 2), (1, 1)])
+def test_the_smallest_size_works_and_half_of_it_does_not(num_downsamples, num_style_downsamples):
+    network = {"num_downsamples": num_downsamples, "num_style_downsamples": num_style_downsamples}
     model = ml.build(tiny(**network)).eval()
     smallest = next(size for size in (2, 4, 8, 16, 32) if _accepted(model, size))
     for size, works in ((smallest, True), (smallest // 2, False)):

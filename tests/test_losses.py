@@ -234,7 +234,7 @@ def test_only_the_nonsaturating_generator_learns_where_the_discriminator_wins():
     _, (saturated,) = value_and_gradients(losses.minimax_generator_loss, fake)
     _, (alive,) = value_and_gradients(losses.nonsaturating_generator_loss, fake)
     assert abs(saturated.item()) < 1e-12 and alive.item() == pytest.approx(-1)
-    assert losses.GENERATOR_LOSSES["log"] is losses.nonsaturating_generator_loss
+    assert losses.GENERATOR_LOSSES["nonsaturating"] is losses.nonsaturating_generator_loss
 
 
 def test_r1_penalty_of_a_quadratic_is_half_its_squared_slope():

@@ -69,7 +69,7 @@ def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
         load_attribute_predictor({"attribute_predictor_sketch": 1, "attribute_predictor_painting": 2}[file.stem])
     else:
         model = load(file.stem)
-        size = model.config.data.size
+        size = model.config.data.image_size
         assert model.translate(torch.zeros(1, 3, size, size)).isfinite().all()
 
 
@@ -114,7 +114,7 @@ def test_recipe_and_figures_travel_in_the_file_and_stand_in_the_card(run, shelf)
     _, header = read_tensors(path)
     assert header["note"]["results"]["numbers"] == NUMBERS and header["step"] == 4
     config = load("mine").config
-    assert config == override(run.config, device="auto", threads=0, data_root="")  # no path of a machine
+    assert config == override(run.config, device="auto", num_threads=0, data_root="")  # no path of a machine
     text = (shelf / "mine.md").read_text()
     assert "| accuracy | 0.975 ± 0.012 | 0.500 ± 0.250 |" in text and "| contents | 10,000 | 10,000 |" in text
     assert "| only here |  | 1.000 |" in text and "Measured by `munit-lite evaluate runs/mine`\n" in text
@@ -159,7 +159,7 @@ def test_what_is_too_large_in_float32_is_rounded_to_float16_and_what_is_too_larg
     assert 0 < difference.abs().max() < 0.02
     monkeypatch.setattr("tools.publish_checkpoint.MAX_BYTES", 100_000 + 2 * count - 1)
     with pytest.raises(
-        CheckpointError, match=r"mine has .* MB in float16, but a published file has at most .*smaller width"
+        CheckpointError, match=r"mine has .* MB in float16, but a published file has at most .*smaller base_channels"
     ):
         publish(str(run.folder), "mine")
 
@@ -233,7 +233,7 @@ def test_the_command_of_a_card_trains_the_very_same_configuration(config):
 
 def test_a_model_of_a_preset_that_is_gone_says_so():
     with pytest.raises(ValueError, match="the preset 'old', which no longer exists"):
-        train_command(override(preset("world32"), seed=3).__class__(name="old"))
+        train_command(override(preset("world32"), seed=3).__class__(preset="old"))
 
 
 @pytest.mark.slow

@@ -158,13 +158,16 @@ def test_sampled_styles_depend_on_seed_and_step_alone():
 
 @pytest.mark.slow
 def test_reconstruction_is_learned(tmp_path):
-    run = ml.train(tiny(steps=80, width=8, batch_size=4), tmp_path, callbacks=[])
+    run = ml.train(tiny(steps=80, base_channels=8, batch_size=4), tmp_path, callbacks=[])
     first, last = run.history[0], run.history[-1]
     for name in ("image_1", "image_2"):
         assert last[name] < 0.6 * first[name]
 
 
-@pytest.mark.parametrize("overrides", [{"precision": "bf16-mixed"}, {"gan": "log"}, {"gan": "lsgan"}, {"gan": "hinge"}])
+@pytest.mark.parametrize(
+    "overrides",
+    [{"precision": "bf16-mixed"}, {"gan_mode": "nonsaturating"}, {"gan_mode": "lsgan"}, {"gan_mode": "hinge"}],
+)
 def test_variants_of_the_step_train_without_infinities(overrides, tmp_path):
     run = ml.train(tiny(steps=3, **overrides), tmp_path, callbacks=[])
     assert len(run.history) == 3

@@ -27,7 +27,7 @@ def measure_classifiers(folder: str = "apples2citrus", size: int = 64, seed: int
         size: Height and width in pixels.
         seed: Seed of the folds and of the shuffled labels.
     """
-    data = open_data(preset("folder64", folder=folder, size=size))
+    data = open_data(preset("folder64", folder=folder, image_size=size))
     assert isinstance(data, FolderData)
     measured = {}
     for domain in (1, 2):

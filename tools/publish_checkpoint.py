@@ -24,7 +24,7 @@ from munit_lite.storage.files import atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 MAX_BYTES = 8_000_000
-_MACHINE = {"device": "auto", "threads": 0, "data_root": ""}  # the machine of a run is not part of the model
+_MACHINE = {"device": "auto", "num_threads": 0, "data_root": ""}  # the machine of a run is not part of the model
 _DATA = {
     "world": "the known world of this course, rendered by `munit_lite/world.py` (MIT)",
     "fashion": "edges and photos of Fashion-MNIST (MIT, Zalando SE)",
@@ -79,7 +79,7 @@ def _fit_size(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         return {key: tensor.half() for key, tensor in tensors.items()}
     raise CheckpointError(
         f"{name} has {parameters:,} parameters, {2 * parameters / 1e6:.1f} MB in float16, but a published file has at "
-        f"most {MAX_BYTES / 1e6:.0f} MB; train a model of smaller width"
+        f"most {MAX_BYTES / 1e6:.0f} MB; train a model of smaller base_channels"
     )
 
 
@@ -167,15 +167,16 @@ Loading it executes no code from the file. License: MIT, as the course.
 def _about_model(name: str, header: dict[str, Any], with_discriminators: bool) -> str:
     config = from_dict(header["config"])
     progress = "" if header["step"] == config.steps else f", of which {header['step']:,} are done"
+    size = config.data.image_size
     discriminators = "with" if with_discriminators else "without"
-    return f"""MUNIT at {config.data.size} px, trained on {_DATA[config.data.dataset]}:
+    return f"""MUNIT at {size} px, trained on {_DATA[config.data.dataset]}:
 {config.steps:,} steps with batches of {config.batch_size}{progress}.
 The averaged weights of both autoencoders, {discriminators} the discriminators.
 The model was trained for this course, and only on these two domains.
 
 ```python
 model = munit_lite.load("{name}")
-paintings = model.translate(images, source=1, target=2)  # (B, 3, {config.data.size}, {config.data.size}) in [-1, 1]
+paintings = model.translate(images, source=1, target=2)  # (B, 3, {size}, {size}) in [-1, 1]
 ```
 
 This command trains it again:

@@ -46,7 +46,7 @@ class AcceleratedObjective(Objective):
     def discriminator_losses(self, x_1: Tensor, x_2: Tensor, outputs: Outputs) -> LossTerms:
         def discriminate(domain: int, real: Tensor, fake: Tensor) -> tuple[Tensor]:
             logits = [scale.chunk(2) for scale in self.model.discriminator(domain)(torch.cat([real, fake]))]
-            adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan]
+            adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan_mode]
             return (adversarial_loss([real for real, _ in logits], [fake for _, fake in logits]),)
 
         fake_1, fake_2 = outputs.image_2_to_1.detach(), outputs.image_1_to_2.detach()
@@ -63,7 +63,7 @@ class AcceleratedObjective(Objective):
 
     def generator_losses(self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: Outputs) -> LossTerms:
         def discriminate_and_encode(domain: int, fake: Tensor) -> tuple[Tensor, ...]:
-            adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+            adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
             return adversarial_loss(self.model.discriminator(domain)(fake)), *self.model.encode(fake, domain)
 
         def decode(domain: int, content: Tensor, style: Tensor) -> tuple[Tensor]:

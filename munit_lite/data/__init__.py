@@ -39,14 +39,14 @@ def open_data(config: Config) -> ImageData:
         from munit_lite.data.synthetic import WorldData
         from munit_lite.world import World
 
-        return WorldData(World(data.variant), data.size, config.seed, data.paired)
+        return WorldData(World(data.world_variant), data.image_size, config.seed, data.paired)
     if data.dataset == "fashion":
         from munit_lite.data.fashion import FashionData
 
-        return FashionData(data_root(config), data.size, data.fashion_classes, config.seed, data.paired)
+        return FashionData(data_root(config), data.image_size, data.fashion_classes, config.seed, data.paired)
     from munit_lite.data.folders import FolderData, find_dataset_files
 
-    return FolderData(find_dataset_files(data, data_root(config)), data.size, config.seed, data.cache_gib)
+    return FolderData(find_dataset_files(data, data_root(config)), data.image_size, config.seed, data.cache_gib)
 
 
 def data_root(config: Config) -> Path:

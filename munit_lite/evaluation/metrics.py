@@ -343,15 +343,15 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Metric
         photos = open_data(model.config)
         assert isinstance(photos, FolderData)
         return mode_coverage_metrics(model, photos, count, seed)
-    world = World(data.variant)
+    world = World(data.world_variant)
     metrics = {}
     for source, target in ((1, 2), (2, 1)):
         arguments = (model, load_attribute_predictor(target), world, source)
         metrics[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = {
-            **content_metrics(*arguments, count, seed, data.size),
-            **style_metrics(*arguments, max(2, count // 20), seed, data.size),
-            **code_metrics(*arguments, min(max(8, count), MAX_CODES), seed, data.size),
-            **example_metrics(*arguments, count, seed, data.size),
+            **content_metrics(*arguments, count, seed, data.image_size),
+            **style_metrics(*arguments, max(2, count // 20), seed, data.image_size),
+            **code_metrics(*arguments, min(max(8, count), MAX_CODES), seed, data.image_size),
+            **example_metrics(*arguments, count, seed, data.image_size),
         }
     return metrics
 

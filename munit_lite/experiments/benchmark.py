@@ -115,7 +115,7 @@ class StepTimer:
         self.config, self.fabric = config, open_fabric(config)
         self.device = self.fabric.device
         self.trainer = Trainer.new(config, self.fabric, straight_line)
-        shape = (config.batch_size, 3, config.data.size, config.data.size)
+        shape = (config.batch_size, 3, config.data.image_size, config.data.image_size)
         generator = torch.Generator().manual_seed(0)
         self.images = [(torch.rand(shape, generator=generator) * 2 - 1).to(self.device) for _ in range(2)]
         self.step_number = 0
@@ -153,7 +153,7 @@ def measure_cost(case: Case, steps: int) -> Numbers:
     timer.warm_up()
     median = statistics.median(timer.time(timer.step) for _ in range(steps))
     return {
-        "size": timer.config.data.size,
+        "size": timer.config.data.image_size,
         "batch_size": timer.config.batch_size,
         "seconds_per_step": median,
         "images_per_second": 2 * timer.config.batch_size / median,
@@ -231,7 +231,7 @@ def _flops_per_step(config: Config) -> int:
     """Count the floating-point operations of an accelerated step without the gradient penalty, because the counter does
     not know second derivatives."""
     threads = torch.get_num_threads()
-    timer = StepTimer(override(config, r1_weight=0.0, threads=1))  # the counter sees one thread only
+    timer = StepTimer(override(config, r1_weight=0.0, num_threads=1))  # the counter sees one thread only
     with FlopCounterMode(display=False) as counter:
         timer.step()
     torch.set_num_threads(threads)
@@ -278,7 +278,7 @@ def _open_data(config: Config, scratch: Path) -> ImageData | None:
         for domain in ("trainA", "trainB", "testA", "testB"):
             (scratch / "noise" / domain).mkdir(parents=True)
             for k in range(max(8, config.batch_size)):
-                noise = torch.rand(3, config.data.size * 9 // 8, config.data.size * 9 // 8)
+                noise = torch.rand(3, config.data.image_size * 9 // 8, config.data.image_size * 9 // 8)
                 save_image(noise, scratch / "noise" / domain / f"{k}.png")
         config = override(config, folder=str(scratch / "noise"))
     try:

@@ -16,10 +16,18 @@ from munit_lite.experiments.results import write_results
 
 # A training step like that of the small presets. It is fixed here, so that tuning a preset does not change it.
 YARDSTICK = override(
-    Config(name="yardstick"),
-    size=32, batch_size=8, width=16, downsamples=1, style_downsamples=3, blocks=2, mlp_width=64, discriminator_width=32,
-    discriminator_scales=1, device="cpu",
-)  # fmt: skip
+    Config(preset="yardstick"),
+    image_size=32,
+    batch_size=8,
+    base_channels=16,
+    num_downsamples=1,
+    num_style_downsamples=3,
+    num_residual_blocks=2,
+    mlp_width=64,
+    discriminator_base_channels=32,
+    discriminator_scales=1,
+    device="cpu",
+)
 
 
 def time_yardstick_step(steps: int = 3) -> float:
@@ -30,7 +38,7 @@ def time_yardstick_step(steps: int = 3) -> float:
     from munit_lite.training import Trainer
 
     trainer = Trainer.new(YARDSTICK, Fabric(accelerator="cpu", devices=1))
-    x_1, x_2 = torch.rand(2, YARDSTICK.batch_size, 3, YARDSTICK.data.size, YARDSTICK.data.size) * 2 - 1
+    x_1, x_2 = torch.rand(2, YARDSTICK.batch_size, 3, YARDSTICK.data.image_size, YARDSTICK.data.image_size) * 2 - 1
     seconds = []
     for step in range(steps + 1):
         start = time.perf_counter()

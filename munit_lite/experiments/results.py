@@ -301,10 +301,10 @@ def train_command(config: Config) -> str:
         >>> train_command(preset("world32", style_dim=2))
         'munit-lite train world32 --style-dim 2'
     """
-    if config.name not in PRESETS:
-        raise ValueError(f"the model was trained from the preset {config.name!r}, which no longer exists")
-    words = ["munit-lite", "train", config.name]
-    for field, value in _changed_fields(PRESETS[config.name], config):
+    if config.preset not in PRESETS:
+        raise ValueError(f"the model was trained from the preset {config.preset!r}, which no longer exists")
+    words = ["munit-lite", "train", config.preset]
+    for field, value in _changed_fields(PRESETS[config.preset], config):
         option = field.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")

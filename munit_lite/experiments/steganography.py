@@ -75,7 +75,7 @@ def measure_hidden_signal(
         guessing the mean image); `diversity_ratio` on real images of the source; and
         `diversity_ratio_on_translations` on images that the model itself translated into the source domain.
     """
-    world, size, results = World(model.config.data.variant), model.config.data.size, {}
+    world, size, results = World(model.config.data.world_variant), model.config.data.image_size, {}
     for source, target in ((1, 2), (2, 1)):
         real, other = (
             torch.cat([b.images for b in labeled_batches(world, d, count, seed, size)]) for d in (source, target)

@@ -28,7 +28,7 @@ class BicycleGAN(MUNIT):
         super().__init__(config)
         n = config.network
         for domain in (1, 2):
-            encoder = StyleEncoder(n.width, n.style_downsamples, 2 * n.style_dim)
+            encoder = StyleEncoder(n.base_channels, n.num_style_downsamples, 2 * n.style_dim)
             kaiming_init(encoder)
             self.auto_encoder(domain).style_encoder = encoder
 
@@ -81,7 +81,7 @@ class BicycleGANObjective(Objective):
     def generator_losses(  # type: ignore[override]
         self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: BicycleGANOutputs
     ) -> LossTerms:
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         discriminator_1, discriminator_2 = self.model.discriminator(1), self.model.discriminator(2)
         (recon_1, random_1), (recon_2, random_2) = outputs.image_2_to_1.chunk(2), outputs.image_1_to_2.chunk(2)
         return {

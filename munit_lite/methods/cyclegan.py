@@ -90,7 +90,7 @@ class CycleGANObjective(Objective):
     def generator_losses(  # type: ignore[override]
         self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: CycleGANOutputs
     ) -> LossTerms:
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         return {
             "gan_1": adversarial_loss(self.model.discriminator(1)(outputs.image_2_to_1)),
             "gan_2": adversarial_loss(self.model.discriminator(2)(outputs.image_1_to_2)),

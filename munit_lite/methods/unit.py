@@ -65,7 +65,7 @@ class UNIT(CycleGAN):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         first, second = self.auto_encoder(1), self.auto_encoder(2)
-        for k in range(-config.network.blocks, 0):
+        for k in range(-config.network.num_residual_blocks, 0):
             second.content_encoder.layers[k] = first.content_encoder.layers[k]
         second.decoder.blocks, second.decoder.mlp = first.decoder.blocks, first.decoder.mlp
 
@@ -106,7 +106,7 @@ class UNITObjective(Objective):
         self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: UNITOutputs
     ) -> LossTerms:
         model, image_1_to_2, image_2_to_1 = self.model, outputs.image_1_to_2, outputs.image_2_to_1
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         # Encode the translations, sample, and decode back.
         cycle_mean_1 = model.encode_content(image_1_to_2, domain=2)
         cycle_mean_2 = model.encode_content(image_2_to_1, domain=1)

@@ -46,7 +46,7 @@ def load_original(generator: str | Path, discriminator: str | Path | None = None
     if discriminators is not None:
         sizes |= _discriminator_sizes(discriminators["a"], Path(discriminator or ""))
     size = max(256, 2 ** (sizes.get("discriminator_layers", 4) + sizes.get("discriminator_scales", 3) - 1))
-    model = build(override(preset("paper256"), size=size, **sizes))
+    model = build(override(preset("paper256"), image_size=size, **sizes))
     network = model.config.network
     for domain, key in ((1, "a"), (2, "b")):
         _load_table(model.auto_encoder(domain), generators[key], network, f"{generator}, domain {key!r}")
@@ -92,7 +92,7 @@ def original_name(name: str, network: NetworkConfig) -> str:
         >>> original_name("decoder.blocks.0.second.conv.weight", preset("paper256").network)
         'dec.model.0.model.0.model.1.conv.weight'
     """
-    first_block = network.downsamples + 1
+    first_block = network.num_downsamples + 1
     rules: tuple[tuple[str, Any], ...] = (
         (r"content_encoder\.layers\.(\d+)\.conv", lambda m: f"enc_content.model.{m[1]}.conv"),
         (
@@ -103,7 +103,7 @@ def original_name(name: str, network: NetworkConfig) -> str:
         (r"decoder\.mlp\.(\d+)", lambda m: f"mlp.model.{int(m[1]) // 2}.fc"),
         (r"decoder\.blocks\.(\d+)\.(first|second)", lambda m: f"dec.model.0.model.{m[1]}.model.{_position(m[2])}"),
         (r"decoder\.upsampling\.(\d+)", lambda m: f"dec.model.{int(m[1]) + 1}"),
-        (r"decoder\.to_image", f"dec.model.{2 * network.downsamples + 1}"),
+        (r"decoder\.to_image", f"dec.model.{2 * network.num_downsamples + 1}"),
         (r"norm\.scale$", "norm.gamma"),
         (r"norm\.shift$", "norm.beta"),
         (r"scales\.(\d+)\.layers", lambda m: f"cnns.{m[1]}"),
@@ -124,10 +124,10 @@ def _table(module: nn.Module, network: NetworkConfig) -> StateDict:
 
 def _running_statistics(network: NetworkConfig) -> StateDict:
     """Create the running statistics that the original's AdaIN layers contain but never use."""
-    channels = network.width * 2**network.downsamples
+    channels = network.base_channels * 2**network.num_downsamples
     return {
         f"dec.model.0.model.{block}.model.{layer}.norm.running_{kind}": value.repeat(channels)
-        for block in range(network.blocks)
+        for block in range(network.num_residual_blocks)
         for layer in (0, 1)
         for kind, value in (("mean", torch.zeros(1)), ("var", torch.ones(1)))
     }
@@ -168,10 +168,10 @@ def _generator_sizes(table: StateDict, path: Path) -> dict[str, int]:
     style_downsamples = _count(table, r"enc_style\.model\.\d+\.conv\.weight") - 1
     try:
         return {
-            "width": len(table["enc_content.model.0.conv.weight"]),
-            "downsamples": downsamples,
-            "style_downsamples": style_downsamples,
-            "blocks": _count(table, r"dec\.model\.0\.model\.\d+\.model\.0\.conv\.weight"),
+            "base_channels": len(table["enc_content.model.0.conv.weight"]),
+            "num_downsamples": downsamples,
+            "num_style_downsamples": style_downsamples,
+            "num_residual_blocks": _count(table, r"dec\.model\.0\.model\.\d+\.model\.0\.conv\.weight"),
             "style_dim": len(table[f"enc_style.model.{style_downsamples + 2}.weight"]),
             "mlp_width": len(table["mlp.model.0.fc.weight"]),
         }
@@ -183,7 +183,7 @@ def _discriminator_sizes(table: StateDict, path: Path) -> dict[str, int]:
     """Infer the sizes of the discriminators from their tensors."""
     try:
         return {
-            "discriminator_width": len(table["cnns.0.0.conv.weight"]),
+            "discriminator_base_channels": len(table["cnns.0.0.conv.weight"]),
             "discriminator_layers": _count(table, r"cnns\.0\.\d+\.conv\.weight"),
             "discriminator_scales": _count(table, r"cnns\.\d+\.0\.conv\.weight"),
         }

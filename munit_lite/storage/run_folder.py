@@ -27,7 +27,7 @@ from munit_lite.storage.tensors import StateDict, read_header, read_tensors, wri
 
 # Fields that may change when a run resumes, because they affect how it is computed and reported, not its result.
 _IGNORED_ON_RESUME = (
-    *("device", "threads", "compile", "activation_checkpointing", "grad_accumulation"),
+    *("device", "num_threads", "compile", "activation_checkpointing", "grad_accumulation"),
     *("log_every", "sample_every", "save_every", "num_checkpoints", "data_root", "cache_gib"),
 )
 # Fields that may change to rescue a run whose losses are no longer finite. They do affect the result: the run warns.

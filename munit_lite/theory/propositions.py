@@ -241,4 +241,4 @@ def check_trained_model(model: MUNIT, n: int, seed: int) -> dict[str, Propositio
     data = model.config.data
     if data.dataset != "world":
         raise ValueError(f"the propositions are checked on the known world, but this is a model of {data.dataset} data")
-    return check_all(model, PixelWorld(data.variant, data.size), n, seed)
+    return check_all(model, PixelWorld(data.world_variant, data.image_size), n, seed)

@@ -36,7 +36,7 @@ CELLS = (
 @pytest.fixture(scope="session")
 def model():
     """Untrained, but with AdaIN that depends strongly on the style."""
-    made = ml.build(tiny(blocks=2)).eval()
+    made = ml.build(tiny(num_residual_blocks=2)).eval()
     for auto_encoder in made.auto_encoders:
         auto_encoder.decoder.mlp[-1].weight.data.mul_(3)
     return made

@@ -42,7 +42,7 @@ MODEL_EXPLORERS = [StyleExplorer, ExampleExplorer, AdaINExplorer]
 @pytest.fixture(scope="module")
 def model():
     """Untrained, but with AdaIN that depends strongly on the style."""
-    made = ml.build(tiny(blocks=2)).eval()
+    made = ml.build(tiny(num_residual_blocks=2)).eval()
     for auto_encoder in made.auto_encoders:
         torch.nn.init.normal_(auto_encoder.decoder.mlp[-1].weight, std=1.0)
     return made

@@ -340,12 +340,12 @@ def test_style_quantiles_are_uniform_on_true_styles():
 
 # ------------------------------------------------------------------------------------------------------ everything
 
-TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4}
+TINY = {"base_channels": 4, "mlp_width": 8, "discriminator_base_channels": 4}
 
 
 def test_evaluate_measures_a_world_model_in_both_directions(monkeypatch):
     monkeypatch.setattr(metrics, "load_attribute_predictor", AttributePredictor)
-    numbers = evaluate(build(preset("world32", **TINY, blocks=1)), count=40)
+    numbers = evaluate(build(preset("world32", **TINY, num_residual_blocks=1)), count=40)
     assert list(numbers) == ["sketch to painting", "painting to sketch"]
     for (_, found), domain in zip(numbers.items(), (2, 1), strict=True):
         assert found["contents"] == 40 and found["inputs"] == 2

@@ -32,7 +32,7 @@ from tools.measure_variety_classifiers import measure_classifiers
 pytestmark = pytest.mark.numerical
 
 COLORS = {"Blue": (20, 40, 200), "Lime": (90, 190, 40), "Red-Grapefruit": (220, 60, 50)}
-TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4, "blocks": 1}
+TINY = {"base_channels": 4, "mlp_width": 8, "discriminator_base_channels": 4, "num_residual_blocks": 1}
 
 
 def write_photos(root: Path, domain: str, train: int = 6, test: int = 4, colors=COLORS, pattern="{}_{:03}.png"):
@@ -55,7 +55,7 @@ def folder(tmp_path):
 
 
 def opened(folder: Path, **overrides) -> FolderData:
-    data = open_data(preset("folder64", **TINY | {"folder": str(folder), "size": 64} | overrides))
+    data = open_data(preset("folder64", **TINY | {"folder": str(folder), "image_size": 64} | overrides))
     assert isinstance(data, FolderData)
     return data
 

@@ -34,7 +34,7 @@ class Slowly(Callback):
     def on_log(self, record):
         time.sleep(pause)
 
-run = ml.train(tiny(seed=seed, threads=0), out, callbacks=[Slowly()])
+run = ml.train(tiny(seed=seed, num_threads=0), out, callbacks=[Slowly()])
 """
 FAILS = "assert seed != bad, f'seed {seed} is bad'"
 WRITES = """

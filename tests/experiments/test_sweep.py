@@ -105,7 +105,7 @@ def test_a_killed_worker_costs_no_finished_run_and_one_interval_of_its_own_and_a
     # With as many threads as the worker had: with others the loss would differ by 2e-4 of itself after these steps.
     number, own_threads = victim.name.removeprefix("seed"), torch.get_num_threads()
     try:
-        run = ml.train(tiny(seed=int(number), threads=threads), tmp_path / "uncut", callbacks=[])
+        run = ml.train(tiny(seed=int(number), num_threads=threads), tmp_path / "uncut", callbacks=[])
     finally:
         torch.set_num_threads(own_threads)
     assert numbers["slow"][number]["numbers"]["there"]["loss"] == pytest.approx(run.history[-1]["total"], rel=1e-6)

@@ -134,13 +134,13 @@ def without(kind):
 
 
 @pytest.mark.parametrize(("edit", "reason"), [
-    (lambda tensors, header: header["config"]["network"].update(width=8),
+    (lambda tensors, header: header["config"]["network"].update(base_channels=8),
      r"auto_encoders\.\S+ has shape \(4, 3, 7, 7\), but must have \(8, 3, 7, 7\)"),
     (without("auto_encoders"), r"auto_encoders\.\S+ is missing"),
     (without("discriminators"), r"discriminators\.\S+ is missing"),
     (lambda tensors, header: tensors.update(more=torch.ones(1)), "more is unexpected"),
     (lambda tensors, header: header["config"].update(style_dimension=3), "unknown field 'style_dimension'"),
-    (lambda tensors, header: header["config"]["network"].update(width="wide"), "width is 'wide'"),
+    (lambda tensors, header: header["config"]["network"].update(base_channels="wide"), "base_channels is 'wide'"),
 ])  # fmt: skip
 def test_another_architecture_is_refused_by_the_first_difference(finished, tmp_path, edit, reason):
     path = edited(finished, tmp_path / "other.safetensors", edit)
@@ -165,8 +165,8 @@ def test_a_file_of_something_else_is_refused(finished, tmp_path):
 
 
 def test_another_configuration_in_the_same_folder_is_refused_with_the_difference(finished):
-    with pytest.raises(CheckpointError, match=r"another configuration \(width: 4 in the folder, 8 requested\)"):
-        ml.train(tiny(steps=4, width=8), finished.folder, callbacks=[])
+    with pytest.raises(CheckpointError, match=r"another configuration \(base_channels: 4 in the folder, 8 requested\)"):
+        ml.train(tiny(steps=4, base_channels=8), finished.folder, callbacks=[])
 
 
 def test_a_state_of_another_run_is_refused_with_the_difference(finished, tmp_path):
@@ -190,7 +190,7 @@ def test_a_file_that_is_no_state_is_refused(finished, tmp_path, source, edit, re
 
 def test_what_changes_no_weight_may_differ_on_resume(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "copy")
-    resumed = ml.train(tiny(steps=4, save_every=3, log_every=2, threads=2), tmp_path / "copy", callbacks=[])
+    resumed = ml.train(tiny(steps=4, save_every=3, log_every=2, num_threads=2), tmp_path / "copy", callbacks=[])
     assert same_weights(resumed.model, finished.model)
     torch.set_num_threads(1)
 
@@ -268,7 +268,7 @@ def test_a_damaged_configuration_is_named(finished, tmp_path, text):
 
 def test_the_configuration_lies_beside_the_weights(finished):
     held = json.loads((finished.folder / "config.json").read_text())
-    assert held["config"]["network"]["width"] == 4 and held["versions"]["torch"] == torch.__version__
+    assert held["config"]["network"]["base_channels"] == 4 and held["versions"]["torch"] == torch.__version__
     assert RunFolder(finished.folder).read_config() == finished.config
 
 
@@ -347,7 +347,14 @@ def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
 @pytest.mark.slow
 def test_the_command_line_reports_a_fault_in_one_sentence(tmp_path):
     """A limit on the size of files stands for the full disk, also in a process of its own."""
-    settings = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "steps": 12}
+    settings = {
+        "base_channels": 4,
+        "mlp-width": 8,
+        "num_residual_blocks": 1,
+        "discriminator-base-channels": 4,
+        "batch-size": 2,
+        "steps": 12,
+    }
     line = ["train", "world32", *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
     program = "import sys; from munit_lite.cli import main; sys.argv[0] = 'munit-lite'; main()"
     pickled = tmp_path / "model.pt"
@@ -385,8 +392,8 @@ def _options(**settings):
     return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
-SMALL = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "batch_size": 2, "threads": 1,
-         "device": "cpu"}  # fmt: skip
+SMALL = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4,
+         "batch_size": 2, "num_threads": 1, "device": "cpu"}  # fmt: skip
 
 
 TRAIN = ["train", "world32", *_options(**SMALL)]
@@ -419,8 +426,8 @@ CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
     "truncated weights": (_truncated, r"step_00000004\.safetensors is not a complete munit-lite checkpoint"),
     "another architecture": (
         _other, r"other\.safetensors does not match the configuration in its header: \S+ is missing"),
-    "another configuration": (lambda run, *_: [*TRAIN, "--width", 8, "--out", run],
-                              r"belongs to a run of another configuration \(.*width: 4 in the folder, 8 requested"),
+    "another configuration": (lambda run, *_: [*TRAIN, "--base-channels", 8, "--out", run],
+                              r"belongs to a run of another configuration \(.*base_channels: 4 in the folder, 8"),
     "a second run": (_in_use, "another run is training in .*; wait for it or use another folder"),
     "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
                              "cannot write to /proc/run: .*; choose another folder"),

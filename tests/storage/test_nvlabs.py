@@ -16,7 +16,14 @@ pytestmark = pytest.mark.numerical
 
 # Names and shapes of the original's files at its default configuration.
 PUBLISHED = json.loads((Path(__file__).parent / "original_state_dict.json").read_text())
-SMALL = {"width": 4, "blocks": 2, "style_dim": 3, "mlp_width": 6, "discriminator_width": 4, "discriminator_layers": 2}
+SMALL = {
+    "base_channels": 4,
+    "num_residual_blocks": 2,
+    "style_dim": 3,
+    "mlp_width": 6,
+    "discriminator_base_channels": 4,
+    "discriminator_layers": 2,
+}
 
 
 def numbers(shapes: dict[str, list[int]], seed: int) -> dict[str, torch.Tensor]:
@@ -27,7 +34,7 @@ def numbers(shapes: dict[str, list[int]], seed: int) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def small(tmp_path):
     """A small model, its two files, and what the generator file holds."""
-    model = build(preset("paper256", size=32, **SMALL))
+    model = build(preset("paper256", image_size=32, **SMALL))
     with torch.no_grad():
         for parameter in model.parameters():  # biases begin at zero, which would hide a swap
             parameter.copy_(

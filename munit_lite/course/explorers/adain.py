@@ -29,7 +29,7 @@ ALL_LAYERS = "all layers"
 
 def layer_names(samples: ModelSamples) -> list[str]:
     """Name the AdaIN layers of the decoder in the order of the computation: two per block."""
-    blocks = samples.model.config.network.blocks
+    blocks = samples.model.config.network.num_residual_blocks
     return [f"block {block + 1}, layer {layer + 1}" for block in range(blocks) for layer in (0, 1)]
 
 
