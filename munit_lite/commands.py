@@ -268,7 +268,8 @@ def _measurement(
     text: str, numbers: dict[str, Any], settings: dict[str, Any], file: Path | None, columns: tuple[str, ...]
 ) -> CommandResult:
     """Return numbers with their provenance, and write them into the file if there is one."""
-    from munit_lite.experiments.results import provenance, write_results
+    from munit_lite.experiments.provenance import provenance
+    from munit_lite.experiments.results import write_results
 
     if file is not None:
         write_results(file, numbers, settings, columns=columns)

@@ -1,4 +1,5 @@
-"""The course tracks hold every notebook, in order, with the minutes and exercises that it states."""
+"""The course tracks hold every notebook, in order, with the minutes and exercises that it states; generated blocks of a
+page are replaced whole."""
 
 import re
 
@@ -6,6 +7,7 @@ import pytest
 from notebook_files import WRITTEN, markdown, read
 
 from tools import syllabus
+from tools.markdown_blocks import replace_block
 
 NUMBERS = [name[:2] for name in WRITTEN]
 
@@ -36,3 +38,11 @@ def test_every_exercise_and_the_minutes_are_those_that_the_notebook_states(name)
 def test_a_notebook_that_is_missing_is_an_error():
     with pytest.raises(ValueError, match="there are 0 notebooks 99_"):
         syllabus.read_lesson("99")
+
+
+def test_a_block_of_a_page_is_replaced_and_must_be_there_once():
+    page = "a\n<!-- t -->\nold\n<!-- /t -->\nb"
+    assert replace_block(page, "t", r"new \1") == "a\n<!-- t -->\nnew \\1\n<!-- /t -->\nb"
+    for text in ("", page + page):
+        with pytest.raises(ValueError, match=r"has [02] blocks named t, but it needs exactly one"):
+            replace_block(text, "t", "")

@@ -15,7 +15,7 @@ from .explorers.symmetry import DECODER_ONLY, position_scores, rotated_oracle
 from .explorers.widget import Explorer
 from .notebook import LiveCurves, answer, check_parameters, drop_none, predict, start, table
 from .reexports import (
-    RESULTS,
+    RESULTS_DIR,
     MeanStyleTranslator,
     RunFolder,
     SampleSheets,
@@ -40,7 +40,7 @@ from .reexports import (
 
 __all__ = [
     "DECODER_ONLY",
-    "RESULTS",
+    "RESULTS_DIR",
     "AdaINExplorer",
     "ExampleExplorer",
     "Explorer",

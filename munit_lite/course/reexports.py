@@ -13,11 +13,13 @@ from munit_lite.evaluation.metrics import content_features, held_out_predictions
 from munit_lite.evaluation.mode_coverage import MeanStyleTranslator, parse_varieties
 from munit_lite.evaluation.statistics import mean_with_interval
 from munit_lite.experiments.notebook_times import time_yardstick_step
-from munit_lite.experiments.results import RESULTS, papermill_command, read_results, write_results
+from munit_lite.experiments.provenance import papermill_command
+from munit_lite.experiments.results import read_results, write_results
+from munit_lite.paths import RESULTS_DIR
 from munit_lite.storage.checkpoints import RunFolder
 
 __all__ = [
-    "RESULTS",
+    "RESULTS_DIR",
     "MeanStyleTranslator",
     "RunFolder",
     "SampleSheets",

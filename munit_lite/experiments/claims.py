@@ -13,7 +13,7 @@ from scipy import stats
 
 from munit_lite.evaluation.metric_names import current_metric_name
 from munit_lite.evaluation.statistics import mean_over_directions
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.markdown import markdown_table
 
 NOT_MEASURED = "not measured yet"
 

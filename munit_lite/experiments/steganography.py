@@ -19,7 +19,8 @@ from torch import Tensor
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.metrics import diversity_ratio, labeled_batches, predict_output_styles
 from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
-from munit_lite.experiments.results import train_command, write_results
+from munit_lite.experiments.provenance import train_command
+from munit_lite.experiments.results import write_results
 from munit_lite.model import MUNIT
 from munit_lite.storage.checkpoints import load
 from munit_lite.theory.verdicts import summarize_nrmse

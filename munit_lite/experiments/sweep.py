@@ -29,7 +29,9 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
 from munit_lite.experiments.claims import Expectation
-from munit_lite.experiments.results import NOTEBOOKS, current_commit, read_results_file
+from munit_lite.experiments.provenance import current_commit
+from munit_lite.experiments.results import read_results_file
+from munit_lite.paths import NOTEBOOKS_DIR
 from munit_lite.storage.files import atomic_path
 
 _SET_BY_THE_GRID = {"seed", "out", "results"}  # parameters of the notebook that a sweep's file must not set
@@ -161,7 +163,7 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _notebook(file: Path, name: str) -> Path:
-    for folder in (NOTEBOOKS, file.parent):
+    for folder in (NOTEBOOKS_DIR, file.parent):
         if (folder / name).is_file():
             return (folder / name).resolve()
     raise SweepError(f"{file} names the notebook {name}, which is neither in notebooks nor beside it")

@@ -8,7 +8,7 @@ import torch
 
 from munit_lite.course import explorers
 from munit_lite.course.explorers.widget import Slider
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.markdown import markdown_table
 
 
 def measure_latency(moves: int) -> dict[str, dict[str, float]]:
