@@ -13,7 +13,6 @@ import tyro
 
 from munit_lite.config import from_dict
 from munit_lite.course import figures
-from munit_lite.course.explorers import timing as explorer_timing
 from munit_lite.data import open_data
 from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments import benchmark_records as benchmark
@@ -23,6 +22,7 @@ from munit_lite.experiments.results import read_results
 from munit_lite.paths import CHECKPOINTS_DIR, REPOSITORY_DIR, RESULTS_DIR
 from munit_lite.storage.checkpoints import load
 from munit_lite.storage.tensors import read_tensors
+from tools.benchmark_explorers import latency_table
 from tools.markdown_blocks import replace_block
 
 README = REPOSITORY_DIR / "README.md"
@@ -97,7 +97,7 @@ def blocks() -> dict[str, str]:
         "bench_cpu": benchmark.cost_table(read_results("bench_cpu")),
         "bench_reference": benchmark.cost_table(reference),
         "bench_split": benchmark.profile_table(reference),
-        "bench_explorers": explorer_timing.latency_table(read_results("bench_explorers")),
+        "bench_explorers": latency_table(read_results("bench_explorers")),
     }
 
 
