@@ -264,7 +264,7 @@ def check_browser() -> Findings:
 def estimate_notebooks() -> Findings:
     """Estimate the minutes of each notebook from the time of one small training step."""
     try:
-        here, there = notebook_times.time_yardstick_step(), read_results("calibration")["seconds_per_step"]
+        here, there = notebook_times.time_calibration_step(), read_results("calibration")["seconds_per_step"]
         yield Fact(
             "estimated by",
             {"seconds_here": here, "seconds_there": there},

@@ -280,7 +280,6 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
         (["evaluate", "no/run", "--count", "1"], 2, "--count is 1, but an interval needs 2 or more"),
         (["evaluate", "fashion32", "--propositions"], 1, "but this is a model of fashion data"),
         (["bench", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
-        (["bench", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
         (["train", "world32", "--steps", "0"], 2, "steps is 0, but it must be a whole number of 1 or more"),
         (["train", "world32", "--size", "30", "--downsamples", "2"], 2, "size 30 is not divisible by 4"),
         (["train", "world32", "--kl-weight", "1"], 1, "the method munit never computes this loss"),

@@ -263,7 +263,7 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
     (tmp_path / "calibration.json").write_text(json.dumps({"numbers": {"seconds_per_step": 0.2}}))
     monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
     monkeypatch.setattr(doctor, "NOTEBOOKS_DIR", tmp_path / "notebooks")
-    monkeypatch.setattr(notebook_times, "time_yardstick_step", lambda: 0.5)
+    monkeypatch.setattr(notebook_times, "time_calibration_step", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 10 and facts["01_a"].display == "about 10 min (4 min on two cores)"
     assert facts["02_b"].value is None and not problems
@@ -274,7 +274,7 @@ def test_minutes_that_cannot_be_scaled_are_said_to_be_those_of_two_cores(tmp_pat
     notebook(tmp_path / "notebooks" / "01_a.ipynb", "**Time** about 4 minutes")
     monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
     monkeypatch.setattr(doctor, "NOTEBOOKS_DIR", tmp_path / "notebooks")
-    monkeypatch.setattr(notebook_times, "time_yardstick_step", lambda: 0.5)
+    monkeypatch.setattr(notebook_times, "time_calibration_step", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 4 and "minutes are for two cores" in problems[0].message
 
@@ -284,11 +284,11 @@ def test_every_notebook_of_the_course_says_its_time():
     assert files and all(notebook_times.stated_minutes(file) for file in files)
 
 
-def test_the_yardstick_is_the_time_of_real_steps(monkeypatch):
+def test_the_calibration_is_the_time_of_real_steps(monkeypatch):
     """Steps made to sleep are as slow as they are made; the first one does not count, the best of the others does."""
     sleeps = iter([0.05, 0.3, 0.2, 0.4])
     monkeypatch.setattr("munit_lite.training.Trainer.step", lambda self, *_: time.sleep(next(sleeps)))
-    assert notebook_times.time_yardstick_step(3) == pytest.approx(0.2, abs=0.05)
+    assert notebook_times.time_calibration_step(3) == pytest.approx(0.2, abs=0.05)
 
 
 def test_a_topic_that_fails_leaves_the_others(monkeypatch):

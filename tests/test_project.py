@@ -30,9 +30,9 @@ methods.unit methods.bicyclegan methods acceleration.objective acceleration.acce
 data.base data.folders data.synthetic data.fashion data storage.run_folder storage.nvlabs
 storage.checkpoints callbacks interruptions training inference evaluation.attribute_predictors
 evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evaluation.metrics
-evaluation.metric_names experiments.provenance experiments.results experiments.markdown
-experiments.claims theory.variants theory.inversion theory.oracle theory.propositions theory.calibration
-experiments.sweep experiments.tables experiments.steganography experiments.notebook_times
+evaluation.steganography evaluation.metric_names experiments.provenance experiments.results
+experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle
+theory.propositions theory.calibration experiments.sweep experiments.tables experiments.notebook_times
 experiments.benchmark_records experiments.benchmark course.equations course.notebook
 course.explorers.proposition course.explorers.model_explorer course.explorers.world
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain

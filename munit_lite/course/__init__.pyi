@@ -33,8 +33,9 @@ from .reexports import (
     parse_varieties,
     read_results,
     sample_rows,
+    steganography,
     style_quantiles,
-    time_yardstick_step,
+    time_calibration_step,
     write_results,
 )
 
@@ -80,8 +81,9 @@ __all__ = [
     "rotated_oracle",
     "sample_rows",
     "start",
+    "steganography",
     "style_quantiles",
     "table",
-    "time_yardstick_step",
+    "time_calibration_step",
     "write_results",
 ]
