@@ -290,7 +290,8 @@ def sweep(
     if results is not None and results.suffix != ".json":
         raise UsageError(f"--results is {results}, but its name must end in .json")
     from munit_lite.experiments.results import write_results
-    from munit_lite.experiments.sweep import gather, read_plan, run_sweep, summarize
+    from munit_lite.experiments.sweep import gather, run_sweep, summarize
+    from munit_lite.experiments.sweep_plan import read_plan
 
     plan, out = read_plan(file), out or Path("runs") / file.stem
     earlier_results = _read_earlier_results(results)

@@ -110,7 +110,7 @@ def compare(expectations: Sequence[Expectation], sweep: dict[str, Any]) -> list[
     """Compare every expectation with a sweep's results; a method is compared to another seed by seed.
 
     Args:
-        expectations: from `sweep.read_plan`.
+        expectations: from `sweep_plan.read_plan`.
         sweep: what `sweep.gather` returns.
 
     Raises:

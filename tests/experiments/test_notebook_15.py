@@ -8,7 +8,7 @@ from notebook_files import NOTEBOOKS, code, markdown, read
 from munit_lite.experiments import tables as paper_tables
 from munit_lite.experiments.claims import compare, ledger_table
 from munit_lite.experiments.results import read_results
-from munit_lite.experiments.sweep import read_plan
+from munit_lite.experiments.sweep_plan import read_plan
 from munit_lite.paths import RESULTS_DIR
 
 NAME = "15_experiments"
