@@ -209,32 +209,23 @@ def bench(
     batch_sizes: tuple[int, ...] = (),
     compile: bool = False,
     straight_line: bool = False,
-    explorers: bool = False,
     json_file: Path | None = None,
 ) -> CommandResult:
-    """Measure time, memory and time split of one training step of each preset, or the response time of the explorers.
+    """Measure time, memory and time split of one training step of each preset.
 
     Args:
         presets: Presets to measure, each in a process of its own; by default those of MUNIT.
-        steps: Timed steps of each preset, or with --explorers timed moves of each slider, after an untimed one.
+        steps: Timed steps of each preset, after an untimed one.
         precisions: Precisions to measure each preset with; by default the preset's own.
         batch_sizes: Batch sizes to measure each preset with; by default the preset's own.
         compile: Also measure each preset compiled.
         straight_line: Also time the straight-line step, in alternation: objective.py on a plain model, without
             acceleration.
-        explorers: Instead time each explorer, in the kernel, from a moved slider to the new picture.
         json_file: Also write the JSON object into this .json file.
     """
     _check_json_file(json_file)
     if steps < 1:
         raise UsageError(f"--steps is {steps}, but it must be 1 or more")
-    if explorers:
-        from munit_lite.course.explorers import timing
-
-        numbers = timing.measure_latency(steps)
-        return _measurement(
-            timing.latency_table(numbers), numbers, {"steps": steps, "explorers": True}, json_file, ("explorer",)
-        )
     from munit_lite.experiments import benchmark
     from munit_lite.experiments.benchmark_records import cost_table, profile_table
 
@@ -268,7 +259,8 @@ def _measurement(
     text: str, numbers: dict[str, Any], settings: dict[str, Any], file: Path | None, columns: tuple[str, ...]
 ) -> CommandResult:
     """Return numbers with their provenance, and write them into the file if there is one."""
-    from munit_lite.experiments.results import provenance, write_results
+    from munit_lite.experiments.provenance import provenance
+    from munit_lite.experiments.results import write_results
 
     if file is not None:
         write_results(file, numbers, settings, columns=columns)
@@ -298,7 +290,8 @@ def sweep(
     if results is not None and results.suffix != ".json":
         raise UsageError(f"--results is {results}, but its name must end in .json")
     from munit_lite.experiments.results import write_results
-    from munit_lite.experiments.sweep import gather, read_plan, run_sweep, summarize
+    from munit_lite.experiments.sweep import gather, run_sweep, summarize
+    from munit_lite.experiments.sweep_plan import read_plan
 
     plan, out = read_plan(file), out or Path("runs") / file.stem
     earlier_results = _read_earlier_results(results)

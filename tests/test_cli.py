@@ -17,7 +17,6 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import acceleration, cli
 from munit_lite import inference as translations
-from munit_lite.course import explorers
 from munit_lite.evaluation import metrics
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.benchmark_records import contradictions
@@ -261,27 +260,6 @@ def test_bench_explains_why_a_preset_could_not_be_measured(command, monkeypatch)
     assert code == 1 and "one step of world32 could not be measured" in err
 
 
-def test_bench_times_every_explorer_from_a_moved_slider_to_its_picture(command, monkeypatch, tmp_path):
-    kept = {"WorldExplorer": explorers.WorldExplorer, "StyleExplorer": explorers.StyleExplorer}
-    monkeypatch.setattr(explorers, "__all__", list(kept))
-    seen = {name: [] for name in kept}
-    for name, kind in kept.items():
-
-        def redraw(self, *change, name=name, original=kind._redraw):
-            original(self, *change)
-            seen[name].append(self.problem)
-
-        monkeypatch.setattr(kind, "_redraw", redraw)
-    file = tmp_path / "explorers.json"
-    code, out, _ = command("bench", "--explorers", "--steps", 2, "--json-file", file)
-    numbers = read_results(file)
-    assert code == 0 and list(numbers) == list(kept)
-    for name, row in numbers.items():
-        assert f"`{name}`" in out and row["sliders"] > 1 and 0 < row["median"] <= row["percentile_95"]
-        assert row["sliders"] < row["moves"] <= 2 * row["sliders"] and set(seen[name]) == {""}
-        assert len(seen[name]) == row["moves"] + 2, "each move draws; so do the beginning and the one not counted"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "RUN", "--count", "2"]])
 def test_a_reader_that_has_gone_is_no_error(arguments, finished):
@@ -309,7 +287,6 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
         (["evaluate", "no/run", "--count", "1"], 2, "--count is 1, but an interval needs 2 or more"),
         (["evaluate", "fashion32", "--propositions"], 1, "but this is a model of fashion data"),
         (["bench", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
-        (["bench", "--explorers", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
         (["train", "world32", "--steps", "0"], 2, "steps is 0, but it must be a whole number of 1 or more"),
         (
             ["train", "world32", "--image-size", "30", "--num-downsamples", "2"],

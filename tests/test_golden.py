@@ -25,7 +25,8 @@ from munit_lite.callbacks import Callback
 from munit_lite.config import OLD_VALUES, REMOVED, Config, from_dict, override, to_dict
 from munit_lite.experiments.claims import compare, ledger
 from munit_lite.experiments.results import is_sweep, read_results, read_results_file
-from munit_lite.experiments.sweep import gather, read_plan, run_sweep
+from munit_lite.experiments.sweep import gather, run_sweep
+from munit_lite.experiments.sweep_plan import read_plan
 from munit_lite.experiments.tables import photo_table, table_1, table_2
 from munit_lite.methods import build
 from munit_lite.model import MUNIT

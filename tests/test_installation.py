@@ -127,7 +127,6 @@ def test_a_command_of_the_core_runs_in_the_base_installation(arguments, expected
         (["train", "fashion32", "--steps", "1"], "evaluation"),
         (["evaluate", "world32"], "evaluation"),
         (["sweep", "plan.yaml"], "notebooks"),
-        (["bench", "--explorers"], "notebooks"),
     ],
 )
 def test_a_command_that_needs_an_extra_names_it(arguments, extra, tmp_path):

@@ -17,14 +17,16 @@ import munit_lite as ml
 from munit_lite import cli
 from munit_lite.config import from_dict, override
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
-from munit_lite.experiments.results import train_command, write_results
+from munit_lite.experiments.provenance import train_command
+from munit_lite.experiments.results import write_results
+from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.presets import PRESETS, preset
-from munit_lite.storage.checkpoints import SHIPPED, load, shipped_checkpoints
+from munit_lite.storage.checkpoints import load, shipped_checkpoints
 from munit_lite.storage.files import CheckpointError
 from munit_lite.storage.tensors import read_tensors
 from tools.publish_checkpoint import MAX_BYTES, card, cards, publish
 
-FILES = sorted(SHIPPED.glob("*.safetensors"))
+FILES = sorted(CHECKPOINTS_DIR.glob("*.safetensors"))
 NUMBERS = {
     "there": {"accuracy": 0.97531, "accuracy_interval": 0.0123, "contents": 10000},
     "back": {"accuracy": 0.5, "accuracy_interval": 0.25, "contents": 10000, "only_here": 1.0},
@@ -42,7 +44,7 @@ def run(tmp_path_factory):
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     for module in ("munit_lite.storage.checkpoints", "tools.publish_checkpoint"):
-        monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "shelf")
+        monkeypatch.setattr(f"{module}.CHECKPOINTS_DIR", tmp_path / "shelf")
     return tmp_path / "shelf"
 
 
@@ -76,16 +78,16 @@ def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_every_shipped_checkpoint_has_its_card_of_today(file):
     text = file.with_suffix(".md").read_text()
-    assert text == card(file), "write them afresh: python tools/publish_checkpoint.py cards"
+    assert text == card(file), "write them afresh: python -m tools.publish_checkpoint cards"
     assert not re.search(r"/(home|root|work|tmp)/\w", text) and "## Measured" in text
 
 
 def test_the_checksums_are_of_exactly_the_shipped_files():
-    done = subprocess.run(["sha256sum", "--check", "--strict", "checksums.txt"], cwd=SHIPPED, check=False)
+    done = subprocess.run(["sha256sum", "--check", "--strict", "checksums.txt"], cwd=CHECKPOINTS_DIR, check=False)
     assert done.returncode == 0
-    lines = (SHIPPED / "checksums.txt").read_text().splitlines()
+    lines = (CHECKPOINTS_DIR / "checksums.txt").read_text().splitlines()
     assert [line.split("  ")[1] for line in lines] == [file.name for file in FILES]
-    cards_there = {file.stem for file in SHIPPED.glob("*.md")}
+    cards_there = {file.stem for file in CHECKPOINTS_DIR.glob("*.md")}
     assert cards_there == {file.stem for file in FILES}
 
 
@@ -239,7 +241,7 @@ def test_a_model_of_a_preset_that_is_gone_says_so():
 @pytest.mark.slow
 def test_one_command_ships(run, tmp_path):
     program = (
-        "import sys, runpy, pathlib, munit_lite.storage.checkpoints as c; c.SHIPPED = pathlib.Path(sys.argv.pop(1)); "
+        "import sys, runpy, pathlib, munit_lite.paths as c; c.CHECKPOINTS_DIR = pathlib.Path(sys.argv.pop(1)); "
         "runpy.run_module('tools.publish_checkpoint', run_name='__main__')"
     )
     line = [sys.executable, "-c", program, tmp_path / "shelf", "publish", run.folder]

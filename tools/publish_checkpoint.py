@@ -1,7 +1,7 @@
 """Publish a checkpoint: a small file with its recipe, measured figures, checksum and model card in data/checkpoints.
 
-`python tools/publish_checkpoint.py publish RUN NAME` publishes a run's latest averaged weights with RUN/results.json;
-`python tools/publish_checkpoint.py cards` writes the model cards of all published checkpoints again.
+`python -m tools.publish_checkpoint publish RUN NAME` publishes a run's latest averaged weights with RUN/results.json;
+`python -m tools.publish_checkpoint cards` writes the model cards of all published checkpoints again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from torch import Tensor
 
 from munit_lite.config import Config, from_dict, override, to_dict
 from munit_lite.evaluation.metric_names import with_current_metric_names
-from munit_lite.experiments import results as measurements
-from munit_lite.experiments.results import markdown_table, read_results_file, train_command
-from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, checkpoint_path, load
-from munit_lite.storage.files import atomic_path, sha256, write_checksum
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.experiments.provenance import train_command
+from munit_lite.experiments.results import read_results_file
+from munit_lite.paths import CHECKPOINTS_DIR
+from munit_lite.storage.checkpoints import checkpoint_path, load
+from munit_lite.storage.files import CheckpointError, atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 MAX_BYTES = 8_000_000
@@ -64,7 +66,7 @@ def publish(
     tensors = model.state_dict().items()
     selected = {key: value for key, value in tensors if discriminators or not key.startswith("discriminators.")}
     header |= {"config": to_dict(_portable(model.config)), "note": {"results": measured}}
-    path = SHIPPED / f"{name}.safetensors"
+    path = CHECKPOINTS_DIR / f"{name}.safetensors"
     write_tensors(path, _fit_size(selected, name), header)
     write_checksum(path)
     write_card(path)
@@ -90,7 +92,7 @@ def _portable(config: Config) -> Config:
     return override(config, **_MACHINE, **names)
 
 
-def _read_figures(file: Path) -> dict[str, Any]:
+def _read_figures(file: str | Path) -> dict[str, Any]:
     try:
         measured = read_results_file(file)
         return {"numbers": dict(measured["numbers"]), "provenance": dict(measured["provenance"])}
@@ -110,7 +112,7 @@ def _read_figures(file: Path) -> dict[str, Any]:
 
 def cards() -> None:
     """Write the model card of every published checkpoint again, for example after a preset has changed."""
-    for path in sorted(SHIPPED.glob("*.safetensors")):
+    for path in sorted(CHECKPOINTS_DIR.glob("*.safetensors")):
         write_card(path)
 
 
@@ -132,7 +134,7 @@ def card(path: Path) -> str:
         measured = header["note"]["results"]
     else:
         about, recipe = _about_predictor(path.stem, header), header["recipe"]
-        measured = _read_figures(measurements.RESULTS / "attribute_predictors.json")
+        measured = _read_figures("attribute_predictors")
         measured["numbers"] = measured["numbers"][path.stem.removeprefix("attribute_predictor_")]
     dtypes = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())

@@ -15,7 +15,7 @@ from .explorers.symmetry import DECODER_ONLY, position_scores, rotated_oracle
 from .explorers.widget import Explorer
 from .notebook import LiveCurves, answer, check_parameters, drop_none, predict, start, table
 from .reexports import (
-    RESULTS,
+    RESULTS_DIR,
     MeanStyleTranslator,
     RunFolder,
     SampleSheets,
@@ -33,14 +33,15 @@ from .reexports import (
     parse_varieties,
     read_results,
     sample_rows,
+    steganography,
     style_quantiles,
-    time_yardstick_step,
+    time_calibration_step,
     write_results,
 )
 
 __all__ = [
     "DECODER_ONLY",
-    "RESULTS",
+    "RESULTS_DIR",
     "AdaINExplorer",
     "ExampleExplorer",
     "Explorer",
@@ -80,8 +81,9 @@ __all__ = [
     "rotated_oracle",
     "sample_rows",
     "start",
+    "steganography",
     "style_quantiles",
     "table",
-    "time_yardstick_step",
+    "time_calibration_step",
     "write_results",
 ]

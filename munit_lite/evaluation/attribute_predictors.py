@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from munit_lite.storage.checkpoints import SHIPPED
+from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.storage.tensors import read_tensors
 from munit_lite.world import (
     CONTENT_FACTORS,
@@ -188,7 +188,7 @@ def prediction_errors(predictor: AttributePredictor, count: int = 10_000, seed: 
 
 def predictor_file(domain: int) -> Path:
     """Return the path of the published weights for a domain (1 or 2)."""
-    return SHIPPED / f"attribute_predictor_{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
+    return CHECKPOINTS_DIR / f"attribute_predictor_{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
 
 
 def load_attribute_predictor(domain: int) -> AttributePredictor:

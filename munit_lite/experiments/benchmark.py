@@ -33,10 +33,11 @@ from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import DataError
 from munit_lite.experiments.benchmark_records import SHARES, Numbers
+from munit_lite.interruptions import finite_record
 from munit_lite.objective import LossTerms
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import RunFolder
-from munit_lite.training import Trainer, finite_record
+from munit_lite.training import Trainer
 
 STEP_PARTS = SHARES[:3]  # the parts of the step itself, as it names them in the profiler
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.markdown import markdown_table
 
 Numbers = dict[str, float]
 

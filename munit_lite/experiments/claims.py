@@ -13,7 +13,7 @@ from scipy import stats
 
 from munit_lite.evaluation.metric_names import current_metric_name
 from munit_lite.evaluation.statistics import mean_over_directions
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.markdown import markdown_table
 
 NOT_MEASURED = "not measured yet"
 
@@ -110,7 +110,7 @@ def compare(expectations: Sequence[Expectation], sweep: dict[str, Any]) -> list[
     """Compare every expectation with a sweep's results; a method is compared to another seed by seed.
 
     Args:
-        expectations: from `sweep.read_plan`.
+        expectations: from `sweep_plan.read_plan`.
         sweep: what `sweep.gather` returns.
 
     Raises:

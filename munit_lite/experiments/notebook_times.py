@@ -1,7 +1,7 @@
 """How long a notebook takes on this machine: its stated minutes on two cores, scaled by the time of one training step.
 
-`python -m munit_lite.experiments.notebook_times` times that step on the two-core machine that the stated minutes refer
-to, and writes data/results/calibration.json. Torch is imported only to time the step.
+`tools/time_calibration_step.py` records the step's time on the two-core machine that the stated minutes refer to. Torch
+is imported only to time the step.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 from munit_lite.config import Config, override
-from munit_lite.experiments.results import write_results
 
-# A training step like that of the small presets. It is fixed here, so that tuning a preset does not change it.
-YARDSTICK = override(
-    Config(preset="yardstick"),
+# The configuration whose step calibrates a machine: like the small presets, but tuning those does not change it.
+CALIBRATION_CONFIG = override(
+    Config(preset="calibration"),
     image_size=32,
     batch_size=8,
     base_channels=16,
@@ -30,15 +29,16 @@ YARDSTICK = override(
 )
 
 
-def time_yardstick_step(steps: int = 3) -> float:
+def time_calibration_step(steps: int = 3) -> float:
     """Return the seconds of one small training step on the CPU: the minimum over `steps` steps after a warm-up step."""
     import torch
     from lightning_fabric import Fabric
 
     from munit_lite.training import Trainer
 
-    trainer = Trainer.new(YARDSTICK, Fabric(accelerator="cpu", devices=1))
-    x_1, x_2 = torch.rand(2, YARDSTICK.batch_size, 3, YARDSTICK.data.image_size, YARDSTICK.data.image_size) * 2 - 1
+    trainer = Trainer.new(CALIBRATION_CONFIG, Fabric(accelerator="cpu", devices=1))
+    size = CALIBRATION_CONFIG.data.image_size
+    x_1, x_2 = torch.rand(2, CALIBRATION_CONFIG.batch_size, 3, size, size) * 2 - 1
     seconds = []
     for step in range(steps + 1):
         start = time.perf_counter()
@@ -62,12 +62,3 @@ def format_minutes(minutes: float) -> str:
         ('7 min', '40 s')
     """
     return f"{minutes * 60:.0f} s" if minutes < 1 else f"{minutes:.0f} min"
-
-
-if __name__ == "__main__":
-    write_results(
-        "calibration",
-        {"seconds_per_step": time_yardstick_step(20)},
-        {"step": "munit_lite.experiments.notebook_times.YARDSTICK"},
-        command="python -m munit_lite.experiments.notebook_times",
-    )

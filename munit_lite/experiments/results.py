@@ -21,26 +21,16 @@ where torch is broken.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from munit_lite.config import Config
 from munit_lite.evaluation.metric_names import current_metric_name, with_current_metric_names
-from munit_lite.presets import PRESETS
+from munit_lite.experiments.provenance import provenance
+from munit_lite.paths import RESULTS_DIR
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "data" / "results"
-NOTEBOOKS = ROOT / "notebooks"
 SCHEMA = 2
 
 Record = dict[str, Any]
@@ -264,111 +254,4 @@ def _to_json(content: dict[str, Any]) -> str:
 
 
 def _path(name: str | Path) -> Path:
-    return Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
-
-
-# ------------------------------------------------------------------------------------------------------ provenance
-
-
-def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
-    """Return the command, commit, settings, device, versions and time of a measurement."""
-    from munit_lite.storage.run_folder import versions
-
-    return {
-        "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": current_commit(),
-        "settings": settings,
-        "device": device_name(),
-        "versions": versions(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def papermill_command(notebook: str, settings: dict[str, Any]) -> str:
-    """Return the command that runs a notebook with these parameters."""
-    parameters = " ".join(f"-p {name} {value}" for name, value in settings.items())
-    return f"papermill notebooks/{notebook} out.ipynb --cwd notebooks {parameters}"
-
-
-def train_command(config: Config) -> str:
-    """Return the command that trains a configuration: its preset, and an option for each field that differs from it.
-
-    Raises:
-        ValueError: the configuration's preset no longer exists.
-
-    Example:
-        >>> from munit_lite.presets import preset
-        >>> train_command(preset("world32", style_dim=2))
-        'munit-lite train world32 --style-dim 2'
-    """
-    if config.preset not in PRESETS:
-        raise ValueError(f"the model was trained from the preset {config.preset!r}, which no longer exists")
-    words = ["munit-lite", "train", config.preset]
-    for field, value in _changed_fields(PRESETS[config.preset], config):
-        option = field.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", *map(str, value if isinstance(value, tuple) else [value])]
-    return shlex.join(words)
-
-
-def _changed_fields(before: Any, after: Any) -> Iterator[tuple[str, Any]]:
-    for field in fields(after):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if is_dataclass(new):
-            yield from _changed_fields(old, new)
-        elif old != new:
-            yield field.name, new
-
-
-def device_name() -> str:
-    """Return the name of the GPU, or the processor's architecture with its numbers of cores and threads."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
-
-
-def current_commit() -> str:
-    """Return the abbreviated commit, with a plus if tracked files differ from it; "unknown" without git."""
-    here = Path(__file__).parent
-    try:
-        name = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        )
-        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, check=False)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return name.stdout.strip() + ("+" if changed.returncode else "")
-
-
-# -------------------------------------------------------------------------------------------------------- Markdown
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown; a vertical bar inside a cell is escaped.
-
-    Example:
-        >>> print(markdown_table(["loss", "weight"], [["image", "10"]]))
-        | loss | weight |
-        | --- | --- |
-        | image | 10 |
-    """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def replace_block(text: str, name: str, content: str) -> str:
-    """Replace what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown page.
-
-    Raises:
-        ValueError: the page does not hold exactly one such block.
-    """
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
-    text, count = re.subn(pattern, lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"the page has {count} blocks named {name}, but it needs exactly one")
-    return text
+    return Path(name) if str(name).endswith(".json") else RESULTS_DIR / f"{name}.json"

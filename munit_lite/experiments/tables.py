@@ -14,9 +14,10 @@ import numpy as np
 
 from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.claims import NOT_MEASURED, mean_over_seeds
-from munit_lite.experiments.results import ROOT, markdown_table
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.paths import SWEEPS_DIR
 
-PAPER_SWEEP = ROOT / "data" / "sweeps" / "paper_tables.yaml"  # the plan of the sweep, not its results
+PAPER_SWEEP = SWEEPS_DIR / "paper_tables.yaml"  # the plan of the sweep, not its results
 
 METHODS = {  # a method of the sweep -> its name in the paper's tables, "" if it is not in them
     "unit": "UNIT",

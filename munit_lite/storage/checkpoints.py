@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from munit_lite.config import from_dict
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
+from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.storage.files import CheckpointError
 from munit_lite.storage.run_folder import RunFolder, load_module, strip_prefix
 from munit_lite.storage.tensors import read_tensors
-
-SHIPPED = Path(__file__).parents[2] / "data" / "checkpoints"
 
 
 def load(source: str | Path) -> MUNIT:
@@ -77,12 +76,12 @@ def checkpoint_path(source: str | Path) -> Path:
     shipped = shipped_checkpoints()
     if str(source) in shipped:
         return shipped[str(source)]
-    if (SHIPPED / f"{source}.safetensors").is_file():
+    if (CHECKPOINTS_DIR / f"{source}.safetensors").is_file():
         raise CheckpointError(
             f"{source} is an attribute predictor, not a translation model; load it with "
             "load_attribute_predictor(1 or 2) of munit_lite.evaluation.attribute_predictors"
         )
-    if not SHIPPED.is_dir():
+    if not CHECKPOINTS_DIR.is_dir():
         raise CheckpointError(
             f"{source} is neither a run folder nor a file of weights, and this installation has no checkpoints: they "
             "come with the repository (data/checkpoints), so clone it and install with pip install -e ."
@@ -93,7 +92,7 @@ def checkpoint_path(source: str | Path) -> Path:
 
 def shipped_checkpoints() -> dict[str, Path]:
     """Return the files of the translation models in data/checkpoints by name, without the attribute predictors."""
-    files = sorted(SHIPPED.glob("*.safetensors"))
+    files = sorted(CHECKPOINTS_DIR.glob("*.safetensors"))
     return {file.stem: file for file in files if not file.stem.startswith("attribute_predictor_")}
 
 

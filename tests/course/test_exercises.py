@@ -123,7 +123,7 @@ def test_the_exercises_of_a_notebook_stand_in_one_file():
 @pytest.mark.slow
 def test_the_page_of_errata_lists_the_known_bugs():
     text = errata.PAGE.read_text()
-    assert errata.update(text) == text, "run: python tools/errata.py"
+    assert errata.update(text) == text, "run: python -m tools.errata"
 
 
 # ---------------------------------------------------------------------------------------------------- the framework

@@ -29,7 +29,7 @@ from munit_lite.course.explorers import (
 )
 from munit_lite.course.explorers.model_explorer import GAP, NUM_IMAGES, TILE_SIZE, load_model_samples
 from munit_lite.experiments.results import read_results
-from munit_lite.storage.checkpoints import CheckpointError
+from munit_lite.storage.files import CheckpointError
 from munit_lite.theory.verdicts import FAILS, HOLDS
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, World, code_from_style, style_from_code
 

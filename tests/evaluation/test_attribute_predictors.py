@@ -174,8 +174,8 @@ def test_there_are_predictors_for_two_domains_only():
 
 @pytest.mark.slow
 def test_predictors_are_published_and_loaded_with_their_measured_errors(tmp_path, monkeypatch):
-    monkeypatch.setattr(attribute_predictors, "SHIPPED", tmp_path / "checkpoints")
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(attribute_predictors, "CHECKPOINTS_DIR", tmp_path / "checkpoints")
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path / "results")
     with pytest.raises(CheckpointError, match=r"there is no file .*attribute_predictor_sketch"):
         load_attribute_predictor(1)
     measured = {"class_accuracy": 0.5, "count": 10}

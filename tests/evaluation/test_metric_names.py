@@ -8,7 +8,8 @@ import pytest
 
 from munit_lite.evaluation.metric_names import OLD_METRIC_NAMES, current_metric_name
 from munit_lite.experiments.claims import Expectation
-from munit_lite.experiments.results import RESULTS, read_results
+from munit_lite.experiments.results import read_results
+from munit_lite.paths import RESULTS_DIR
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "evaluate.json"
 
@@ -49,7 +50,7 @@ def test_an_old_expectation_is_about_the_current_metric():
     assert Expectation("world32", "munit", "drawn_code_r2", at_least=0.7).metric == "sampled_style_r2"
 
 
-@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(RESULTS_DIR.glob("*.json")), ids=lambda file: file.stem)
 def test_committed_results_have_current_names(file):
     names = set(re.findall(r'"([^"]+)":|"metric": "([^"]+)"', file.read_text()))
     assert names and all(current_metric_name(name) == name for pair in names for name in pair if name)

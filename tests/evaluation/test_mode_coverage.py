@@ -254,7 +254,7 @@ def real_folder() -> Path:
 def test_the_real_photos_have_five_varieties_and_the_results_are_what_they_give(tmp_path, monkeypatch):
     folder = real_folder()
     committed = read_results("variety_classifiers")
-    monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
+    monkeypatch.setattr("munit_lite.experiments.results.RESULTS_DIR", tmp_path)
     measured = read_results(measure_classifiers(str(folder)))
     for domain, found in measured.items():
         assert len(found["varieties"]) == 5 and found["varieties"] == committed[domain]["varieties"]

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from munit_lite.experiments.benchmark_records import contradictions, cost_table, profile_table
-from munit_lite.experiments.results import ROOT, read_results, read_results_file
+from munit_lite.experiments.results import read_results, read_results_file
+from munit_lite.paths import REPOSITORY_DIR
 
 RECORDS = ("bench_cpu", "bench_reference")
 MEASURED = ("acceleration", "networks.py", "losses.py", "objective.py", "training.py")  # below munit_lite
@@ -65,7 +66,7 @@ TO_BE_RECORDED = pytest.mark.xfail(reason="to be recorded again on a quiet machi
 
 
 def git(*arguments):
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(["git", *arguments], cwd=REPOSITORY_DIR, capture_output=True, text=True, check=False)
 
 
 def code_of(source):
@@ -85,12 +86,16 @@ def code_of(source):
 
 def changed_since(commit):
     """The measured modules whose code today is not that of a commit."""
-    now = {str(path.relative_to(ROOT)) for name in MEASURED for path in (ROOT / "munit_lite").glob(f"{name}/**/*.py")}
+    now = {
+        str(path.relative_to(REPOSITORY_DIR))
+        for name in MEASURED
+        for path in (REPOSITORY_DIR / "munit_lite").glob(f"{name}/**/*.py")
+    }
     now |= {f"munit_lite/{name}" for name in MEASURED if name.endswith(".py")}
     listed = git("ls-tree", "-r", "--name-only", commit, *(f"munit_lite/{name}" for name in MEASURED)).stdout.split()
     changed = now ^ {name for name in listed if name.endswith(".py")}
     for name in now - changed:
-        if code_of((ROOT / name).read_text()) != code_of(git("show", f"{commit}:{name}").stdout):
+        if code_of((REPOSITORY_DIR / name).read_text()) != code_of(git("show", f"{commit}:{name}").stdout):
             changed.add(name)
     return sorted(changed)
 

@@ -18,7 +18,8 @@ import munit_lite as ml
 from munit_lite.commands import sweep
 from munit_lite.experiments import sweep as sweeps
 from munit_lite.experiments.results import read_results
-from munit_lite.experiments.sweep import Outcome, PlannedRun, SweepError, gather, read_plan, run_sweep, summarize
+from munit_lite.experiments.sweep import Outcome, gather, run_sweep, summarize
+from munit_lite.experiments.sweep_plan import PlannedRun, SweepError, read_plan
 
 STEPS, INTERVAL = tiny().steps, tiny().save_every
 

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from munit_lite.experiments.claims import OUT_OF_REACH, Expectation, compare, ledger, mean_over_seeds
-from munit_lite.experiments.results import markdown_table
-from munit_lite.experiments.sweep import gather, read_plan
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.experiments.sweep import gather
+from munit_lite.experiments.sweep_plan import read_plan
 from munit_lite.experiments.tables import (
     METHODS,
     PAPER_SWEEP,

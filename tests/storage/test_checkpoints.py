@@ -56,7 +56,7 @@ def test_a_run_folder_loads_as_the_averaged_model(finished):
 def test_a_weights_file_and_a_name_load(finished, tmp_path, monkeypatch):
     save_model(tmp_path / "mine.safetensors", finished.model, 4)
     assert same_weights(load(tmp_path / "mine.safetensors"), finished.model)
-    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
+    monkeypatch.setattr("munit_lite.storage.checkpoints.CHECKPOINTS_DIR", tmp_path)
     assert same_weights(load("mine"), finished.model)
     with pytest.raises(CheckpointError, match=r"yours is neither a run folder.*\(mine\)"):
         load("yours")
@@ -95,7 +95,7 @@ def test_a_folder_without_weights_says_so(tmp_path):
 
 
 def test_an_installation_without_the_repository_says_where_the_shipped_ones_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path / "not there")
+    monkeypatch.setattr("munit_lite.storage.checkpoints.CHECKPOINTS_DIR", tmp_path / "not there")
     with pytest.raises(
         CheckpointError, match=r"this installation has no checkpoints: they come with the repository .*clone it"
     ):
@@ -463,7 +463,7 @@ def test_checksums_are_those_of_sha256sum(finished, tmp_path):
 
 
 def test_a_changed_byte_of_a_shipped_checkpoint_is_detected(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
+    monkeypatch.setattr("munit_lite.storage.checkpoints.CHECKPOINTS_DIR", tmp_path)
     file = tmp_path / "mine.safetensors"
     save_model(file, finished.model, 4)
     write_checksum(file)

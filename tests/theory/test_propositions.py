@@ -307,7 +307,7 @@ def test_the_verdict_on_the_minimum_states_what_was_measured(verdicts):
 
 @pytest.mark.slow
 def test_the_calibration_script_writes_records_of_the_recorded_form(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
     monkeypatch.setattr(calibrate_propositions, "BROKEN_VARIANTS", BROKEN_VARIANTS[:1])
     monkeypatch.setattr(calibrate_propositions, "UNDETECTABLE_VARIANTS", ())
     calibrate_propositions.main(calibrate_propositions.CalibrationSettings(2, 3, 1, 100, 72))

@@ -1,21 +1,27 @@
-"""The latency of each explorer, from a moved slider to the new picture, in the kernel."""
+"""Measure the latency of each explorer, from a moved slider to the new picture, in the kernel.
+
+`python -m tools.benchmark_explorers` writes data/results/bench_explorers.json in about a minute.
+"""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import torch
+import tyro
 
 from munit_lite.course import explorers
 from munit_lite.course.explorers.widget import Slider
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.experiments.results import write_results
 
 
 def measure_latency(moves: int) -> dict[str, dict[str, float]]:
     """Measure the seconds from a moved slider to the new picture as PNG, for each explorer on its shipped models.
 
     Args:
-        moves: the number of moves of each slider, each to another value, after one that is not counted.
+        moves: Number of moves of each slider, each to another value, after one that is not counted.
 
     Returns:
         For each explorer the numbers of sliders and moves, and the median and 95th percentile of the seconds.
@@ -47,3 +53,21 @@ def latency_table(latencies: dict[str, dict[str, float]]) -> str:
         for name, row in latencies.items()
     ]
     return markdown_table(("explorer", "sliders", "median, ms", "95th percentile, ms"), rows)
+
+
+def main(moves: int = 5) -> Path:
+    """Write data/results/bench_explorers.json, and print it as a table.
+
+    Args:
+        moves: Timed moves of each slider, after one that is not timed.
+    """
+    if moves < 1:
+        raise ValueError(f"--moves is {moves}, but it must be 1 or more")
+    latencies = measure_latency(moves)
+    print(latency_table(latencies))
+    command = "python -m tools.benchmark_explorers"
+    return write_results("bench_explorers", latencies, {"moves": moves}, command, ("explorer",))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

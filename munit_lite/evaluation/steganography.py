@@ -3,25 +3,18 @@
 CycleGAN's cycle can close in two ways although its translators receive noise: the way back ignores the noise, or it
 recovers the image's own style from a hidden signal in the translation. Two measurements separate them. Faint noise
 added to the translation destroys a hidden signal, so the cycle opens. And a decoder that follows the hidden signal is
-diverse on real images, but not on translations.
-
-`python -m munit_lite.experiments.steganography --run RUN` writes data/results/steganography.json.
+diverse on real images, but not on translations. `tools/measure_steganography.py` records both for a run.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-import tyro
 from torch import Tensor
 
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.metrics import diversity_ratio, labeled_batches, predict_output_styles
 from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
-from munit_lite.experiments.results import train_command, write_results
 from munit_lite.model import MUNIT
-from munit_lite.storage.checkpoints import load
 from munit_lite.theory.verdicts import summarize_nrmse
 from munit_lite.world import DOMAIN_NAMES, World
 
@@ -98,21 +91,3 @@ def measure_hidden_signal(
         }
         results[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = numbers
     return results
-
-
-def main(run: Path, count: int = 200, seed: int = 1) -> Path:
-    """Write data/results/steganography.json.
-
-    Args:
-        run: Folder of a run of the known world.
-        count: Images of each domain.
-        seed: Of images, styles and noise.
-    """
-    model = load(run)
-    settings = {"run": train_command(model.config), "count": count, "seed": seed}
-    command = f"python -m munit_lite.experiments.steganography --run RUN --count {count} --seed {seed}"
-    return write_results("steganography", measure_hidden_signal(model, count, seed), settings, command)
-
-
-if __name__ == "__main__":
-    tyro.cli(main)
