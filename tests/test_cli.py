@@ -19,6 +19,7 @@ from munit_lite import acceleration, cli
 from munit_lite import inference as translations
 from munit_lite.course import explorers
 from munit_lite.evaluation import metrics
+from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.benchmark_records import contradictions
 from munit_lite.experiments.results import read_results, read_results_file
@@ -175,13 +176,15 @@ def test_evaluate_reports_every_proposition(finished, tmp_path, command):
     file = tmp_path / "verdicts.json"
     code, out, _ = command("evaluate", finished, "--propositions", "--count", 100, "--json-file", file)
     numbers = read_results(file)
-    assert code == 0 and list(numbers) == ["minimum", "latents", "joint", "cycle", "content"]
+    assert code == 0 and list(numbers) == list(OLD_CHECK_NAMES.values())
     assert all(verdict["summary"] in out for verdict in numbers.values())
-    assert numbers["minimum"]["status"] == "fails" and "R" in numbers["minimum"]["reasons"]  # four steps are few
+    assert numbers["optimality"]["status"] == "fails"
+    assert "reconstruction" in numbers["optimality"]["reasons"]  # four steps are few
     measured = {name: verdict["measured"] for name, verdict in numbers.items()}
-    assert measured.pop("latents") == "the codes" and measured.pop("cycle") == "images and codes"
+    assert measured.pop("latent_matching") == "the codes"
+    assert measured.pop("cycle_consistency") == "images and codes"
     assert all("predicted attributes" in what for what in measured.values())
-    assert "p(c1) = p(c2), channel means" in [finding["name"] for finding in numbers["latents"]["findings"]]
+    assert "p(c1) = p(c2), channel means" in [finding["name"] for finding in numbers["latent_matching"]["findings"]]
 
 
 @pytest.mark.slow
