@@ -138,7 +138,7 @@ def split_style_from_content(content: Tensor, style: Tensor) -> tuple[Tensor, Te
 
 
 def shift_class(steps: int) -> CodeEdit:
-    """Return the edit that shifts the last four classes cyclically; size and angle (in periods of the class) stay."""
+    """Return the edit that shifts the last four classes cyclically; size and rotation stay."""
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         shifted = content[:, 2:X_COLUMN].roll(steps, dims=1)
