@@ -18,7 +18,7 @@ import munit_lite as ml
 from munit_lite import acceleration, cli
 from munit_lite import inference as translations
 from munit_lite.course import explorers
-from munit_lite.evaluation import metrics
+from munit_lite.evaluation import evaluate as evaluation
 from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.benchmark_records import contradictions
@@ -198,7 +198,7 @@ def test_evaluate_prints_the_same_numbers_on_stdout_as_in_its_file(finished, tmp
 
 
 def test_a_number_that_is_not_finite_is_null_in_json(finished, command, monkeypatch):
-    monkeypatch.setattr(metrics, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
+    monkeypatch.setattr(evaluation, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
     _, out, _ = command("evaluate", finished, "--json")
     assert one_object(out)["numbers"] == {"there": {"error": None, "n": 3}}
 
@@ -208,7 +208,7 @@ def test_what_a_command_prints_goes_to_stderr_when_json_is_asked_for(finished, c
         print("a note")
         return {}
 
-    monkeypatch.setattr(metrics, "evaluate", chatty)
+    monkeypatch.setattr(evaluation, "evaluate", chatty)
     _, out, err = command("evaluate", finished, "--json")
     assert one_object(out)["numbers"] == {} and "a note" in err
 
@@ -368,7 +368,7 @@ def test_a_model_is_measured_on_the_device_that_is_asked_for(finished, command, 
         return {"there": {"n": 3}}
 
     monkeypatch.setattr(acceleration, "find_device", lambda name: asked.append(name) or "meta")
-    monkeypatch.setattr(metrics, "evaluate", measured)
+    monkeypatch.setattr(evaluation, "evaluate", measured)
     assert command("evaluate", finished, "--device", "cuda")[0] == 0
     assert asked == ["cuda"] and set(seen) == {"meta"}
 
@@ -377,7 +377,7 @@ def test_a_full_gpu_is_explained_with_a_remedy(finished, command, monkeypatch):
     def full(model, count, seed):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
 
-    monkeypatch.setattr(metrics, "evaluate", full)
+    monkeypatch.setattr(evaluation, "evaluate", full)
     code, _, err = command("evaluate", finished)
     assert code == 1 and "memory is full; use a smaller --batch-size" in err
 
@@ -386,7 +386,7 @@ def test_a_bug_is_shown_whole_and_the_doctor_is_named(finished, command, monkeyp
     def broken(model, count, seed):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(metrics, "evaluate", broken)
+    monkeypatch.setattr(evaluation, "evaluate", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         command("evaluate", finished)
     assert "`munit-lite doctor`" in capsys.readouterr().err
@@ -438,7 +438,7 @@ def test_other_commands_are_stopped_with_the_same_codes(sent, code, finished, co
         time.sleep(10)
         pytest.fail("it went on")
 
-    monkeypatch.setattr(metrics, "evaluate", stopped)
+    monkeypatch.setattr(evaluation, "evaluate", stopped)
     assert command("evaluate", finished)[0] == code
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
+from munit_lite.model import check_translation
 from munit_lite.theory.inversion import CodeFit, fit_codes
 from munit_lite.theory.variants import ORACLE, OracleVariant
 from munit_lite.world import (
@@ -255,10 +256,7 @@ class Oracle:
         Raises:
             ValueError: source and target are the same domain, or both `style` and `style_from` are given.
         """
-        if check_domain(source) == check_domain(target):
-            raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
-        if style is not None and style_from is not None:
-            raise ValueError("give `style` or `style_from`, not both")
+        check_translation(source, target, style, style_from)
         if style_from is not None:
             style = self.encode_style(style_from, target)
         style = self.sample_style(len(images), generator) if style is None else style

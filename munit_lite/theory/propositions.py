@@ -8,11 +8,12 @@ from images. If those are predicted attributes, a test that does not reject says
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from munit_lite.evaluation.translator import EncoderDecoder
 from munit_lite.model import MUNIT
 from munit_lite.theory.oracle import ObservedWorld, PixelWorld
 from munit_lite.theory.two_sample import mmd_test
@@ -27,6 +28,7 @@ from munit_lite.theory.verdicts import (
     decide,
     summarize_nrmse,
 )
+from munit_lite.world import DIRECTIONS
 
 ALPHA = 0.001
 BANDWIDTH = 0.35  # in median distances; a wider kernel hardly sees that one style depends on another among 14 factors
@@ -34,18 +36,6 @@ EFFECT_THRESHOLD = 0.04  # a normalized MMD² up to this counts as zero; boundin
 _BATCH_SIZE = 100
 
 _Blocks: TypeAlias = tuple[Tensor, ...]
-
-
-class EncoderDecoder(Protocol):
-    """What the checks need from a model: MUNIT and the oracle have it."""
-
-    def encode_content(self, images: Tensor, domain: int) -> Tensor: ...
-
-    def encode_style(self, images: Tensor, domain: int) -> Tensor: ...
-
-    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor: ...
 
 
 class _CheckInputs:
@@ -130,7 +120,7 @@ def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: 
     """
     inputs = _CheckInputs(model, world, n, seed)
     samples, errors = {}, {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         content, style_j = inputs.encode_content(inputs.x[i], i), inputs.sample_style()
         translation = inputs.decode(content, style_j, j)
         real = inputs.factors(inputs.x[j], j)
@@ -161,7 +151,7 @@ def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, s
         samples["p(c1) = p(c2), channel means", MARGINAL] = ((content[1].mean((2, 3)),), (content[2].mean((2, 3)),))
     for i in (1, 2):
         samples[f"p(s{i}) = q", MARGINAL] = ((style[i],), (inputs.sample_style(),))
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", JOINT] = ((content[i], style[i]), (content[j], inputs.sample_style()))
     return inputs.decide("Proposition 2, latents match", samples, measured="the codes")
 
@@ -191,7 +181,7 @@ def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, n: int,
     """
     inputs = _CheckInputs(model, world, n, seed)
     errors = {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         image, style = inputs.x[i], inputs.sample_style()
         translation, source_style = _augmented_translation(inputs, image, style, i, j)
         cycle_image, cycle_style = _augmented_translation(inputs, translation, source_style, j, i)
@@ -212,7 +202,7 @@ def check_content_preservation(model: EncoderDecoder, world: ObservedWorld, n: i
     """
     inputs = _CheckInputs(model, world, n, seed)
     errors = {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         translation = inputs.translate(i)
         content, target = (torch.cat(inputs.factors(x, k)[:2], dim=1) for x, k in ((translation, j), (inputs.x[i], i)))
         errors[f"content of x{i}→{j}", FAILS] = summarize_nrmse(content, target)
