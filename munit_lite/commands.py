@@ -181,7 +181,7 @@ def evaluate(
     if count < 2:
         raise UsageError(f"--count is {count}, but an interval needs 2 or more")
     from munit_lite.acceleration import find_device
-    from munit_lite.evaluation import metrics
+    from munit_lite.evaluation import evaluate as evaluation
     from munit_lite.storage.checkpoints import load
 
     loaded = load(model).to(find_device(device))
@@ -195,11 +195,10 @@ def evaluate(
         return _measurement(
             text, numbers, settings | {"propositions": True}, json_file, ("proposition", "list", "part")
         )
-    numbers = metrics.evaluate(loaded, count=count, seed=seed)
+    numbers = evaluation.evaluate(loaded, count=count, seed=seed)
     heading = f"{model}: {loaded.config.preset}, mean ± half of the 95 % interval"
-    return _measurement(
-        f"{heading}\n{metrics.format_metrics(numbers).replace('_', ' ')}", numbers, settings, json_file, ("direction",)
-    )
+    text = evaluation.format_metrics(numbers).replace("_", " ")
+    return _measurement(f"{heading}\n{text}", numbers, settings, json_file, ("direction",))
 
 
 def bench(

@@ -201,10 +201,7 @@ class MUNIT(nn.Module):
             ValueError: there is no such domain, source and target are equal, both kinds of style are given, or a shape
                 is wrong.
         """
-        if check_domain(source) == check_domain(target):
-            raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
-        if style is not None and style_from is not None:
-            raise ValueError("give `style` or `style_from`, not both")
+        check_translation(source, target, style, style_from)
         content = self.encode_content(images, source)
         if style_from is not None:
             style = self.encode_style(style_from, target)
@@ -238,3 +235,15 @@ class MUNIT(nn.Module):
                 nearest = max(least, round(pixels / step) * step)
                 raise ValueError(f"image {side} {pixels} is not divisible by {step}; resize or crop it to {nearest}")
         return images
+
+
+def check_translation(source: int, target: int, style: Tensor | None, style_from: Tensor | None) -> None:
+    """Check the arguments of `translate`.
+
+    Raises:
+        ValueError: there is no such domain, source and target are equal, or both kinds of style are given.
+    """
+    if check_domain(source) == check_domain(target):
+        raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
+    if style is not None and style_from is not None:
+        raise ValueError("give `style` or `style_from`, not both")

@@ -17,7 +17,8 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import acceleration, cli
 from munit_lite import inference as translations
-from munit_lite.evaluation import metrics
+from munit_lite.evaluation import evaluate as evaluation
+from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.benchmark_records import contradictions
 from munit_lite.experiments.results import read_results, read_results_file
@@ -181,13 +182,15 @@ def test_evaluate_reports_every_proposition(finished, tmp_path, command):
     file = tmp_path / "verdicts.json"
     code, out, _ = command("evaluate", finished, "--propositions", "--count", 100, "--json-file", file)
     numbers = read_results(file)
-    assert code == 0 and list(numbers) == ["minimum", "latents", "joint", "cycle", "content"]
+    assert code == 0 and list(numbers) == list(OLD_CHECK_NAMES.values())
     assert all(verdict["summary"] in out for verdict in numbers.values())
-    assert numbers["minimum"]["status"] == "fails" and "R" in numbers["minimum"]["reasons"]  # four steps are few
+    assert numbers["optimality"]["status"] == "fails"
+    assert "reconstruction" in numbers["optimality"]["reasons"]  # four steps are few
     measured = {name: verdict["measured"] for name, verdict in numbers.items()}
-    assert measured.pop("latents") == "the codes" and measured.pop("cycle") == "images and codes"
+    assert measured.pop("latent_matching") == "the codes"
+    assert measured.pop("cycle_consistency") == "images and codes"
     assert all("predicted attributes" in what for what in measured.values())
-    assert "p(c1) = p(c2), channel means" in [finding["name"] for finding in numbers["latents"]["findings"]]
+    assert "p(c1) = p(c2), channel means" in [finding["name"] for finding in numbers["latent_matching"]["findings"]]
 
 
 @pytest.mark.slow
@@ -201,7 +204,7 @@ def test_evaluate_prints_the_same_numbers_on_stdout_as_in_its_file(finished, tmp
 
 
 def test_a_number_that_is_not_finite_is_null_in_json(finished, command, monkeypatch):
-    monkeypatch.setattr(metrics, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
+    monkeypatch.setattr(evaluation, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
     _, out, _ = command("evaluate", finished, "--json")
     assert one_object(out)["numbers"] == {"there": {"error": None, "n": 3}}
 
@@ -211,7 +214,7 @@ def test_what_a_command_prints_goes_to_stderr_when_json_is_asked_for(finished, c
         print("a note")
         return {}
 
-    monkeypatch.setattr(metrics, "evaluate", chatty)
+    monkeypatch.setattr(evaluation, "evaluate", chatty)
     _, out, err = command("evaluate", finished, "--json")
     assert one_object(out)["numbers"] == {} and "a note" in err
 
@@ -353,7 +356,7 @@ def test_a_model_is_measured_on_the_device_that_is_asked_for(finished, command, 
         return {"there": {"n": 3}}
 
     monkeypatch.setattr(acceleration, "find_device", lambda name: asked.append(name) or "meta")
-    monkeypatch.setattr(metrics, "evaluate", measured)
+    monkeypatch.setattr(evaluation, "evaluate", measured)
     assert command("evaluate", finished, "--device", "cuda")[0] == 0
     assert asked == ["cuda"] and set(seen) == {"meta"}
 
@@ -362,7 +365,7 @@ def test_a_full_gpu_is_explained_with_a_remedy(finished, command, monkeypatch):
     def full(model, count, seed):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
 
-    monkeypatch.setattr(metrics, "evaluate", full)
+    monkeypatch.setattr(evaluation, "evaluate", full)
     code, _, err = command("evaluate", finished)
     assert code == 1 and "memory is full; use a smaller --batch-size" in err
 
@@ -371,7 +374,7 @@ def test_a_bug_is_shown_whole_and_the_doctor_is_named(finished, command, monkeyp
     def broken(model, count, seed):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(metrics, "evaluate", broken)
+    monkeypatch.setattr(evaluation, "evaluate", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         command("evaluate", finished)
     assert "`munit-lite doctor`" in capsys.readouterr().err
@@ -423,7 +426,7 @@ def test_other_commands_are_stopped_with_the_same_codes(sent, code, finished, co
         time.sleep(10)
         pytest.fail("it went on")
 
-    monkeypatch.setattr(metrics, "evaluate", stopped)
+    monkeypatch.setattr(evaluation, "evaluate", stopped)
     assert command("evaluate", finished)[0] == code
     assert signal.getsignal(signal.SIGTERM) == before
 

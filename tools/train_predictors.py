@@ -14,9 +14,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from munit_lite.evaluation.attribute_predictors import (
+    INPUT_SIZE,
     TRAIN_STREAM,
     AttributePredictor,
-    labeled_renders,
+    labeled_images,
     prediction_errors,
     predictor_file,
 )
@@ -51,12 +52,13 @@ def train_predictor(domain: int, recipe: Recipe, shuffle_labels: bool = False) -
         The predictor, in evaluation mode.
     """
     torch.manual_seed(recipe.seed)
-    predictor = AttributePredictor(domain)
+    world, predictor = World(), AttributePredictor(domain)
     optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     for step in tqdm(range(recipe.steps), desc=f"predictor of {DOMAIN_NAMES[domain]}s", mininterval=1):
         index = torch.arange(recipe.batch_size) + step * recipe.batch_size
-        images, content, factors = labeled_renders(domain, index, recipe.seed, TRAIN_STREAM)
+        images, content, style, _ = labeled_images(world, domain, index, recipe.seed, INPUT_SIZE, TRAIN_STREAM)
+        factors = style.factors
         if shuffle_labels:
             order = torch.randperm(len(images))
             content, factors = content[order], factors[order]

@@ -18,7 +18,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
-from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
+from munit_lite.evaluation.statistics import Metrics, mean_with_interval
+from munit_lite.evaluation.translator import Translator, translate_on_device
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two batches (B, 3, H, W) in [-1, 1] -> (B,)
 Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] -> (B, D)

@@ -22,7 +22,9 @@ from torch import Tensor
 
 from munit_lite.data.folders import FileSet, FolderData
 from munit_lite.evaluation.image_metrics import conditional_inception_score, mode_probabilities
-from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval
+from munit_lite.evaluation.statistics import Metrics, mean_with_interval
+from munit_lite.evaluation.translator import MeanStyleTranslator, Translator
+from munit_lite.world import DIRECTIONS
 
 MIN_ONE_IN = 10  # A mode counts as covered from one output in ten. Fewer could be errors of a 90 % accurate classifier.
 MAX_INPUTS, SAMPLES_PER_INPUT = 100, 100  # the paper's, for CIS and IS
@@ -206,21 +208,6 @@ def coverage_of_probabilities(probabilities: Tensor, names: Sequence[str]) -> Me
     return metrics | conditional_inception_score(probabilities)
 
 
-class MeanStyleTranslator:
-    """A deterministic control: translate every input with the mean style of the prior."""
-
-    def __init__(self, model: Translator) -> None:
-        self.model = model
-
-    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
-        """Translate with the underlying model."""
-        return self.model.translate(images, source, target, style=style)
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return the mean style `count` times: zeros."""
-        return torch.zeros_like(self.model.sample_style(count, generator))
-
-
 @torch.no_grad()
 def mode_coverage_metrics(
     model: Translator, data: FolderData, count: int, seed: int, samples: int = SAMPLES_PER_INPUT
@@ -250,7 +237,7 @@ def mode_coverage_metrics(
     """
     classifiers = {domain: fit_variety_classifier(data, domain, seed) for domain in (1, 2)}
     metrics_of = {}
-    for source, target in ((1, 2), (2, 1)):
+    for source, target in DIRECTIONS:
         classifier = classifiers[target]
         names, confusion, metrics = classifier.labels.names, classifier.confusion, dict(classifier.metrics)
         has_photos = confusion.any(1)  # A variety may have no test photos.

@@ -4,40 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 Metrics = dict[str, float]
-
-
-class Translator(Protocol):
-    """The interface that the metrics require of a model. MUNIT, the baselines and the oracle implement it."""
-
-    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
-        """Translate images (B, 3, H, W) of domain `source` into domain `target` with styles (B, style_dim)."""
-        ...
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Sample styles (count, style_dim) from the prior, on the device of the model."""
-        ...
-
-
-def translate_on_device(model: Translator, images: Tensor, source: int, target: int, style: Tensor) -> Tensor:
-    """Translate images on the device of the model, and return the outputs on the CPU, where they are evaluated.
-
-    Args:
-        model: Any translator.
-        images: (B, 3, H, W) in [-1, 1], on any device.
-        source: 1 or 2.
-        target: 1 or 2.
-        style: (B, style_dim), on the device of the model.
-
-    Returns:
-        Translations (B, 3, H, W) in float32.
-    """
-    return model.translate(images.to(style.device), source, target, style=style).float().cpu()
 
 
 def mean_with_interval(values: Tensor) -> tuple[float, float]:

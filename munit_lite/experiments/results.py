@@ -27,7 +27,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from munit_lite.evaluation.metric_names import current_metric_name, with_current_metric_names
+from munit_lite.evaluation.metric_names import with_current_metric_names, with_current_names
 from munit_lite.experiments.provenance import provenance
 from munit_lite.paths import RESULTS_DIR
 
@@ -114,7 +114,7 @@ def read_records(name: str | Path) -> list[Record]:
     """
     content = json.loads(_path(name).read_text())
     records = content["records"] if "records" in content else flatten(content["numbers"])
-    return [record | {"metric": current_metric_name(record["metric"])} for record in records]
+    return [with_current_names(record) for record in records]
 
 
 def read_results_file(name: str | Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from munit_lite.theory.propositions import CHECKS
 from munit_lite.theory.variants import OracleVariant
 from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, summarize_errors
 
-TESTED = ("minimum", "latents", "joint")  # the checks that use two-sample tests
+TESTED = ("optimality", "latent_matching", "joint_matching")  # the checks that use two-sample tests
 
 
 def count_null_rejections(seeds: int, units: int, level: float = 0.05) -> dict[str, dict[str, int]]:

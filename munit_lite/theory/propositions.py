@@ -8,15 +8,27 @@ from images. If those are predicted attributes, a test that does not reject says
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from munit_lite.evaluation.translator import EncoderDecoder
 from munit_lite.model import MUNIT
 from munit_lite.theory.oracle import ObservedWorld, PixelWorld
 from munit_lite.theory.two_sample import mmd_test
-from munit_lite.theory.verdicts import ErrorSummary, PropositionVerdict, decide, summarize_nrmse
+from munit_lite.theory.verdicts import (
+    ADVERSARIAL,
+    FAILS,
+    JOINT,
+    MARGINAL,
+    RECONSTRUCTION,
+    ErrorSummary,
+    PropositionVerdict,
+    decide,
+    summarize_nrmse,
+)
+from munit_lite.world import DIRECTIONS
 
 ALPHA = 0.001
 BANDWIDTH = 0.35  # in median distances; a wider kernel hardly sees that one style depends on another among 14 factors
@@ -24,18 +36,6 @@ EFFECT_THRESHOLD = 0.04  # a normalized MMD² up to this counts as zero; boundin
 _BATCH_SIZE = 100
 
 _Blocks: TypeAlias = tuple[Tensor, ...]
-
-
-class EncoderDecoder(Protocol):
-    """What the checks need from a model: MUNIT and the oracle have it."""
-
-    def encode_content(self, images: Tensor, domain: int) -> Tensor: ...
-
-    def encode_style(self, images: Tensor, domain: int) -> Tensor: ...
-
-    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor: ...
 
 
 class _CheckInputs:
@@ -99,9 +99,9 @@ def _in_batches(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
     """Check proposition 1: does the model reach the minimum of the objective?
 
-    The minimum means that translations are distributed like real images (A), and that every reconstruction loss of
-    equations 1 to 3 is zero (R). If it is reached, the three other checks must hold. A is tested on the factors that
-    the world measures from images; R compares the images and the codes themselves, as NRMSE.
+    The minimum means that translations are distributed like real images, and that every reconstruction loss of
+    equations 1 to 3 is zero. If it is reached, the three other checks must hold. The distributions are compared by the
+    factors that the world measures from images, the reconstructions by the NRMSE of the images and codes themselves.
 
     Args:
         model: the oracle, a variant of it, or a trained model.
@@ -120,21 +120,21 @@ def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: 
     """
     inputs = _CheckInputs(model, world, n, seed)
     samples, errors = {}, {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         content, style_j = inputs.encode_content(inputs.x[i], i), inputs.sample_style()
         translation = inputs.decode(content, style_j, j)
         real = inputs.factors(inputs.x[j], j)
-        samples[f"p(x{i}→{j}) = p(x{j})", "A"] = (inputs.factors(translation, j), real)
+        samples[f"p(x{i}→{j}) = p(x{j})", ADVERSARIAL] = (inputs.factors(translation, j), real)
         reconstruction = inputs.decode(content, inputs.encode_style(inputs.x[i], i), i)
-        errors[f"image {i} recon", "R"] = summarize_nrmse(reconstruction, inputs.x[i])
-        errors[f"content {i} recon", "R"] = summarize_nrmse(inputs.encode_content(translation, j), content)
-        errors[f"style {j} recon", "R"] = summarize_nrmse(inputs.encode_style(translation, j), style_j)
+        errors[f"image {i} recon", RECONSTRUCTION] = summarize_nrmse(reconstruction, inputs.x[i])
+        errors[f"content {i} recon", RECONSTRUCTION] = summarize_nrmse(inputs.encode_content(translation, j), content)
+        errors[f"style {j} recon", RECONSTRUCTION] = summarize_nrmse(inputs.encode_style(translation, j), style_j)
     measured = f"{world.measured} for translations, images and codes for reconstructions"
     return inputs.decide("Proposition 1, the minimum is reached", samples, errors, measured)
 
 
 def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
-    """Check proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q (M), and content is independent of style (J).
+    """Check proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q, and content is independent of style.
 
     Proposition 3 needs the independence, which the three marginals do not imply: (c_i, s_i) is tested against
     p(c_j) ⊗ q. Contents and styles are divided by their median distances, so no scale is preferred. Among the
@@ -144,13 +144,15 @@ def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, s
     inputs = _CheckInputs(model, world, n, seed)
     content = {i: inputs.encode_content(inputs.x[i], i) for i in (1, 2)}
     style = {i: inputs.encode_style(inputs.x[i], i) for i in (1, 2)}
-    samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = {("p(c1) = p(c2)", "M"): ((content[1],), (content[2],))}
+    samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = {
+        ("p(c1) = p(c2)", MARGINAL): ((content[1],), (content[2],))
+    }
     if content[1].ndim == 4:  # maps
-        samples["p(c1) = p(c2), channel means", "M"] = ((content[1].mean((2, 3)),), (content[2].mean((2, 3)),))
+        samples["p(c1) = p(c2), channel means", MARGINAL] = ((content[1].mean((2, 3)),), (content[2].mean((2, 3)),))
     for i in (1, 2):
-        samples[f"p(s{i}) = q", "M"] = ((style[i],), (inputs.sample_style(),))
-    for i, j in ((1, 2), (2, 1)):
-        samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", "J"] = ((content[i], style[i]), (content[j], inputs.sample_style()))
+        samples[f"p(s{i}) = q", MARGINAL] = ((style[i],), (inputs.sample_style(),))
+    for i, j in DIRECTIONS:
+        samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", JOINT] = ((content[i], style[i]), (content[j], inputs.sample_style()))
     return inputs.decide("Proposition 2, latents match", samples, measured="the codes")
 
 
@@ -166,8 +168,8 @@ def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, n: int, se
     from_1 = (*inputs.factors(inputs.x[1], 1), *inputs.factors(image_1_to_2, 2))
     from_2 = (*inputs.factors(image_2_to_1, 1), *inputs.factors(inputs.x[2], 2))
     samples = {
-        ("p(x1, x1→2) = p(x2→1, x2)", "F"): (from_1, from_2),
-        ("their styles alone", "F"): (from_1[2::3], from_2[2::3]),
+        ("p(x1, x1→2) = p(x2→1, x2)", FAILS): (from_1, from_2),
+        ("their styles alone", FAILS): (from_1[2::3], from_2[2::3]),
     }
     return inputs.decide("Proposition 3, joint distributions match", samples)
 
@@ -179,12 +181,12 @@ def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, n: int,
     """
     inputs = _CheckInputs(model, world, n, seed)
     errors = {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         image, style = inputs.x[i], inputs.sample_style()
         translation, source_style = _augmented_translation(inputs, image, style, i, j)
         cycle_image, cycle_style = _augmented_translation(inputs, translation, source_style, j, i)
-        errors[f"image {i}→{j}→{i}", "F"] = summarize_nrmse(cycle_image, image)
-        errors[f"style {j} recon", "F"] = summarize_nrmse(cycle_style, style)
+        errors[f"image {i}→{j}→{i}", FAILS] = summarize_nrmse(cycle_image, image)
+        errors[f"style {j} recon", FAILS] = summarize_nrmse(cycle_style, style)
     return inputs.decide("Proposition 4, cycles close", errors=errors, measured="images and codes")
 
 
@@ -200,18 +202,18 @@ def check_content_preservation(model: EncoderDecoder, world: ObservedWorld, n: i
     """
     inputs = _CheckInputs(model, world, n, seed)
     errors = {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         translation = inputs.translate(i)
         content, target = (torch.cat(inputs.factors(x, k)[:2], dim=1) for x, k in ((translation, j), (inputs.x[i], i)))
-        errors[f"content of x{i}→{j}", "F"] = summarize_nrmse(content, target)
+        errors[f"content of x{i}→{j}", FAILS] = summarize_nrmse(content, target)
     return inputs.decide("Beyond the propositions, content is preserved", errors=errors)
 
 
 CHECKS = {
-    "minimum": check_optimality,
-    "latents": check_latent_matching,
-    "joint": check_joint_matching,
-    "cycle": check_cycle_consistency,
+    "optimality": check_optimality,
+    "latent_matching": check_latent_matching,
+    "joint_matching": check_joint_matching,
+    "cycle_consistency": check_cycle_consistency,
 }
 
 
@@ -221,9 +223,9 @@ def check_all(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) ->
     The arguments are those of `check_optimality`.
 
     Returns:
-        the verdicts by name: minimum, latents, joint, cycle and content.
+        The verdicts by name, those of `CHECKS` and content_preservation.
     """
-    checks = CHECKS | {"content": check_content_preservation}
+    checks = CHECKS | {"content_preservation": check_content_preservation}
     return {name: check(model, world, n, seed) for name, check in checks.items()}
 
 

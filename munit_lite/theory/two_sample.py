@@ -33,7 +33,7 @@ class TwoSampleResult:
     """The result of a two-sample test.
 
     Args:
-        method: what the effect is: "MMD²", "energy distance" or "classifier accuracy".
+        method: what the effect is: "MMD²" or "classifier accuracy".
         effect: unbiased estimate; its expectation is `null_effect` if the distributions are equal.
         low: lower end of the effect's 95 % interval (jackknife over units; for the classifier over held-out units).
         high: upper end of that interval.
@@ -118,11 +118,6 @@ def gaussian_mmd2(
     return (within - 2 * mean_kernel(mean_a - mean_b, covariance_a + covariance_b)).item()
 
 
-def energy_distance(a: Tensor, b: Tensor) -> float:
-    """Estimate 2 E|x - y| - E|x - x'| - E|y - y'| without bias; the arguments are those of `mmd2`."""
-    return _observed_discrepancy(-_pairwise_distances(a, b), len(a))
-
-
 # ---------------------------------------------------------------------------------------------------------- tests
 
 
@@ -167,17 +162,7 @@ def mmd_test(
         scaled_b.append(block_b[first_b:] / scale)
     rows_a, rows_b = torch.cat(scaled_a, dim=-1), torch.cat(scaled_b, dim=-1)
     kernel = _gaussian_kernel(_pairwise_distances(rows_a, rows_b), bandwidth * len(blocks_a) ** 0.5)
-    return _kernel_test("MMD²", kernel, len(rows_a), permutations, generator)
-
-
-def energy_test(a: Sample, b: Sample, generator: torch.Generator, permutations: int = 999) -> TwoSampleResult:
-    """Test equality of two distributions by permutations of the energy distance.
-
-    It has no bandwidth, so the features need comparable units. The arguments are those of `mmd_test`; blocks are
-    not rescaled.
-    """
-    rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _validate_samples(a, b))
-    return _kernel_test("energy distance", -_pairwise_distances(rows_a, rows_b), len(rows_a), permutations, generator)
+    return _kernel_test(kernel, len(rows_a), permutations, generator)
 
 
 def quadratic_classifier() -> Any:
@@ -360,15 +345,12 @@ def _jackknife_variance(kernel: Tensor, m: int) -> float:
     return variance
 
 
-def _kernel_test(
-    method: str, kernel: Tensor, first_group: int, permutations: int, generator: torch.Generator
-) -> TwoSampleResult:
+def _kernel_test(kernel: Tensor, first_group: int, permutations: int, generator: torch.Generator) -> TwoSampleResult:
     kernel, units = _unit_kernel(kernel), len(kernel)
     labels = (torch.arange(units) < first_group).double()
     within_a, within_b, between = (mean.item() for mean in _mean_kernels(kernel, labels[None], first_group))
     effect = within_a + within_b - 2 * between
-    # Between groups that do not overlap a Gaussian kernel is 0; of negative distances the part between is the largest.
-    max_effect = within_a + within_b if within_a + within_b > 0 else -2 * between
+    max_effect = within_a + within_b  # the kernel between groups that do not overlap is 0
     p_value, permuted = sequential_permutation_test(
         lambda labels: _discrepancy(kernel, labels, first_group), effect, units, first_group, permutations, generator
     )
@@ -377,7 +359,7 @@ def _kernel_test(
     null_variance = permuted.var().item()
     error = max(_jackknife_variance(kernel, first_group) - null_variance, null_variance) ** 0.5
     tested = min(first_group, units - first_group)
-    return _summarize_test(method, effect, error, p_value, permuted, tested, 0.0, max_effect, rate=1.0)
+    return _summarize_test("MMD²", effect, error, p_value, permuted, tested, 0.0, max_effect, rate=1.0)
 
 
 def _summarize_test(

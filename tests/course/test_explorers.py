@@ -351,9 +351,9 @@ def test_a_break_of_no_strength_is_the_oracle_and_a_full_one_is_noticed_where_it
     assert all(result.status == HOLDS for result in found[0.0].values())
     failing = {name for name, result in found[1.0].items() if result.status == FAILS}
     if "mixed" in broken:
-        assert failing == {"content"}
+        assert failing == {"content_preservation"}
     else:
-        assert "minimum" in failing and all(result.status != "undecided" for result in found[1.0].values())
+        assert "optimality" in failing and all(result.status != "undecided" for result in found[1.0].values())
 
 
 @pytest.mark.slow
@@ -464,7 +464,7 @@ def test_a_picture_takes_milliseconds():
 @pytest.mark.parametrize("angle", [30, 90])
 def test_a_rotation_in_both_networks_passes_every_check_and_loses_the_content(angle):
     found = {name: result.status for name, result in symmetry.run_checks(angle, symmetry.BOTH_NETWORKS, 0).items()}
-    assert {name for name, status in found.items() if status != HOLDS} == {"content"}
+    assert {name for name, status in found.items() if status != HOLDS} == {"content_preservation"}
     forth, back = (
         torch.corrcoef(pairs.T)[0, 1].item() for pairs in symmetry.position_scores(angle, symmetry.BOTH_NETWORKS, 0)
     )
@@ -473,7 +473,7 @@ def test_a_rotation_in_both_networks_passes_every_check_and_loses_the_content(an
 
 def test_a_rotation_in_one_network_is_detected_by_the_checks_that_can_see_it():
     found = {name: result.status for name, result in symmetry.run_checks(90, symmetry.DECODER_ONLY, 0).items()}
-    assert found["positions"] == found["cycle"] == FAILS
+    assert found["positions"] == found["cycle_consistency"] == FAILS
     forth, back = symmetry.position_scores(90, symmetry.DECODER_ONLY, 0)
     assert torch.corrcoef(forth.T)[0, 1].abs() < 0.15 and torch.corrcoef(back.T)[0, 1] > 0.999
 

@@ -57,7 +57,7 @@ def test_the_file_says_where_its_numbers_come_from(home, monkeypatch):
 RESULTS_FILES = sorted(results.RESULTS_DIR.glob("*.json"))
 NESTED = {
     "seconds": 0.5,
-    "minimum": {
+    "optimality": {
         "holds": True,
         "effect": 0.1,
         "effect_interval": 0.02,
@@ -85,10 +85,10 @@ def test_records_are_flat_rows_that_say_what_was_measured():
     records = flatten(NESTED, columns=("proposition", "list", "part"))
     assert records[:3] == [
         {"metric": "seconds", "value": 0.5},
-        {"proposition": "minimum", "metric": "holds", "value": True},
-        {"proposition": "minimum", "metric": "effect", "value": 0.1, "half_width": 0.02},
+        {"proposition": "optimality", "metric": "holds", "value": True},
+        {"proposition": "optimality", "metric": "effect", "value": 0.1, "half_width": 0.02},
     ]
-    assert {"proposition": "minimum", "list": "parts", "part": 0, "metric": "low", "value": -1} in records
+    assert {"proposition": "optimality", "list": "parts", "part": 0, "metric": "low", "value": -1} in records
     assert flatten({"a to b": {"n": 1}, "b to a": {"n": 2}})[1] == {"direction": "b to a", "metric": "n", "value": 2}
     assert flatten({"a": {"n": 1}}) == [{"level_1": "a", "metric": "n", "value": 1}]
 

@@ -28,11 +28,11 @@ from munit_lite.world import STYLE_DIM
 
 STATUS_MARKERS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # index into `figures.COLORS`, and marker
 CHECK_NAMES = {
-    "minimum": "1 · the objective is minimal",
-    "latents": "2 · latent distributions match",
-    "joint": "3 · joint distributions match",
-    "cycle": "4 · cycles are consistent",
-    "content": "content is preserved",
+    "optimality": "1 · the objective is minimal",
+    "latent_matching": "2 · latent distributions match",
+    "joint_matching": "3 · joint distributions match",
+    "cycle_consistency": "4 · cycles are consistent",
+    "content_preservation": "content is preserved",
 }
 _IDENTITY = torch.eye(STYLE_DIM, dtype=torch.float64)
 

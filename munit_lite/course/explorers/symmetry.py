@@ -18,7 +18,7 @@ from munit_lite.theory.oracle import CodeWorld, Oracle, content_from_code
 from munit_lite.theory.propositions import ALPHA, BANDWIDTH, EFFECT_THRESHOLD, check_all
 from munit_lite.theory.two_sample import mmd_test
 from munit_lite.theory.variants import ORACLE, X_COLUMN, OracleVariant, mix_content_and_style
-from munit_lite.theory.verdicts import PropositionVerdict, decide
+from munit_lite.theory.verdicts import FAILS, PropositionVerdict, decide
 from munit_lite.world import render as draw
 from munit_lite.world import style_from_code
 
@@ -73,7 +73,7 @@ def run_checks(angle: float, networks: str, seed: int) -> dict[str, PropositionV
     results = check_all(Oracle(world, rotated_oracle(angle, networks)), world, NUM_UNITS, seed)
     generator = torch.Generator().manual_seed(seed)
     test = mmd_test(*position_scores(angle, networks, seed), generator, round(1 / ALPHA) - 1, bandwidth=BANDWIDTH)
-    tests = {("position in the sketch, position in the painting", "F"): test}
+    tests = {("position in the sketch, position in the painting", FAILS): test}
     name = "Positions match"
     results["positions"] = decide(name, tests, {}, EFFECT_THRESHOLD, world.tolerance, NUM_UNITS, ALPHA, "two positions")
     return results
@@ -113,8 +113,8 @@ def render(angle: float, networks: str, seed: int) -> Image:
             *pairs[:NUM_POINTS].T.numpy(), linestyle="", marker=mark, markersize=4, alpha=0.7, color=color, label=name
         )
     status = {name: result.status for name, result in run_checks(angle, networks, seed).items()}
-    title = f"joint check: {status['joint']}; for the positions alone: {status['positions']}\n"
-    title += f"content is preserved: {status['content']}"
+    title = f"joint check: {status['joint_matching']}; for the positions alone: {status['positions']}\n"
+    title += f"content is preserved: {status['content_preservation']}"
     right.set_title(title, fontsize=9)
     right.set(
         xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", xlabel="position in the sketch", ylabel="in the painting"

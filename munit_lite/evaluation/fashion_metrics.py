@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from munit_lite.data.fashion import FashionData, edge_drawing
-from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
+from munit_lite.evaluation.statistics import Metrics, mean_with_interval
+from munit_lite.evaluation.translator import Translator, translate_on_device
 
 
 def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tensor:
@@ -35,7 +36,7 @@ def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tens
 
 
 @torch.no_grad()
-def photo_metrics(model: Translator, data: FashionData, count: int, seed: int, styles_per_input: int = 10) -> Metrics:
+def fashion_metrics(model: Translator, data: FashionData, count: int, seed: int, styles_per_input: int = 10) -> Metrics:
     """Evaluate translations of held-out drawings against the true photos.
 
     Args:
