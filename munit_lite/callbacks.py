@@ -92,7 +92,7 @@ class TensorBoardLog(Callback):
         folder: for its event files.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        StorageError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -123,7 +123,7 @@ class TensorBoardLog(Callback):
         try:
             yield
         except OSError as error:
-            raise write_error(self.folder, error, "The last saved state is unchanged") from error
+            raise write_error(self.folder, error, "the last saved state is unchanged") from error
 
 
 class SampleSheets(Callback):
@@ -133,7 +133,7 @@ class SampleSheets(Callback):
         folder: for the files.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        StorageError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -228,7 +228,8 @@ def train(
         the run, with the averaged model.
 
     Raises:
-        CheckpointError: the folder holds a run of another configuration, or cannot be written.
+        CheckpointError: the folder holds a run of another configuration.
+        StorageError: the folder cannot be written, or another run is using it.
         DataError: an image can no longer be read; a single process saves its state first.
         TrainingError: a loss is not finite, memory is full, or torch.compile failed; the message says what to do. The
             last saved state stays in the folder.

@@ -310,12 +310,12 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
 @pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_checkpoint", "callbacks.SampleSheets.on_sample"])
 def test_kept_weights_and_sheets_whose_writing_failed_are_made_when_the_run_goes_on(fails, monkeypatch, tmp_path):
     def full(*_):
-        raise ml.CheckpointError("cannot write: No space left on device")
+        raise ml.StorageError("cannot write: No space left on device")
 
     config = tiny(steps=4, num_checkpoints=1, sample_every=4)
     with monkeypatch.context() as broken:
         broken.setattr(f"munit_lite.{fails}", full)
-        with pytest.raises(ml.CheckpointError):
+        with pytest.raises(ml.StorageError):
             ml.train(config, tmp_path)
     run = ml.train(config, tmp_path)
     assert (tmp_path / "samples" / "step_00000004.png").is_file()

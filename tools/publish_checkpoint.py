@@ -19,8 +19,8 @@ from munit_lite.config import Config, from_dict, override, to_dict
 from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments import results as measurements
 from munit_lite.experiments.results import markdown_table, read_results_file, train_command
-from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, checkpoint_path, load
-from munit_lite.storage.files import atomic_path, sha256, write_checksum
+from munit_lite.storage.checkpoints import SHIPPED, checkpoint_path, load
+from munit_lite.storage.files import CheckpointError, StorageError, atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 MAX_BYTES = 8_000_000
@@ -227,7 +227,7 @@ def _cell(value: float | None, half_width: float | None) -> str:
 if __name__ == "__main__":
     try:
         published = tyro.extras.subcommand_cli_from_dict({"publish": publish, "cards": cards})
-    except (CheckpointError, ValueError) as error:
+    except (StorageError, ValueError) as error:
         sys.exit(str(error))
     if published:
         print(f"published as {published}, with its card and checksum")

@@ -14,18 +14,17 @@ import shutil
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from munit_lite.data.image_files import DataError
-from munit_lite.storage.files import atomic_path, sha256
+from munit_lite.storage.files import hold_lock, read_checksums, sha256, write_checksums, write_error
 
 Layout = dict[str, tuple[str, ...]]  # for each folder of a dataset: the folders of the archive whose files it gets
 
@@ -72,44 +71,22 @@ def download(name: str, root: Path) -> Path:
         the folder of the dataset.
 
     Raises:
-        DataError: the server, the network, the disk or the archive failed. What has been downloaded is kept, so that
-            another call resumes.
+        DataError: the server, the network or the archive failed.
+        StorageError: the disk is full, or another process downloads the same dataset. In all cases what has been
+            downloaded is kept, so that another call resumes.
     """
     if name not in ARCHIVES:
         raise DataError(f"unknown dataset {name!r}; known: {', '.join(ARCHIVES)}")
     folder, archive = root / name, root / f"{name}.tar.gz"
-    with _lock(root, name):
+    with hold_lock(root / f".{name}.lock", f"downloading {name}"):
         if not folder.is_dir():
             if not archive.is_file():
                 fetch(ARCHIVES[name].url, archive)
             checksum = _verify_checksum(archive)
             unpack(archive, folder, ARCHIVES[name].layout)
-            with atomic_path(_checksum_file(archive)) as temporary:
-                temporary.write_text(f"{checksum}  {archive.name}\n")
+            write_checksums(_checksum_file(archive), {archive.name: checksum})
             archive.unlink()
     return folder
-
-
-@contextlib.contextmanager
-def _lock(root: Path, name: str) -> Iterator[None]:
-    """Prevent a second download of the same dataset."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / f".{name}.lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise DataError(f"another download of {name} into {root} is running; wait for it") from error
-    except OSError as error:
-        raise _write_error(root, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _write_error(path: Path, error: OSError) -> DataError:
-    reason = error.strerror or error
-    return DataError(f"cannot write {path}: {reason}; free some space or choose another data root")
 
 
 # ------------------------------------------------------------------------------------------------- downloading
@@ -131,7 +108,8 @@ def fetch(url: str, target: Path) -> None:
         target: where to store it. An incomplete download lies beside it.
 
     Raises:
-        DataError: the server refuses, `MAX_ATTEMPTS` attempts in a row bring no new bytes, or the disk is full.
+        DataError: the server refuses, or `MAX_ATTEMPTS` attempts in a row bring no new bytes.
+        StorageError: the disk is full.
     """
     partial = target.with_name(f".{target.name}.partial")
     metadata = partial.with_suffix(".json")
@@ -151,7 +129,7 @@ def fetch(url: str, target: Path) -> None:
                 raise DataError(f"cannot download {url}: {_describe(error, url)}; {kept}try again later") from error
             time.sleep(RETRY_DELAY * 2 ** max(failures - 1, 0))
         except OSError as error:
-            raise _write_error(partial, error) from error
+            raise write_error(partial, error, "what has been downloaded is kept") from error
 
 
 def _receive(url: str, partial: Path, metadata: Path) -> None:
@@ -249,11 +227,12 @@ def _verify_checksum(archive: Path) -> str:
     Raises:
         DataError: they differ.
     """
-    checksum, stored = sha256(archive), _checksum_file(archive)
-    if stored.is_file() and (first := (stored.read_text().split() or [""])[0]) != checksum:
+    checksum, listing = sha256(archive), _checksum_file(archive)
+    first = read_checksums(listing).get(archive.name, checksum)
+    if first != checksum:
         raise DataError(
-            f"{archive} has the sha256 {checksum}, but the first download had {first or 'none'}: it is damaged, or the "
-            f"publisher has changed it. Remove it to download it again, or remove {stored.name} to accept it"
+            f"{archive} has the sha256 {checksum}, but the first download had {first}: it is damaged, or the publisher "
+            f"has changed it; remove it to download it again, or remove {listing.name} to accept it"
         )
     return checksum
 
@@ -270,7 +249,8 @@ def unpack(archive: Path, folder: Path, layout: Layout | None = None) -> None:
             other files are omitted.
 
     Raises:
-        DataError: the archive is damaged or refused, and has been removed; or the disk is full, and it is kept.
+        DataError: the archive is damaged or refused, and has been removed.
+        StorageError: the disk is full; the archive is kept.
     """
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -290,7 +270,7 @@ def unpack(archive: Path, folder: Path, layout: Layout | None = None) -> None:
         archive.unlink()
         raise DataError(f"{archive} cannot be used: {error}. It was removed; run again to download it anew") from error
     except OSError as error:
-        raise _write_error(folder, error) from error
+        raise write_error(folder, error, "the archive is kept") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

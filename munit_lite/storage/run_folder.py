@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from munit_lite.config import Config, from_dict, to_dict
 from munit_lite.model import MUNIT
-from munit_lite.storage.files import CheckpointError, atomic_path, write_error
+from munit_lite.storage.files import CheckpointError, atomic_path, hold_lock, write_error
 from munit_lite.storage.tensors import StateDict, read_header, read_tensors, write_tensors
 
 # Fields that may change when a run resumes, because they affect how it is computed and reported, not its result.
@@ -53,7 +52,7 @@ def save_model(path: Path, model: MUNIT, step: int, note: dict[str, Any] | None 
         note: any further values for the header that JSON can represent.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     write_tensors(path, model.state_dict(), _header(model.config, step) | {"note": note or {}})
 
@@ -148,23 +147,12 @@ class RunFolder:
         """Reserve the folder for one run of a configuration, which is written to config.json.
 
         Raises:
-            CheckpointError: the folder cannot be written, another run is using it, or it holds another configuration.
+            StorageError: the folder cannot be written, or another run is using it.
+            CheckpointError: it holds another configuration.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
-        except Timeout as error:
-            raise CheckpointError(
-                f"another run is training in {self.path}; wait for it or use another folder"
-            ) from error
-        except OSError as error:
-            raise CheckpointError(f"cannot write to {self.path}: {error}; choose another folder") from error
-        try:
+        with hold_lock(self.path / ".lock", "training"):
             self._update_config(config)
             yield
-        finally:
-            lock.release()
 
     def _update_config(self, config: Config) -> None:
         """Check the configuration against the one in the folder, if there is one, and write it if it differs."""
@@ -201,7 +189,7 @@ class RunFolder:
         """Replace the state that the run resumes from.
 
         Raises:
-            CheckpointError: it cannot be written; the previous state is unchanged.
+            StorageError: it cannot be written; the previous state is unchanged.
         """
         write_tensors(self.state_file, state.state_dict(), _header(config, state.step))
 
@@ -230,7 +218,7 @@ class RunFolder:
         """Write a checkpoint of the averaged model.
 
         Raises:
-            CheckpointError: it cannot be written.
+            StorageError: it cannot be written.
         """
         save_model(self.path / "weights" / f"step_{step:08d}.safetensors", model, step)
 
@@ -253,13 +241,13 @@ class RunFolder:
         """Add a record to the history: `step`, and every loss by name.
 
         Raises:
-            CheckpointError: it cannot be written.
+            StorageError: it cannot be written.
         """
         try:
             with open(self.history_file, "a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise write_error(self.history_file, error, "The last saved state is unchanged") from error
+            raise write_error(self.history_file, error, "the last saved state is unchanged") from error
 
     def truncate_history(self, until: int) -> list[dict[str, float]]:
         """Drop the records after a step from the history, and a line that a crash has truncated.
@@ -268,7 +256,7 @@ class RunFolder:
             the records up to that step.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            StorageError: the file cannot be written.
         """
         records = []
         if self.history_file.exists():

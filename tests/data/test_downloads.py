@@ -27,6 +27,7 @@ from munit_lite.data import downloads
 from munit_lite.data.downloads import ARCHIVES, Archive, download, fetch
 from munit_lite.data.folders import find_dataset_files
 from munit_lite.data.image_files import DataError
+from munit_lite.storage.files import StorageError
 
 
 def picture(seed):
@@ -380,7 +381,7 @@ def test_a_full_disk_is_reported_and_the_download_resumes_later(server, tmp_path
     monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
     free = limited(room)
     try:
-        with pytest.raises(DataError, match=r"cannot write .*: File too large; free some space or choose another data"):
+        with pytest.raises(StorageError, match=r"cannot write .*File too large.* kept; free some space"):
             download("edges2shoes", tmp_path)
     finally:
         free()
@@ -402,12 +403,15 @@ def test_too_little_disk_space_is_reported_before_the_first_byte(server, tmp_pat
 
 def test_a_data_root_that_cannot_be_written_into_is_named(server, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"cannot write .*file/root: .*choose another data root"):
+    with pytest.raises(StorageError, match=r"cannot write .*file/root .*choose another folder"):
         download("edges2shoes", tmp_path / "file" / "root")
 
 
 def test_a_second_download_at_the_same_time_is_refused(server, tmp_path):
-    with FileLock(tmp_path / ".edges2shoes.lock"), pytest.raises(DataError, match="another download of edges2shoes"):
+    with (
+        FileLock(tmp_path / ".edges2shoes.lock"),
+        pytest.raises(StorageError, match="is downloading edges2shoes"),
+    ):
         download("edges2shoes", tmp_path)
 
 
