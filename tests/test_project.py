@@ -17,7 +17,8 @@ PACKAGE = ROOT / "munit_lite"
 # The reading order of the package: a module may import only modules that stand before it.
 _READING_ORDER = """
 networks losses config presets acceleration.devices acceleration.distributed acceleration.fused_layers
-acceleration.parallel_domains storage.files data.image_files data.downloads storage.tensors
+acceleration.parallel_domains storage.files data.image_files data.fetch data.downloads data.folder_layout
+storage.tensors
 evaluation.statistics theory.linear_gaussian theory.two_sample theory.verdicts course.figures course.diagrams
 course.formulas course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
 course.exercises.content_encoder course.exercises.style_encoder course.exercises.adain_decoder
