@@ -39,7 +39,8 @@ from munit_lite.interruptions import (
 from munit_lite.methods import build, build_objective
 from munit_lite.model import MUNIT
 from munit_lite.objective import LossTerms, Objective, Outputs
-from munit_lite.storage.run_folder import RunFolder, TrainingState
+from munit_lite.storage.checkpoints import TrainingState
+from munit_lite.storage.run_folder import RunFolder
 
 __all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", "train"]
 

@@ -21,8 +21,7 @@ from munit_lite import doctor
 from munit_lite.doctor import Fact, Problem, diagnose
 from munit_lite.experiments import notebook_times, results
 from munit_lite.experiments.results import read_results
-from munit_lite.storage.checkpoints import SHIPPED
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import SHIPPED, save_model
 
 
 def look(topic) -> tuple[dict[str, Fact], list[Problem]]:

@@ -27,8 +27,8 @@ course.exercises.full_objective course.exercises.optimality course.exercises.lat
 course.exercises.cycle_consistency course.exercises.joint_matching course.exercises.experiments
 course.exercises.real_images course.exercises course.explorers.widget course counter_rng world model objective
 methods.cyclegan methods.unit methods.bicyclegan methods acceleration.objective acceleration.accelerate
-acceleration data.base data.folders data.synthetic data.fashion data storage.run_folder storage.nvlabs
-storage.checkpoints callbacks interruptions training inference evaluation.attribute_predictors
+acceleration data.base data.folders data.synthetic data.fashion data storage.checkpoints storage.run_folder
+storage.nvlabs samples callbacks interruptions training inference evaluation.attribute_predictors
 evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evaluation.metrics
 evaluation.metric_names experiments.results experiments.claims theory.variants theory.inversion theory.oracle
 theory.propositions theory.calibration experiments.sweep experiments.tables experiments.steganography

@@ -16,9 +16,10 @@ from torch import nn
 
 import munit_lite as ml
 from munit_lite.acceleration.objective import AcceleratedObjective
-from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
+from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import OptimizerConfig
 from munit_lite.data import open_data
+from munit_lite.samples import sample_rows, sample_sheet
 from munit_lite.training import Trainer, learning_rate, sample_styles
 
 

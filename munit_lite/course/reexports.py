@@ -4,7 +4,7 @@
 """
 
 from munit_lite import doctor
-from munit_lite.callbacks import SampleSheets, TensorBoardLog, sample_rows
+from munit_lite.callbacks import SampleSheets, TensorBoardLog
 from munit_lite.data import open_data
 from munit_lite.evaluation import image_metrics
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
@@ -14,7 +14,8 @@ from munit_lite.evaluation.mode_coverage import MeanStyleTranslator, parse_varie
 from munit_lite.evaluation.statistics import mean_with_interval
 from munit_lite.experiments.notebook_times import time_yardstick_step
 from munit_lite.experiments.results import RESULTS, papermill_command, read_results, write_results
-from munit_lite.storage.checkpoints import RunFolder
+from munit_lite.samples import sample_rows
+from munit_lite.storage.run_folder import RunFolder
 
 __all__ = [
     "RESULTS",

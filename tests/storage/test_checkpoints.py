@@ -18,9 +18,9 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback, SampleSheets, TensorBoardLog
-from munit_lite.storage.checkpoints import load
+from munit_lite.storage.checkpoints import load, save_model
 from munit_lite.storage.files import CheckpointError, StorageError, write_checksum
-from munit_lite.storage.run_folder import RunFolder, save_model
+from munit_lite.storage.run_folder import RunFolder
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 
