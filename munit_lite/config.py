@@ -201,7 +201,8 @@ class Config:
     def __post_init__(self) -> None:
         _check_fields(self)
         _check_pairing(self)
-        _check_size(self)
+        check_size(self.data.size, self.network)
+        _check_discriminator_size(self.data.size, self.network)
 
 
 # ------------------------------------------------------------------------------------------------------ overrides
@@ -317,23 +318,32 @@ def smallest_size(network: NetworkConfig) -> int:
 
     The first convolution mirrors 3 pixels of the image, the residual blocks mirror 1 pixel of the content code.
     """
-    return max(4, 2 ** (network.downsamples + 1))
+    return 2 ** (network.downsamples + 1)
 
 
-def _check_size(config: Config) -> None:
-    size, network = config.data.size, config.network
-    if size % 2**network.downsamples:
-        raise ValueError(
-            f"size {size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
-            f"{network.downsamples} times"
+def check_size(size: int, network: NetworkConfig) -> None:
+    """Check that encoders of these sizes can encode square images of a side, in pixels.
+
+    Raises:
+        ValueError: the side is too small for an encoder, or not divisible by the stride of the content encoder.
+    """
+    stride, style_stride = 2**network.downsamples, 2**network.style_downsamples
+    if size < (least := max(smallest_size(network), style_stride)):
+        reason = (
+            f"the style encoder halves the side {network.style_downsamples} times; lower style_downsamples"
+            if least == style_stride
+            else "reflect padding has nothing to mirror; lower downsamples"
         )
-    if size < (least := smallest_size(network)):
-        raise ValueError(f"size {size} is below {least}: reflect padding has nothing to mirror; lower downsamples")
-    if size < 2**network.style_downsamples:
+        raise ValueError(f"size {size} is below {least}: {reason}, or raise size")
+    if size % stride:
+        lower = size // stride * stride
         raise ValueError(
-            f"size {size} is below {2**network.style_downsamples}: the style encoder halves the side "
-            f"{network.style_downsamples} times; lower style_downsamples"
+            f"size {size} is not divisible by {stride}: the content encoder halves the side {network.downsamples} "
+            f"times; use {lower} or {lower + stride}"
         )
+
+
+def _check_discriminator_size(size: int, network: NetworkConfig) -> None:
     if size < (least := 2 ** (network.discriminator_layers + network.discriminator_scales - 1)):
         raise ValueError(
             f"size {size} is below {least}: {network.discriminator_layers} discriminator layers at "

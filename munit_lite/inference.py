@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
+from munit_lite.config import check_size
 from munit_lite.data.image_files import DataError, float_to_uint8, list_images, read_image, uint8_to_float, write_png
 from munit_lite.model import MUNIT
 from munit_lite.world import check_domain
@@ -74,7 +75,7 @@ def translate_files(
         ['sheet.png', 'sketch_style1.png', 'sketch_style2.png']
     """
     side = model.config.data.size if size is None else size
-    check_size(model, side)
+    check_size(side, model.config.network)
     check_domain(source)
     for name, number in {"styles": styles, "batch_size": batch_size}.items():
         if number < 1:
@@ -119,24 +120,6 @@ def translate_files(
         "sheet_shows": {"inputs": min(len(inputs), SHEET_INPUTS), "styles": min(len(style_names), SHEET_STYLES)},
         "settings": {"source": source, "target": 3 - source, "size": side, "seed": seed, "fresh_styles": fresh_styles},
     }
-
-
-def check_size(model: MUNIT, size: int) -> None:
-    """Check that a model can translate square images of this side, in pixels.
-
-    Raises:
-        ValueError: the side is not divisible by the stride of the content encoder, or too small for an encoder.
-    """
-    network = model.config.network
-    stride = 2**network.downsamples
-    smallest = max(2 * stride, 2**network.style_downsamples)  # reflection cannot pad a content code of one pixel
-    if size < smallest:
-        raise ValueError(f"size is {size}, but this model needs at least {smallest}")
-    if size % stride:
-        lower = size // stride * stride
-        raise ValueError(
-            f"size is {size}, but it must be divisible by {stride} for this model; use {lower} or {lower + stride}"
-        )
 
 
 def read_center_crops(files: Sequence[Path], size: int) -> Tensor:

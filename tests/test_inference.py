@@ -10,7 +10,8 @@ from PIL import Image
 from tiny import tiny
 
 import munit_lite as ml
-from munit_lite.inference import SHEET_CELL, SHEET_INPUTS, SHEET_STYLES, check_size, translate_files
+from munit_lite.config import check_size
+from munit_lite.inference import SHEET_CELL, SHEET_INPUTS, SHEET_STYLES, translate_files
 
 pytestmark = pytest.mark.numerical
 
@@ -107,7 +108,7 @@ def test_another_size_than_the_models_own(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "message"),
-    [(33, "must be divisible by 2 .*use 32 or 34"), (4, "size is 4, but this model needs at least 8")],
+    [(33, "size 33 is not divisible by 2: .*use 32 or 34"), (4, "size 4 is below 8")],
 )
 def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path, size, message):
     with pytest.raises(ValueError, match=message):
@@ -131,7 +132,7 @@ def test_the_smallest_size_works_and_half_of_it_does_not(downsamples, style_down
 
 def _accepted(model, size) -> bool:
     try:
-        check_size(model, size)
+        check_size(size, model.config.network)
     except ValueError:
         return False
     return True
