@@ -201,7 +201,8 @@ class Config:
     def __post_init__(self) -> None:
         _check_fields(self)
         _check_pairing(self)
-        _check_size(self)
+        check_size(self.data.image_size, self.network)
+        _check_discriminator_size(self.data.image_size, self.network)
 
 
 # ------------------------------------------------------------------------------------------------------ overrides
@@ -329,25 +330,32 @@ def smallest_size(network: NetworkConfig) -> int:
 
     The first convolution mirrors 3 pixels of the image, the residual blocks mirror 1 pixel of the content code.
     """
-    return max(4, 2 ** (network.num_downsamples + 1))
+    return 2 ** (network.num_downsamples + 1)
 
 
-def _check_size(config: Config) -> None:
-    size, network = config.data.image_size, config.network
-    if size % 2**network.num_downsamples:
-        raise ValueError(
-            f"image_size {size} is not divisible by {2**network.num_downsamples}: the content encoder halves the side "
-            f"{network.num_downsamples} times"
+def check_size(size: int, network: NetworkConfig) -> None:
+    """Check that encoders of these sizes can encode square images of a side, in pixels.
+
+    Raises:
+        ValueError: the side is too small for an encoder, or not divisible by the stride of the content encoder.
+    """
+    stride, style_stride = 2**network.num_downsamples, 2**network.num_style_downsamples
+    if size < (least := max(smallest_size(network), style_stride)):
+        reason = (
+            f"the style encoder halves the side {network.num_style_downsamples} times; lower num_style_downsamples"
+            if least == style_stride
+            else "reflect padding has nothing to mirror; lower num_downsamples"
         )
-    if size < (least := smallest_size(network)):
+        raise ValueError(f"image_size {size} is below {least}: {reason}, or raise image_size")
+    if size % stride:
+        lower = size // stride * stride
         raise ValueError(
-            f"image_size {size} is below {least}: reflect padding has nothing to mirror; lower num_downsamples"
+            f"image_size {size} is not divisible by {stride}: the content encoder halves the side "
+            f"{network.num_downsamples} times; use {lower} or {lower + stride}"
         )
-    if size < 2**network.num_style_downsamples:
-        raise ValueError(
-            f"image_size {size} is below {2**network.num_style_downsamples}: the style encoder halves the side "
-            f"{network.num_style_downsamples} times; lower num_style_downsamples"
-        )
+
+
+def _check_discriminator_size(size: int, network: NetworkConfig) -> None:
     if size < (least := 2 ** (network.discriminator_layers + network.discriminator_scales - 1)):
         raise ValueError(
             f"image_size {size} is below {least}: {network.discriminator_layers} discriminator layers at "

@@ -16,7 +16,8 @@ from torch import Tensor
 from munit_lite.acceleration import all_reduce_mean
 from munit_lite.config import Config
 from munit_lite.data.image_files import DataError
-from munit_lite.storage.run_folder import RunFolder, TrainingState
+from munit_lite.storage.checkpoints import TrainingState
+from munit_lite.storage.run_folder import RunFolder
 
 
 class TrainingError(RuntimeError):

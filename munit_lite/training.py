@@ -39,7 +39,8 @@ from munit_lite.interruptions import (
 from munit_lite.methods import build, build_objective
 from munit_lite.model import MUNIT
 from munit_lite.objective import LossTerms, Objective, Outputs
-from munit_lite.storage.run_folder import RunFolder, TrainingState
+from munit_lite.storage.checkpoints import TrainingState
+from munit_lite.storage.run_folder import RunFolder
 
 __all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", "train"]
 
@@ -228,7 +229,8 @@ def train(
         the run, with the averaged model.
 
     Raises:
-        CheckpointError: the folder holds a run of another configuration, or cannot be written.
+        CheckpointError: the folder holds a run of another configuration.
+        StorageError: the folder cannot be written, or another run is using it.
         DataError: an image can no longer be read; a single process saves its state first.
         TrainingError: a loss is not finite, memory is full, or torch.compile failed; the message says what to do. The
             last saved state stays in the folder.

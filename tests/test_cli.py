@@ -23,7 +23,7 @@ from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.benchmark_records import contradictions
 from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.presets import PRESETS
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import save_model
 
 _SMALL = {
     "base-channels": 4,

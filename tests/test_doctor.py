@@ -22,7 +22,7 @@ from munit_lite.doctor import Fact, Problem, diagnose
 from munit_lite.experiments import notebook_times, results
 from munit_lite.experiments.results import read_results
 from munit_lite.paths import CHECKPOINTS_DIR
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import save_model
 
 
 def look(topic) -> tuple[dict[str, Fact], list[Problem]]:

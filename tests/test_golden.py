@@ -31,8 +31,7 @@ from munit_lite.experiments.tables import photo_table, table_1, table_2
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
 from munit_lite.presets import PRESETS
-from munit_lite.storage.checkpoints import shipped_checkpoints
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import save_model, shipped_checkpoints
 from munit_lite.storage.tensors import read_header
 from tools.readme import seeds_table
 

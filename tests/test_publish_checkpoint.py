@@ -184,7 +184,7 @@ def test_figures_that_are_none_are_refused(run, shelf, tmp_path, text):
 
 
 def test_a_model_that_was_only_saved_has_no_card(run, shelf):
-    from munit_lite.storage.run_folder import save_model
+    from munit_lite.storage.checkpoints import save_model
 
     save_model(shelf / "saved.safetensors", run.model, 4)
     with pytest.raises(CheckpointError, match=r"saved\.safetensors has no measured figures: it was saved, but not"):
@@ -211,7 +211,7 @@ def test_cards_are_written_afresh(run, shelf):
 
 
 def test_absolute_folders_become_names_below_the_data_root(run, shelf, tmp_path):
-    from munit_lite.storage.run_folder import save_model
+    from munit_lite.storage.checkpoints import save_model
 
     config = override(run.config, dataset="folder", folder="/a/b/apples2citrus")
     save_model(tmp_path / "a.safetensors", ml.build(config), 4)

@@ -16,9 +16,10 @@ from torch import nn
 
 import munit_lite as ml
 from munit_lite.acceleration.objective import AcceleratedObjective
-from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
+from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import OptimizerConfig
 from munit_lite.data import open_data
+from munit_lite.samples import sample_rows, sample_sheet
 from munit_lite.training import Trainer, learning_rate, sample_styles
 
 
@@ -313,12 +314,12 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
 @pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_checkpoint", "callbacks.SampleSheets.on_sample"])
 def test_kept_weights_and_sheets_whose_writing_failed_are_made_when_the_run_goes_on(fails, monkeypatch, tmp_path):
     def full(*_):
-        raise ml.CheckpointError("cannot write: No space left on device")
+        raise ml.StorageError("cannot write: No space left on device")
 
     config = tiny(steps=4, num_checkpoints=1, sample_every=4)
     with monkeypatch.context() as broken:
         broken.setattr(f"munit_lite.{fails}", full)
-        with pytest.raises(ml.CheckpointError):
+        with pytest.raises(ml.StorageError):
             ml.train(config, tmp_path)
     run = ml.train(config, tmp_path)
     assert (tmp_path / "samples" / "step_00000004.png").is_file()

@@ -22,7 +22,7 @@ from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import read_results_file
 from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.storage.checkpoints import checkpoint_path, load
-from munit_lite.storage.files import CheckpointError, atomic_path, sha256, write_checksum
+from munit_lite.storage.files import CheckpointError, StorageError, atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 MAX_BYTES = 8_000_000
@@ -230,7 +230,7 @@ def _cell(value: float | None, half_width: float | None) -> str:
 if __name__ == "__main__":
     try:
         published = tyro.extras.subcommand_cli_from_dict({"publish": publish, "cards": cards})
-    except (CheckpointError, ValueError) as error:
+    except (StorageError, ValueError) as error:
         sys.exit(str(error))
     if published:
         print(f"published as {published}, with its card and checksum")

@@ -22,8 +22,8 @@ from munit_lite.evaluation.attribute_predictors import (
     predictor_file,
 )
 from munit_lite.experiments.results import write_results
+from munit_lite.storage.checkpoints import versions
 from munit_lite.storage.files import write_checksum
-from munit_lite.storage.run_folder import versions
 from munit_lite.storage.tensors import write_tensors
 from munit_lite.world import DOMAIN_NAMES, World
 from tools.publish_checkpoint import write_card

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from munit_lite.data.image_files import float_to_uint8
+
 # The palette of Okabe and Ito, which color-blind readers can distinguish. Line styles differ, too, for prints in gray.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
@@ -75,7 +77,7 @@ def image_rows(
         axis.set_axis_off()
     for (name, images), line in zip(rows, axes, strict=True):
         for image, axis in zip(images, line, strict=False):
-            axis.imshow((image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axis.imshow(float_to_uint8(image).permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
         line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
     for name, axis in zip(columns, axes[0], strict=False):
         axis.set_title(name, fontsize=10, pad=4)
@@ -107,7 +109,7 @@ def conditional_tables(
         for images, right, down in ((row_images, 0, 1), (column_images, 1, 0)):
             for k, image in enumerate(images):
                 x, y = right * (k + 1) - 1, down * (k + 1) - 1
-                pixels = (image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy()
+                pixels = float_to_uint8(image).permute(1, 2, 0).cpu().numpy()
                 axis.imshow(pixels, extent=(x + 0.05, x + 0.95, y + 0.95, y + 0.05), interpolation="nearest")
         axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", lw=0.8))
         axis.set(xlim=(-1, columns + 0.05), ylim=(rows + 0.05, -1), title=title)

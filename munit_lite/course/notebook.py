@@ -15,7 +15,7 @@ from IPython.display import DisplayHandle, Markdown, display
 from munit_lite.callbacks import Callback
 from munit_lite.config import Config
 from munit_lite.course.figures import loss_figure
-from munit_lite.storage.run_folder import versions
+from munit_lite.storage.checkpoints import versions
 
 
 def check_parameters(inputs: Sequence[str]) -> None:

@@ -4,7 +4,7 @@
 """
 
 from munit_lite import doctor
-from munit_lite.callbacks import SampleSheets, TensorBoardLog, sample_rows
+from munit_lite.callbacks import SampleSheets, TensorBoardLog
 from munit_lite.data import open_data
 from munit_lite.evaluation import image_metrics, steganography
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
@@ -17,6 +17,7 @@ from munit_lite.experiments.notebook_times import time_calibration_step
 from munit_lite.experiments.provenance import papermill_command
 from munit_lite.experiments.results import read_results, write_results
 from munit_lite.paths import RESULTS_DIR
+from munit_lite.samples import sample_rows
 from munit_lite.storage.run_folder import RunFolder
 
 __all__ = [

@@ -44,7 +44,8 @@ def open_data(config: Config) -> ImageData:
         from munit_lite.data.fashion import FashionData
 
         return FashionData(data_root(config), data.image_size, data.fashion_classes, config.seed, data.paired)
-    from munit_lite.data.folders import FolderData, find_dataset_files
+    from munit_lite.data.folder_layout import find_dataset_files
+    from munit_lite.data.folders import FolderData
 
     return FolderData(find_dataset_files(data, data_root(config)), data.image_size, config.seed, data.cache_gib)
 

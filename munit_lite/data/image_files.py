@@ -1,4 +1,4 @@
-"""Reading one image file: which files count as images, and how each kind becomes 8-bit RGB.
+"""Reading and writing one image file: which files count as images, and how each kind becomes 8-bit RGB.
 
 An image is rotated upright according to its EXIF orientation, converted to RGB and resized so that its shorter side has
 the requested length; small images are enlarged. Transparent pixels are composited over white, 16-bit values are scaled
@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from munit_lite.storage.files import atomic_path
 
 # A file with one of these suffixes must be readable. Any other file is an image if PIL recognizes its content.
 IMAGE_SUFFIXES = (
@@ -41,6 +43,16 @@ def uint8_to_float(images: Tensor) -> Tensor:
         tensor([-1.,  1.])
     """
     return images.float() / 127.5 - 1
+
+
+def float_to_uint8(images: Tensor) -> Tensor:
+    """Scale values from -1 to 1 to uint8 from 0 to 255, the inverse of `uint8_to_float`; values outside are clipped.
+
+    Example:
+        >>> float_to_uint8(torch.tensor([-1.0, 0.1, 3.0]))
+        tensor([  0, 140, 255], dtype=torch.uint8)
+    """
+    return ((images + 1) * 127.5).round().clamp(0, 255).byte()
 
 
 def is_image(file: Path) -> bool:
@@ -125,6 +137,20 @@ def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarr
         scale = shorter_side / min(image.size)
         width, height = (max(shorter_side, round(length * scale)) for length in image.size)
         return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def write_png(file: Path, image: Tensor) -> None:
+    """Write an image as a PNG file, atomically.
+
+    Args:
+        file: the file to write; its folder is created if it does not exist.
+        image: (3, h, w) uint8.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with atomic_path(file) as temporary:
+        Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(temporary, format="png")
 
 
 def check_image(file: Path, half: Half = "whole") -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from munit_lite.data.fashion import FashionData, edge_drawing
+from munit_lite.data.image_files import float_to_uint8
 from munit_lite.evaluation.statistics import Metrics, mean_with_interval
 from munit_lite.evaluation.translator import Translator, translate_on_device
 
@@ -23,8 +24,7 @@ def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tens
     Returns:
         (B,) in [0, 1]; 1 if all edges agree.
     """
-    as_bytes = ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()
-    detected = (edge_drawing(as_bytes)[:, :1] == 0).float()
+    detected = (edge_drawing(float_to_uint8(images).cpu())[:, :1] == 0).float()
     expected = (drawings[:, :1].cpu() < 0).float()
 
     def dilate(edges: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from skimage.color import rgb2lab
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from munit_lite.data.folders import FileSet, FolderData
+from munit_lite.data.folder_layout import FileSet
+from munit_lite.data.folders import FolderData
 from munit_lite.evaluation.image_metrics import conditional_inception_score, mode_probabilities
 from munit_lite.evaluation.statistics import Metrics, mean_with_interval
 from munit_lite.evaluation.translator import MeanStyleTranslator, Translator

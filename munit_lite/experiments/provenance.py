@@ -22,7 +22,7 @@ from munit_lite.presets import PRESETS
 
 def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
     """Return the command, commit, settings, device, versions and time of a measurement."""
-    from munit_lite.storage.run_folder import versions
+    from munit_lite.storage.checkpoints import versions
 
     return {
         "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -65,7 +65,7 @@ def write_results(
         The path of the written file.
 
     Raises:
-        CheckpointError: the file cannot be written; an earlier file at its path is untouched.
+        StorageError: the file cannot be written; an earlier file at its path is untouched.
         TypeError: a value that JSON cannot hold.
     """
     from munit_lite.storage.files import atomic_path

@@ -64,7 +64,7 @@ def save_original(model: MUNIT, generator: str | Path, discriminator: str | Path
         discriminator: the file for both discriminators.
 
     Raises:
-        CheckpointError: a file cannot be written.
+        StorageError: a file cannot be written.
     """
     network = model.config.network
     domains = {"a": 1, "b": 2}

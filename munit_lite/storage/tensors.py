@@ -25,7 +25,7 @@ def write_tensors(path: Path, tensors: StateDict, header: dict[str, Any]) -> Non
         header: any values that JSON can represent.
 
     Raises:
-        CheckpointError: the file cannot be written; the previous one is unchanged.
+        StorageError: the file cannot be written; the previous one is unchanged.
 
     Example:
         >>> from tempfile import TemporaryDirectory

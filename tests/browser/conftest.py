@@ -18,7 +18,7 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.doctor import BROWSERS
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import save_model
 
 CELLS = (
     "from munit_lite.course.explorers import *",

@@ -436,7 +436,7 @@ def test_uploads_go_to_the_strip_they_are_meant_for(model):
 
 @pytest.mark.parametrize("kind", [*MODEL_EXPLORERS, WorldExplorer])
 def test_the_copied_code_makes_the_same_explorer(kind, model, tmp_path):
-    from munit_lite.storage.run_folder import save_model
+    from munit_lite.storage.checkpoints import save_model
 
     file = tmp_path / "model.safetensors"
     save_model(file, model, step=1)

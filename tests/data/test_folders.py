@@ -14,7 +14,8 @@ import munit_lite as ml
 from munit_lite.callbacks import Callback
 from munit_lite.config import DataConfig
 from munit_lite.data import folders, open_data
-from munit_lite.data.folders import FolderData, find_dataset_files
+from munit_lite.data.folder_layout import find_dataset_files
+from munit_lite.data.folders import FolderData
 from munit_lite.data.image_files import DataError
 from munit_lite.presets import preset
 

@@ -145,6 +145,8 @@ def test_the_random_photo_is_another_one_of_the_same_class():
 
 def test_evaluate_measures_a_model_of_photos(monkeypatch):
     monkeypatch.setattr(evaluation, "open_data", lambda config: DATA)
-    model = build(preset("fashion32", base_channels=4, mlp_width=8, discriminator_base_channels=4, num_residual_blocks=1))
+    model = build(
+        preset("fashion32", base_channels=4, mlp_width=8, discriminator_base_channels=4, num_residual_blocks=1)
+    )
     numbers = evaluation.evaluate(model, count=25)
     assert list(numbers) == ["drawing to photo"] and numbers["drawing to photo"]["drawings"] == 25

@@ -18,9 +18,9 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback, SampleSheets, TensorBoardLog
-from munit_lite.storage.checkpoints import load
-from munit_lite.storage.files import CheckpointError, write_checksum
-from munit_lite.storage.run_folder import RunFolder, save_model
+from munit_lite.storage.checkpoints import load, save_model
+from munit_lite.storage.files import CheckpointError, StorageError, write_checksum
+from munit_lite.storage.run_folder import RunFolder
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 
@@ -277,16 +277,16 @@ def test_the_configuration_lies_beside_the_weights(finished):
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     config = tiny()
-    with RunFolder(tmp_path).lock(config), pytest.raises(CheckpointError, match="another run is training in"):
+    with RunFolder(tmp_path).lock(config), pytest.raises(StorageError, match="another process is training in"):
         ml.train(config, tmp_path, callbacks=[])
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "state.safetensors"
     write_tensors(path, {"a": torch.ones(3)}, {"step": 1})
-    with full_disk(after=2000), pytest.raises(CheckpointError) as caught:
+    with full_disk(after=2000), pytest.raises(StorageError) as caught:
         write_tensors(path, {"a": torch.zeros(1000)}, {"step": 2})
-    assert re.search(r"cannot write .*state\.safetensors: .*too large.* unchanged; free some space", str(caught.value))
+    assert re.search(r"cannot write .*state\.safetensors .*too large.* unchanged; free some space", str(caught.value))
     tensors, header = read_tensors(path)
     assert header == {"step": 1} and torch.equal(tensors["a"], torch.ones(3))
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
@@ -322,7 +322,7 @@ def test_a_disk_that_fills_while_training_is_reported_and_the_run_resumes_later(
     config, folder = tiny(num_checkpoints=1, **settings), tmp_path / "run"
     filling = DiskFills(6, after)
     reports = [filling, report(tmp_path / "reports")] if report else [filling]
-    with filling.stack, pytest.raises(CheckpointError, match=f"cannot write .*{file}.* free some space"):
+    with filling.stack, pytest.raises(StorageError, match=f"cannot write .*{file}.* free some space"):
         ml.train(config, folder, callbacks=reports)
     assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("step_00000007.png"))
     assert read_tensors(folder / "state.safetensors")[1]["step"] == 5
@@ -331,7 +331,7 @@ def test_a_disk_that_fills_while_training_is_reported_and_the_run_resumes_later(
 
 
 def test_a_disk_too_full_for_the_configuration_is_reported(tmp_path):
-    with full_disk(after=100), pytest.raises(CheckpointError, match=r"cannot write .*config\.json"):
+    with full_disk(after=100), pytest.raises(StorageError, match=r"cannot write .*config\.json"):
         ml.train(tiny(), tmp_path, callbacks=[])
     assert [p.name for p in tmp_path.iterdir() if p.name != ".lock"] == []
 
@@ -340,7 +340,7 @@ def test_a_disk_too_full_for_the_configuration_is_reported(tmp_path):
 def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
     (tmp_path / "file").touch()
     folder = place.format(file=tmp_path / "file")
-    with pytest.raises(CheckpointError, match=f"cannot write to {folder}.*choose another folder"):
+    with pytest.raises(StorageError, match=f"cannot write {folder} .*choose another folder"):
         ml.train(tiny(), folder, callbacks=[])
 
 
@@ -428,10 +428,10 @@ CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
         _other, r"other\.safetensors does not match the configuration in its header: \S+ is missing"),
     "another configuration": (lambda run, *_: [*TRAIN, "--base-channels", 8, "--out", run],
                               r"belongs to a run of another configuration \(.*base_channels: 4 in the folder, 8"),
-    "a second run": (_in_use, "another run is training in .*; wait for it or use another folder"),
+    "a second run": (_in_use, "another process is training in .*; wait for it or choose another folder"),
     "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
-                             "cannot write to /proc/run: .*; choose another folder"),
-    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: each line must be a sha256, two spaces"),
+                             "cannot write /proc/run .*choose another folder"),
+    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged, because a line is not a sha256"),
     "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a"),
 }  # fmt: skip
 

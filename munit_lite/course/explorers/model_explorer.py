@@ -27,7 +27,7 @@ from munit_lite.course.explorers.widget import (
     to_png,
 )
 from munit_lite.data import open_data
-from munit_lite.data.image_files import DataError, read_image, uint8_to_float
+from munit_lite.data.image_files import DataError, float_to_uint8, read_image, uint8_to_float
 from munit_lite.evaluation.attribute_predictors import AttributePredictor, Attributes, load_attribute_predictor
 from munit_lite.model import MUNIT
 from munit_lite.world import DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
@@ -256,15 +256,10 @@ def tile_images(rows: Sequence[Tensor], min_size: int = TILE_SIZE) -> Picture:
     step = side + GAP
     picture = np.full((step * len(rows) - GAP, step * columns - GAP, 3), 255, np.uint8)
     for y, images in enumerate(rows):
-        for x, image in enumerate(to_uint8(images)):
+        for x, image in enumerate(float_to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()):
             large = image.repeat(scale, axis=0).repeat(scale, axis=1)
             picture[y * step : y * step + side, x * step : x * step + side] = large
     return picture
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """Convert images from (N, 3, H, W) in [-1, 1] to (N, H, W, 3) uint8."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def stack_pictures(*pictures: Picture) -> Picture:

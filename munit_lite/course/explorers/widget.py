@@ -21,12 +21,12 @@ import traitlets
 from IPython.display import Image
 
 from munit_lite.data.image_files import DataError
-from munit_lite.storage.files import CheckpointError
+from munit_lite.storage.files import StorageError
 
 State = dict[str, Any]
 Picture = np.ndarray  # (H, W, 3) uint8
 Describe = Callable[..., tuple[str, Sequence[Sequence[str]]]]
-USER_ERRORS = (ValueError, CheckpointError, DataError)  # errors whose messages are for the reader
+USER_ERRORS = (ValueError, StorageError, DataError)  # errors whose messages are for the reader
 
 
 @dataclass(frozen=True)
