@@ -19,7 +19,7 @@ _READING_ORDER = """
 networks losses config presets acceleration.devices acceleration.distributed acceleration.fused_layers
 acceleration.parallel_domains storage.files data.image_files data.downloads storage.tensors
 evaluation.statistics theory.linear_gaussian theory.two_sample theory.verdicts course.figures course.diagrams
-course.formulas course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
+course.equation_display course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
 course.exercises.content_encoder course.exercises.style_encoder course.exercises.adain_decoder
 course.exercises.image_reconstruction course.exercises.latent_reconstruction course.exercises.adversarial_loss
 course.exercises.full_objective course.exercises.optimality course.exercises.latent_matching

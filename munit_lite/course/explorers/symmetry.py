@@ -13,7 +13,7 @@ from torch import Tensor
 from munit_lite.course.explorers.model_explorer import TILE_SIZE, stack_pictures, tile_images
 from munit_lite.course.explorers.proposition import CHECK_NAMES
 from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
-from munit_lite.course.figures import COLORS, picture, subplots
+from munit_lite.course.figures import COLORS, figure_to_image, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle, content_from_code
 from munit_lite.theory.propositions import ALPHA, BANDWIDTH, EFFECT_THRESHOLD, check_all
 from munit_lite.theory.two_sample import mmd_test
@@ -120,7 +120,7 @@ def render(angle: float, networks: str, seed: int) -> Image:
         xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", xlabel="position in the sketch", ylabel="in the painting"
     )
     right.legend(fontsize=8, loc="lower left", bbox_to_anchor=(1, 0))
-    return picture(figure, _sentence(angle, networks, seed))
+    return figure_to_image(figure, _sentence(angle, networks, seed))
 
 
 def _sentence(angle: float, networks: str, seed: int) -> str:
