@@ -24,7 +24,8 @@ course.exercises.content_encoder course.exercises.style_encoder course.exercises
 course.exercises.image_reconstruction course.exercises.latent_reconstruction course.exercises.adversarial_loss
 course.exercises.full_objective course.exercises.optimality course.exercises.latent_matching
 course.exercises.cycle_consistency course.exercises.joint_matching course.exercises.experiments
-course.exercises.real_images course.exercises course.explorers.widget course counter_rng world model objective
+course.exercises.real_images course.exercises course.explorers.pictures course.explorers.widget course counter_rng
+world model objective
 methods.cyclegan methods.unit methods.bicyclegan methods acceleration.objective acceleration.accelerate
 acceleration data.base data.folders data.synthetic data.fashion data storage.run_folder storage.nvlabs
 storage.checkpoints callbacks interruptions training inference evaluation.attribute_predictors

@@ -11,17 +11,15 @@ from torch import Tensor
 
 from munit_lite.course.explorers.model_explorer import (
     NUM_IMAGES,
-    TILE_SIZE,
     ExplorerSpec,
     ModelExplorer,
     ModelSamples,
     attribute_rows,
     direction_control,
     image_control,
-    stack_pictures,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import Choice, Control, Picture, Slider
+from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, stack_pictures, tile_images
+from munit_lite.course.explorers.widget import Choice, Control, Slider
 
 MANUAL, SWAP = "change scale and shift", "take them from the second style"
 ALL_LAYERS = "all layers"

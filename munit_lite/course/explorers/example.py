@@ -14,15 +14,16 @@ from munit_lite.course.explorers.model_explorer import (
     ModelSamples,
     direction_control,
     image_control,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import Control, Picture
+from munit_lite.course.explorers.pictures import Picture, tile_images
+from munit_lite.course.explorers.widget import Control
 from munit_lite.world import STYLE_FACTORS
 
 NUM_CONTENTS, NUM_STYLES = 4, 7  # rows and columns of the grid of translations
 
 
 def make_controls(samples: ModelSamples) -> dict[str, Control]:
+    """Return the controls: the direction, and which content image and which example come first."""
     description = f"of {NUM_IMAGES} held-out images"
     return {
         "direction": direction_control(samples),

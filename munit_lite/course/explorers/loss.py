@@ -14,10 +14,9 @@ from munit_lite.course.explorers.model_explorer import (
     image_control,
     load_model_samples,
     raise_error,
-    stack_pictures,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import USER_ERRORS, Choice, Control, Explorer, Picture, Slider, State, to_png
+from munit_lite.course.explorers.pictures import Picture, stack_pictures, tile_images, to_png
+from munit_lite.course.explorers.widget import USER_ERRORS, Choice, Control, Explorer, Slider, State
 from munit_lite.experiments.results import read_results
 
 REFERENCE = "all losses"
@@ -118,6 +117,3 @@ class LossExplorer(Explorer):
         alt = f"{title}. One sketch in {NUM_STYLES} sampled styles, a row for each run: {'; '.join(RUNS)}."
         stored_image = Image(to_png(tile_images(rows)), format="png", alt=alt)
         super().__init__(render, controls, stored_image, title, describe, state)
-
-    def as_code(self, state: State) -> str:
-        return f"LossExplorer(state={state})"

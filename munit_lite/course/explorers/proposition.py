@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from IPython.display import Image
 
-from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
+from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State, default_values
 from munit_lite.course.figures import COLORS, figure_to_image, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle
 from munit_lite.theory.propositions import check_all
@@ -138,9 +138,5 @@ class PropositionExplorer(Explorer):
             state: initial values.
         """
         controls = make_controls()
-        defaults: State = {name: control.default for name, control in controls.items()}
-        stored_image = render(**defaults)
+        stored_image = render(**default_values(controls))
         super().__init__(render, controls, stored_image, "Proposition explorer", describe, state)
-
-    def as_code(self, state: State) -> str:
-        return f"PropositionExplorer(state={state})"

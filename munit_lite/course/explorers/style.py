@@ -11,17 +11,15 @@ from munit_lite.course.explorers.model_explorer import (
     MAX_STYLE,
     NUM_IMAGES,
     PRIOR_DENSITY,
-    TILE_SIZE,
     ExplorerSpec,
     ModelExplorer,
     ModelSamples,
     attribute_rows,
     direction_control,
     image_control,
-    stack_pictures,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import Choice, Control, Picture, Slider
+from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, stack_pictures, tile_images
+from munit_lite.course.explorers.widget import Choice, Control, Slider
 
 ALL_IMAGES, COORDINATES, INTERPOLATION = "this style on eight images", "each coordinate alone", "between two styles"
 MAX_COORDINATE = 2.5  # "each coordinate alone" goes from -MAX_COORDINATE to MAX_COORDINATE
