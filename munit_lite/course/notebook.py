@@ -132,10 +132,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: in
         digits: digits after the decimal point.
 
     Example:
-        >>> print_table(["factor", "R²", "n"], [["size", (0.913, 0.021), 500], ["angle", 0.5, 500]])
-        factor           R²    n
-        size    0.91 ± 0.02  500
-        angle          0.50  500
+        >>> print_table(["factor", "R²", "n"], [["size", (0.913, 0.021), 500], ["rotation", 0.5, 500]])
+        factor             R²    n
+        size      0.91 ± 0.02  500
+        rotation         0.50  500
     """
 
     def format_value(value: Any) -> str:

@@ -136,7 +136,7 @@ def test_a_slider_moves_every_row_but_the_one_that_turns_its_own_coordinate(samp
 
 def test_the_second_style_moves_only_the_view_between_two_styles_and_not_its_first_column(samples):
     state = default_values(style.make_controls(samples))
-    other = state | {"second": 2}
+    other = state | {"second_style_seed": 2}
     for view in (style.ALL_IMAGES, style.COORDINATES):
         same = [style.render(samples, **given | {"view": view}) for given in (state, other)]
         np.testing.assert_array_equal(*same)
@@ -147,7 +147,7 @@ def test_the_second_style_moves_only_the_view_between_two_styles_and_not_its_fir
 
 
 def test_the_way_between_two_styles_ends_at_the_second(samples, model):
-    state = default_values(style.make_controls(samples)) | {"view": style.INTERPOLATION, "second": 5}
+    state = default_values(style.make_controls(samples)) | {"view": style.INTERPOLATION, "second_style_seed": 5}
     made = model.translate(samples.images[0][:1], 1, 2, style=samples.sample_style(5))
     last = tile(style.render(samples, **state), 0, NUM_IMAGES - 1, LARGE)
     assert_same_images(last, as_bytes(made)[0])
@@ -175,7 +175,7 @@ def test_the_button_samples_another_style_each_time_and_reset_goes_back(model):
 
 @pytest.mark.parametrize("source", [1, 2])
 def test_each_cell_has_the_content_of_its_row_and_the_style_of_its_column(samples, model, source):
-    state = {"direction": samples.directions[source - 1], "first_content": 7, "first_style": 5}
+    state = {"direction": samples.directions[source - 1], "first_content": 7, "first_example": 5}
     picture = example.render(samples, **state)
     contents, examples = samples.images[source - 1], samples.images[2 - source]
     assert (tile(picture, 0, 0) == 255).all()
@@ -220,7 +220,7 @@ def test_an_edit_changes_the_named_layer_and_channels_and_nothing_else(parameter
 def test_swapping_every_layer_gives_the_second_style_and_no_channels_give_the_first(samples):
     state = default_values(adain.make_controls(samples)) | {"operation": adain.SWAP}
     whole = adain.translate_with_edits(samples, **state)
-    other = adain.translate_with_edits(samples, **state | {"style": state["second"]})
+    other = adain.translate_with_edits(samples, **state | {"style_seed": state["second_style_seed"]})
     assert_same_outputs(whole.after, other.before)
     assert_same_outputs(whole.swaps[:1], whole.before[:1])
     assert_same_outputs(whole.swaps[-1:], whole.after[:1])
@@ -318,7 +318,7 @@ def test_the_world_explorer_works_without_a_model_and_says_why():
 @pytest.mark.parametrize("run", loss.RUNS)
 def test_the_loss_explorer_shows_the_shipped_runs_own_translations_and_figures(run):
     samples, explorer = load_model_samples(loss.RUNS[run]), LossExplorer()
-    explorer.state = {"run": run, "direction": samples.directions[1], "image": 7, "first_style": 5}
+    explorer.state = {"run": run, "direction": samples.directions[1], "image": 7, "first_style_seed": 5}
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
     top = loss.NUM_ROWS * STEP - GAP + 2 * GAP
     for row, number in enumerate((6, 7, 0)):  # after the last image comes the first
@@ -422,9 +422,9 @@ def test_a_broken_upload_is_a_sentence_that_names_the_file_and_nothing_changes(m
 
 def test_uploads_go_to_the_strip_they_are_meant_for(model):
     explorer = ExampleExplorer(model)
-    send(explorer, "style", "gray.png", file_of("#555555"))
+    send(explorer, "example", "gray.png", file_of("#555555"))
     assert explorer.problem.startswith("gray.png has no colors, but a painting has some")
-    send(explorer, "style", "../../red.png", file_of("red"))
+    send(explorer, "example", "../../red.png", file_of("red"))
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
     assert not explorer.problem and (tile(shown, 0, 1) == [255, 0, 0]).all()
     send(explorer, "content", "gray.png", file_of("#555555"))

@@ -32,7 +32,8 @@ def rotated_oracle(angle: float, networks: str) -> OracleVariant:
     """Rotate the position (x) and the first style coordinate of domain 2 into each other in the oracle.
 
     Args:
-        angle: degrees; at 90, position and style coordinate are exchanged.
+        angle: of the rotation in code space, in degrees; at 90, position and style coordinate are exchanged. The factor
+            `rotation` of the content is another thing.
         networks: BOTH_NETWORKS: the encoder inverts the rotation; DECODER_ONLY: the encoder is the true one.
     """
     radians = math.radians(angle)

@@ -90,7 +90,13 @@ def _slider(factor: Factor, description: str, margin: float) -> Slider:
 
 
 def make_content(shape: str, x: float, y: float, size: float, rotation: float) -> Content:
-    """Return the content with given factors, a batch of one; the angle is in symmetry periods of the shape."""
+    """Return the content with given factors, a batch of one.
+
+    Args:
+        shape: one of `SHAPE_NAMES`.
+        x, y, size: in image widths.
+        rotation: in symmetry periods of the shape.
+    """
     shape_class = SHAPE_NAMES.index(shape)
     return Content(
         torch.tensor([shape_class]),
@@ -101,7 +107,7 @@ def make_content(shape: str, x: float, y: float, size: float, rotation: float) -
 
 
 def make_styles(**factors: float) -> dict[int, Style]:
-    """Return the style of each domain with given factors, a batch of one."""
+    """Return the style factors of each domain with given values, a batch of one; `factors` are in their own units."""
     values = {name: torch.tensor([value]) for name, value in factors.items()}
     sketch, painting = ({f.name: values[f.name] for f in STYLE_FACTORS[domain]} for domain in DOMAIN_NAMES)
     return {1: SketchStyle(**sketch), 2: PaintingStyle(**painting)}
