@@ -20,24 +20,25 @@ networks paths storage.files data.image_files config counter_rng world model dat
 presets acceleration.devices acceleration.distributed acceleration.fused_layers
 acceleration.parallel_domains data.fetch data.downloads storage.tensors evaluation.statistics
 evaluation.translator theory.linear_gaussian theory.two_sample theory.verdicts course.figures
-course.diagrams course.formulas course.exercises.framework course.exercises.inputs
+course.diagrams course.exercises.framework course.exercises.inputs
 course.exercises.shared_latent_assumption course.exercises.content_encoder course.exercises.style_encoder
 course.exercises.adain_decoder course.exercises.image_reconstruction
 course.exercises.latent_reconstruction course.exercises.adversarial_loss course.exercises.full_objective
 course.exercises.optimality course.exercises.latent_matching course.exercises.cycle_consistency
 course.exercises.joint_matching course.exercises.experiments course.exercises.real_images
-course.exercises course.explorers.widget course objective methods.cyclegan methods.unit
-methods.bicyclegan methods acceleration.objective acceleration.accelerate acceleration data.folder_layout
-data.folders data.synthetic data.fashion data storage.checkpoints storage.run_folder storage.nvlabs
-callbacks interruptions training inference evaluation.attribute_predictors evaluation.image_metrics
-evaluation.fashion_metrics evaluation.mode_coverage evaluation.world_metrics evaluation.evaluate
-evaluation.metric_names evaluation.steganography experiments.provenance experiments.results
-experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle
-theory.propositions theory.calibration experiments.sweep_plan experiments.sweep experiments.tables
-experiments.notebook_times experiments.benchmark_records experiments.benchmark course.equations
-course.notebook course.explorers.proposition course.explorers.model_explorer course.explorers.world
-course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
-course.explorers.symmetry course.explorers doctor course.reexports commands cli
+course.exercises course.explorers.pictures course.explorers.widget course objective methods.cyclegan
+methods.unit methods.bicyclegan methods acceleration.objective acceleration.accelerate acceleration
+data.folder_layout data.folders data.synthetic data.fashion data storage.checkpoints storage.run_folder
+storage.nvlabs callbacks interruptions training inference evaluation.attribute_predictors
+evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.world_metrics
+evaluation.evaluate evaluation.metric_names evaluation.steganography experiments.provenance
+experiments.results experiments.markdown experiments.claims theory.variants theory.inversion
+theory.oracle theory.propositions theory.calibration experiments.sweep_plan experiments.sweep
+experiments.tables experiments.notebook_times experiments.benchmark_records experiments.benchmark
+course.equation_display course.equations course.notebook course.explorers.proposition
+course.explorers.model_explorer course.explorers.world course.explorers.style course.explorers.loss
+course.explorers.example course.explorers.adain course.explorers.symmetry course.explorers doctor
+course.reexports commands cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.

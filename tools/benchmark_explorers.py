@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from munit_lite.course import explorers
-from munit_lite.course.explorers.widget import Slider
+from munit_lite.course.explorers.widget import Slider, default_values
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.results import write_results
 
@@ -30,12 +30,13 @@ def measure_latency(moves: int) -> dict[str, dict[str, float]]:
     for kind in explorers.__all__:
         explorer = getattr(explorers, kind)()
         sliders = {name: control for name, control in explorer.control_by_name.items() if isinstance(control, Slider)}
-        explorer.state = explorer.default_state() | {name: slider.high for name, slider in sliders.items()}
+        defaults = default_values(explorer.control_by_name)
+        explorer.state = defaults | {name: slider.high for name, slider in sliders.items()}
         seconds = []
         for name, slider in sliders.items():
             for k in range(moves):
                 value = slider.low + (slider.high - slider.low) * k / moves
-                state = explorer.default_state() | {name: slider.validate(name, value)}
+                state = defaults | {name: slider.validate(name, value)}
                 if state == explorer.state:  # the default of the slider: nothing moves
                     continue
                 start = time.perf_counter()

@@ -13,7 +13,7 @@ from .explorers import (
 from .explorers.model_explorer import load_model_samples
 from .explorers.symmetry import DECODER_ONLY, position_scores, rotated_oracle
 from .explorers.widget import Explorer
-from .notebook import LiveCurves, answer, check_parameters, drop_none, predict, start, table
+from .notebook import LiveCurves, check_parameters, drop_none, predict, print_table, score_prediction, setup_notebook
 from .reexports import (
     RESULTS_DIR,
     MeanStyleTranslator,
@@ -55,7 +55,6 @@ __all__ = [
     "SymmetryExplorer",
     "TensorBoardLog",
     "WorldExplorer",
-    "answer",
     "check_parameters",
     "conditional_inception_score",
     "content_features",
@@ -77,13 +76,14 @@ __all__ = [
     "parse_varieties",
     "position_scores",
     "predict",
+    "print_table",
     "read_results",
     "rotated_oracle",
     "sample_rows",
-    "start",
+    "score_prediction",
+    "setup_notebook",
     "steganography",
     "style_quantiles",
-    "table",
     "time_calibration_step",
     "write_results",
 ]

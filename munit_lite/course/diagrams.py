@@ -84,7 +84,7 @@ def model_diagram(*highlight: str) -> Image:
     for name, box in _BOXES.items():
         _draw_box(axis, box, highlighted=name in highlighted)
     parts = f"Highlighted: {', '.join(highlight)}." if highlight else "Everything is shown in color."
-    return figures.picture(
+    return figures.figure_to_image(
         figure,
         "Diagram of the model. A content encoder and a style encoder encode the sketch x1. Its content and its own "
         "style are decoded into a reconstruction (image loss). Its content and a sampled style s2 are decoded into a "

@@ -7,7 +7,7 @@ other equations stand here, because networks, losses and the world, which implem
 from __future__ import annotations
 
 from munit_lite import losses, networks, world
-from munit_lite.course.formulas import Equation, Function, formula, mirror
+from munit_lite.course.equation_display import Equation, Function, exchange_domains, latex_from_docstring
 from munit_lite.model import MUNIT
 
 _IMAGES = {"x_i": "an image of domain $i$; domain 1 holds sketches, domain 2 paintings"}
@@ -24,12 +24,12 @@ def _both_domains(
     stem: str, location: str, summary: str, functions: tuple[Function, ...], symbols: dict[str, str], domain: int = 1
 ) -> tuple[Equation, Equation]:
     """Return the equation of a domain, whose LaTeX the first function's docstring holds, and its mirror image."""
-    latex = formula(functions[0])
+    latex = latex_from_docstring(functions[0])
     mirrored = location if "section" in location else f"{location}, mirrored"
-    exchanged = {mirror(symbol): mirror(meaning) for symbol, meaning in symbols.items()}
+    exchanged = {exchange_domains(symbol): exchange_domains(meaning) for symbol, meaning in symbols.items()}
     return (
         Equation(f"{stem}{domain}", location, summary, latex, functions, symbols=symbols),
-        Equation(f"{stem}{3 - domain}", mirrored, summary, mirror(latex), functions, symbols=exchanged),
+        Equation(f"{stem}{3 - domain}", mirrored, summary, exchange_domains(latex), functions, symbols=exchanged),
     )
 
 
@@ -168,7 +168,7 @@ _EQUATIONS = (
         "LSGAN",
         "appendix B",
         "The least-squares form, which is trained in place of equation 4, has targets 1 and 0 instead of logarithms",
-        formula(losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
+        latex_from_docstring(losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
         (losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
         symbols={r"\hat x": "a translation", "D": "any real number; summed over the scales of the discriminator"},
     ),
@@ -176,7 +176,7 @@ _EQUATIONS = (
         "hinge",
         "not in the paper",
         "The hinge form asks the discriminator for a margin of 1 on either side and no more",
-        formula(losses.hinge_discriminator_loss, losses.hinge_generator_loss),
+        latex_from_docstring(losses.hinge_discriminator_loss, losses.hinge_generator_loss),
         (losses.hinge_discriminator_loss, losses.hinge_generator_loss),
         symbols={r"\hat x": "a translation"},
     ),
@@ -184,7 +184,7 @@ _EQUATIONS = (
         "R1",
         "not in the paper",
         "A penalty on the gradient of the discriminator at real images",
-        formula(losses.r1_penalty),
+        latex_from_docstring(losses.r1_penalty),
         (losses.r1_penalty,),
         symbols={"D(x)": "the mean logit of a real image, summed over scales"},
     ),
@@ -192,7 +192,7 @@ _EQUATIONS = (
         "total",
         "equation 5",
         "The whole objective: the discriminators maximize it, the encoders and decoders minimize it",
-        formula(losses.total_loss),
+        latex_from_docstring(losses.total_loss),
         (losses.total_loss,),
         symbols={r"\lambda_x, \lambda_c, \lambda_s": "weights of image, content and style reconstruction: 10, 1, 1"},
     ),
@@ -207,7 +207,7 @@ _EQUATIONS = (
         "L_perceptual",
         "appendix A.3",
         "An image and its translation have the same features once instance normalization has removed the domain",
-        formula(losses.domain_invariant_perceptual_loss),
+        latex_from_docstring(losses.domain_invariant_perceptual_loss),
         (losses.domain_invariant_perceptual_loss,),
         symbols={r"\phi": "features of a VGG16 network"} | _TRANSLATION,
     ),

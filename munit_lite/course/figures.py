@@ -49,7 +49,7 @@ def subplots(columns: int = 1, size: tuple[float, float] = (6, 3.2), rows: int =
     return figure, list(axes.flat)
 
 
-def picture(figure: Figure, alt: str) -> Image:
+def figure_to_image(figure: Figure, alt: str) -> Image:
     """Convert a figure to a PNG with alternative text, and close it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
@@ -83,7 +83,7 @@ def image_rows(
         axis.set_title(name, fontsize=10, pad=4)
     figure.suptitle(title, y=1.0)
     figure.subplots_adjust(wspace=0.06, hspace=0.06, top=1 - above / height)
-    return picture(figure, alt)
+    return figure_to_image(figure, alt)
 
 
 def conditional_tables(
@@ -114,7 +114,7 @@ def conditional_tables(
         axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", lw=0.8))
         axis.set(xlim=(-1, columns + 0.05), ylim=(rows + 0.05, -1), title=title)
         axis.set_axis_off()
-    return picture(figure, alt)
+    return figure_to_image(figure, alt)
 
 
 _PANELS = (
@@ -149,7 +149,7 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
 
 def loss_curves(history: Sequence[dict[str, float]]) -> Image:
     """Return `loss_figure` as an image: solid lines and filled markers are domain 1, dashed and empty ones domain 2."""
-    return picture(
+    return figure_to_image(
         loss_figure(history),
         f"Loss curves over {int(history[-1]['step'])} steps; solid lines domain 1, dashed lines domain 2.",
     )
@@ -170,4 +170,4 @@ def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylab
             axis.plot(steps, values, line, color=color, marker="o", ms=4, label=name)
         axis.set(xlabel="step", ylabel=ylabel, ylim=(0, 1.02))
         axis.legend(loc="lower right")
-    return picture(figure, alt)
+    return figure_to_image(figure, alt)

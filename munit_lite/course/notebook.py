@@ -56,7 +56,7 @@ def drop_none(**parameters: Any) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def start(inputs: Sequence[str], seed: int) -> None:
+def setup_notebook(inputs: Sequence[str], seed: int) -> None:
     """Set up a notebook: refuse unknown parameters, seed torch, and print the versions.
 
     The versions depend on the machine, so the output of this cell is not compared.
@@ -89,7 +89,7 @@ class Prediction:
 
 
 def predict(question: str, choice: str | None = None, /, **choices: str) -> Prediction:
-    """Ask a question before the measurement; `answer` scores the prediction afterwards.
+    """Ask a question before the measurement; `score_prediction` scores the prediction afterwards.
 
     Args:
         question: Markdown.
@@ -106,7 +106,7 @@ def predict(question: str, choice: str | None = None, /, **choices: str) -> Pred
     return Prediction(question, choice, choices)
 
 
-def answer(prediction: Prediction, measured: str) -> None:
+def score_prediction(prediction: Prediction, measured: str) -> None:
     """Print the measured answer beside the prediction.
 
     Args:
@@ -114,7 +114,7 @@ def answer(prediction: Prediction, measured: str) -> None:
         measured: the letter that the measurement gives; it is computed, not typed in.
 
     Example:
-        >>> answer(Prediction("Which loss is larger?", "a", {"a": "image", "b": "style"}), measured="b")
+        >>> score_prediction(Prediction("Which loss is larger?", "a", {"a": "image", "b": "style"}), measured="b")
         measured: (b) style
         you predicted (a)
     """
@@ -123,7 +123,7 @@ def answer(prediction: Prediction, measured: str) -> None:
     print(f"measured: ({measured}) {prediction.choices[measured]}\n{score}")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2) -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2) -> None:
     """Print a small table with aligned columns and rounded numbers.
 
     Args:
@@ -132,10 +132,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2)
         digits: digits after the decimal point.
 
     Example:
-        >>> table(["factor", "R²", "n"], [["size", (0.913, 0.021), 500], ["angle", 0.5, 500]])
-        factor           R²    n
-        size    0.91 ± 0.02  500
-        angle          0.50  500
+        >>> print_table(["factor", "R²", "n"], [["size", (0.913, 0.021), 500], ["rotation", 0.5, 500]])
+        factor             R²    n
+        size      0.91 ± 0.02  500
+        rotation         0.50  500
     """
 
     def format_value(value: Any) -> str:
@@ -163,10 +163,10 @@ class LiveCurves(Callback):
     def __init__(self, min_seconds: float = 5.0) -> None:
         self.min_seconds = min_seconds
 
-    def on_start(self, config: Config, first: int) -> None:
-        self.steps, self.first_step, self.start_time = config.steps, first, time.monotonic()
+    def on_start(self, config: Config, first_step: int) -> None:
+        self.steps, self.first_step, self.start_time = config.steps, first_step, time.monotonic()
         self.history: list[dict[str, float]] = []
-        self.handle, self.last_draw_time, self.last_printed_step = DisplayHandle(), 0.0, first
+        self.handle, self.last_draw_time, self.last_printed_step = DisplayHandle(), 0.0, first_step
 
     def on_log(self, record: dict[str, float]) -> None:
         self.history.append(record)

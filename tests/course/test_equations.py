@@ -15,8 +15,8 @@ import torch
 from notebook_files import WRITTEN, code, read
 
 from munit_lite import losses, networks
+from munit_lite.course.equation_display import exchange_domains, latex_from_docstring
 from munit_lite.course.equations import EQUATIONS, equation
-from munit_lite.course.formulas import formula, mirror
 
 pytestmark = pytest.mark.numerical
 
@@ -195,13 +195,13 @@ def test_a_docstring_without_one_formula_is_an_error():
 
     for function, number in ((undocumented, 0), (two, 2)):
         with pytest.raises(ValueError, match=f"{function.__name__} has {number} formulas"):
-            formula(function)
+            latex_from_docstring(function)
 
 
 @pytest.mark.parametrize("stem", ["L_recon^x", "L_recon^c", "L_recon^s", "L_GAN^x", "L_cc^x"])
 def test_the_equations_of_the_two_domains_are_mirror_images(stem):
     one, two = equation(f"{stem}1").latex, equation(f"{stem}2").latex
-    assert one != two and mirror(one) == two and mirror(two) == one
+    assert one != two and exchange_domains(one) == two and exchange_domains(two) == one
     assert one.count(r"\rVert_1") == two.count(r"\rVert_1") == one.count(r"\rVert")
 
 

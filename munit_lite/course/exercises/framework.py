@@ -17,7 +17,7 @@ TOLERANCE = {torch.float32: (1e-3, 1e-3), torch.float64: (1e-8, 1e-8)}
 
 
 @dataclass(frozen=True)
-class Case:
+class Input:
     """One input of an exercise.
 
     Args:
@@ -81,13 +81,13 @@ class Exercise:
     Args:
         name: the name of the checker: `exercises.<name>`.
         reference: the right function, written independently of the package; it is called in float64.
-        cases: takes a random generator and yields the inputs.
+        cases: takes a random generator and yields the inputs, awkward ones among them.
         bugs: the bugs that it recognizes.
         compare_gradients: whether to compare the gradients with respect to every floating-point tensor, too.
 
     Example:
         >>> def double_cases(generator):
-        ...     yield Case("two numbers", (torch.randn(2, generator=generator),))
+        ...     yield Input("two numbers", (torch.randn(2, generator=generator),))
         >>> double = Exercise("double", lambda x: 2 * x, double_cases, bugs=())
         >>> double(lambda x: x + x)
         double: correct on 1 inputs (two numbers)
@@ -95,7 +95,7 @@ class Exercise:
 
     name: str
     reference: Function
-    cases: Callable[[torch.Generator], Iterable[Case]]
+    cases: Callable[[torch.Generator], Iterable[Input]]
     bugs: tuple[Bug, ...]
     compare_gradients: bool = False
 
@@ -136,7 +136,7 @@ class Exercise:
                 return Feedback("known bug", message, bug)
         return Feedback("incorrect", f"{self.name}: not correct yet, and it is not a known bug.\n{counterexample}")
 
-    def _run(self, function: Function, case: Case, dtype: torch.dtype | None = None) -> dict[str, Any]:
+    def _run(self, function: Function, case: Input, dtype: torch.dtype | None = None) -> dict[str, Any]:
         """Call a function; return by name its values, gradients and arguments afterwards, or the error it raised."""
         arguments = [_copy_argument(argument, dtype, self.compare_gradients) for argument in case.arguments]
         try:
@@ -157,7 +157,7 @@ class Exercise:
     def _argument_names(self) -> list[str]:
         return list(inspect.signature(self.reference).parameters)
 
-    def _describe_counterexample(self, case: Case, difference: str) -> str:
+    def _describe_counterexample(self, case: Input, difference: str) -> str:
         arguments = dict(zip(self._argument_names, case.arguments, strict=False))
         width = max(len(name) for name in arguments)
         lines = [f"Smallest input that shows it ({case.label}):"]
@@ -202,7 +202,7 @@ def _copy_argument(argument: Any, dtype: torch.dtype | None, requires_grad: bool
     return argument
 
 
-def _is_stub(function: Function, case: Case) -> bool:
+def _is_stub(function: Function, case: Input) -> bool:
     try:
         return function(*(_copy_argument(argument, None, False) for argument in case.arguments)) is None
     except NotImplementedError:

@@ -11,17 +11,15 @@ from torch import Tensor
 
 from munit_lite.course.explorers.model_explorer import (
     NUM_IMAGES,
-    TILE_SIZE,
     ExplorerSpec,
     ModelExplorer,
     ModelSamples,
     attribute_rows,
     direction_control,
     image_control,
-    stack_pictures,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import Choice, Control, Picture, Slider
+from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, stack_pictures, tile_images
+from munit_lite.course.explorers.widget import Choice, Control, Slider
 
 MANUAL, SWAP = "change scale and shift", "take them from the second style"
 ALL_LAYERS = "all layers"
@@ -40,8 +38,8 @@ def make_controls(samples: ModelSamples) -> dict[str, Control]:
     return {
         "direction": direction_control(samples),
         "image": image_control(),
-        "style": Slider(1, 99, 1, "style", seed),
-        "second": Slider(1, 99, 2, "second style", seed),
+        "style_seed": Slider(1, 99, 1, "style", seed),
+        "second_style_seed": Slider(1, 99, 2, "second style", seed),
         "layer": Choice((ALL_LAYERS, *layer_names(samples)), "layer"),
         "operation": Choice((MANUAL, SWAP), "operation"),
         "first_channel": Slider(1, channels, 1, "first channel", f"of {channels}"),
@@ -103,7 +101,8 @@ def decode_with_parameters(samples: ModelSamples, content: Tensor, adain: Tensor
 def _parameters(samples: ModelSamples, domain: int, **state: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the parameters before and after the edit, and with none, each one, and all of the layers swapped."""
     decoder = samples.model.auto_encoder(domain).decoder
-    first, second = (decoder.adain_parameters(samples.sample_style(state[name])) for name in ("style", "second"))
+    seeds = state["style_seed"], state["second_style_seed"]
+    first, second = (decoder.adain_parameters(samples.sample_style(seed)) for seed in seeds)
     names = layer_names(samples)
     edited_layers = range(len(names)) if state["layer"] == ALL_LAYERS else [names.index(state["layer"])]
     channels = slice(state["first_channel"] - 1, max(state["first_channel"] - 1, state["last_channel"]))

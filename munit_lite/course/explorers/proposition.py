@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 from IPython.display import Image
 
-from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
-from munit_lite.course.figures import COLORS, picture, subplots
+from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State, default_values
+from munit_lite.course.figures import COLORS, figure_to_image, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle
 from munit_lite.theory.propositions import check_all
 from munit_lite.theory.variants import (
@@ -108,7 +108,7 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
     axis.set_xscale("symlog", linthresh=1)
     axis.set_yticks(range(len(results)), [CHECK_NAMES[name] for name in results])
     axis.set(xlabel="effect / threshold (dashed: 1)", xlim=(-0.05, 1e3), ylim=(len(results) - 0.5, -0.5))
-    return picture(figure, _sentence(results, broken, strength, units))
+    return figure_to_image(figure, _sentence(results, broken, strength, units))
 
 
 def _sentence(results: dict[str, PropositionVerdict], broken: str, strength: float, units: int) -> str:
@@ -138,9 +138,5 @@ class PropositionExplorer(Explorer):
             state: initial values.
         """
         controls = make_controls()
-        defaults: State = {name: control.default for name, control in controls.items()}
-        stored_image = render(**defaults)
+        stored_image = render(**default_values(controls))
         super().__init__(render, controls, stored_image, "Proposition explorer", describe, state)
-
-    def as_code(self, state: State) -> str:
-        return f"PropositionExplorer(state={state})"
