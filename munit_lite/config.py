@@ -11,10 +11,10 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-import tyro
-
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+Precision: TypeAlias = Literal["32-true", "tf32", "bf16-mixed"]
 LARGEST_SEED = 10**12  # the counter of a step's random numbers grows a million times as fast
 
 # ------------------------------------------------------------------------------- constraints, stated beside each field
@@ -163,7 +163,7 @@ class OptimizerConfig:
 class Config:
     """Everything a run depends on."""
 
-    preset: tyro.conf.Suppress[str]
+    preset: str
     """Name of the preset it began from."""
     method: Literal["munit", "unit", "cyclegan", "cyclegan_noise", "bicyclegan"] = "munit"
     """MUNIT, or a baseline on the same networks; the presets named after it give it its weights."""
@@ -177,9 +177,9 @@ class Config:
     """Training steps."""
     batch_size: int = _whole(1)
     """Images of each domain in a step, of all processes together."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     """Where to compute; auto: a GPU if there is one."""
-    precision: Literal["32-true", "tf32", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     """Arithmetic: fp32; fp32 with products in tf32 on a GPU; products in bf16 with statistics and losses in fp32."""
     compile: bool = False
     """Let torch compile the networks: minutes at the start, then a GPU is faster. On a CPU it is slower."""
@@ -354,3 +354,17 @@ def _check_size(config: Config) -> None:
             f"{network.discriminator_scales} scales halve the side until reflect padding has nothing to mirror; "
             "lower discriminator_layers or discriminator_scales"
         )
+
+
+def check_domain(domain: int) -> int:
+    """Return the number of a domain unchanged if it is 1 or 2.
+
+    Args:
+        domain: as the caller was given it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if domain not in (1, 2):
+        raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
+    return domain

@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 from tqdm.auto import tqdm
 
+from munit_lite.config import check_domain
 from munit_lite.data.image_files import DataError, list_images, read_image, uint8_to_float
 from munit_lite.model import MUNIT
-from munit_lite.world import check_domain
 
 SHEET = "sheet.png"
 SHEET_INPUTS, SHEET_STYLES = 16, 8  # at most this many rows and columns

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from munit_lite.config import Config, smallest_size
+from munit_lite.config import Config, check_domain, smallest_size
 from munit_lite.networks import AutoEncoder, MultiScaleDiscriminator
-from munit_lite.world import check_domain
 
 
 class MUNIT(nn.Module):

@@ -67,22 +67,22 @@ class Trainer:
     discriminator_optimizer: torch.optim.Optimizer
 
     @classmethod
-    def new(cls, config: Config, fabric: Fabric, straight_line: bool = False) -> Trainer:
+    def new(cls, config: Config, fabric: Fabric, accelerated: bool = True) -> Trainer:
         """Build model, objective and optimizers for the first step.
 
         Args:
             config: what to train.
             fabric: device and processes.
-            straight_line: take the objective of `munit_lite.methods` on a plain model, without `acceleration`.
+            accelerated: False takes the straight-line objective and the plain model of `munit_lite.methods`.
 
         Raises:
             ValueError: a loss has a weight, but the method never computes it.
         """
-        if straight_line:
+        if accelerated:
+            model, objective, step_context = accelerate(config, fabric)
+        else:
             model = build(config).to(fabric.device)
             model, objective, step_context = Accelerated(model, build_objective(model), nullcontext)
-        else:
-            model, objective, step_context = accelerate(config, fabric)
         generator_optimizer = adam(config, model.auto_encoders.parameters(), fabric.device)
         discriminator_optimizer = adam(config, model.discriminators.parameters(), fabric.device)
         ema = AveragedModel(model.auto_encoders)

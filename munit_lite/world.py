@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.counter_rng import uniform
 
 SKETCH, PAINTING = 1, 2
@@ -184,17 +185,6 @@ def code_from_style(style: Style) -> Tensor:
     domain = SKETCH if isinstance(style, SketchStyle) else PAINTING
     quantiles = [(getattr(style, f.name) - f.low) / f.span for f in STYLE_FACTORS[domain]]
     return torch.special.ndtri(torch.stack(quantiles, dim=1))
-
-
-def check_domain(domain: int) -> int:
-    """Return the domain if it is 1 or 2.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if domain not in (1, 2):
-        raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
-    return domain
 
 
 # --------------------------------------------------------------------------------------------------- rendering

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from munit_lite.config import check_domain
 from munit_lite.storage.checkpoints import SHIPPED
 from munit_lite.storage.tensors import read_tensors
 from munit_lite.world import (
@@ -23,7 +24,6 @@ from munit_lite.world import (
     STYLE_FACTORS,
     Content,
     World,
-    check_domain,
     render,
     style_from_code,
 )

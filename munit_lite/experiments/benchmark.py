@@ -114,7 +114,7 @@ class StepTimer:
     def __init__(self, config: Config, straight_line: bool = False) -> None:
         self.config, self.fabric = config, open_fabric(config)
         self.device = self.fabric.device
-        self.trainer = Trainer.new(config, self.fabric, straight_line)
+        self.trainer = Trainer.new(config, self.fabric, accelerated=not straight_line)
         shape = (config.batch_size, 3, config.data.image_size, config.data.image_size)
         generator = torch.Generator().manual_seed(0)
         self.images = [(torch.rand(shape, generator=generator) * 2 - 1).to(self.device) for _ in range(2)]

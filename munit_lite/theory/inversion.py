@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
-from munit_lite.world import CONTENT_FACTORS, SHAPES, STYLE_FACTORS, Content, check_domain, render, style_from_code
+from munit_lite.world import CONTENT_FACTORS, SHAPES, STYLE_FACTORS, Content, render, style_from_code
 
 _AMBIGUOUS = 0.01  # above this residual (8-bit rounding leaves 0.003) the other classes are tried, too
 _CONVERGED = 1e-13  # residual at which an image counts as fitted

@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
 from munit_lite.theory.inversion import CodeFit, fit_codes
 from munit_lite.theory.variants import ORACLE, OracleVariant
@@ -28,7 +29,6 @@ from munit_lite.world import (
     STYLE_FACTORS,
     Content,
     World,
-    check_domain,
     render,
     style_from_code,
 )
