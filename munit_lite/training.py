@@ -27,19 +27,12 @@ from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import Config, OptimizerConfig
 from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
-from munit_lite.interruptions import (
-    TrainingError,
-    explain_failed_step,
-    finite_record,
-    finite_state,
-    raise_stop,
-    save_on_data_error,
-    stop_signals,
-)
+from munit_lite.interruptions import raise_stop, save_on_data_error, stop_signals
 from munit_lite.methods import build, build_objective
 from munit_lite.model import MUNIT
 from munit_lite.objective import LossTerms, Objective, Outputs
 from munit_lite.storage.run_folder import RunFolder, TrainingState
+from munit_lite.training_errors import TrainingError, check_finite_losses, check_finite_state, explain_failed_step
 
 __all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", "train"]
 
@@ -277,7 +270,7 @@ def train(
                 stop = all_reduce_max(fabric, received()) if logging or fabric.world_size == 1 else 0
                 saving = done % config.save_every == 0 or done in checkpoint_steps or last or stop
                 if logging or saving:  # the only places that wait for the device
-                    record = finite_record(done, loss_terms, folder, fabric)
+                    record = check_finite_losses(done, loss_terms, folder, fabric)
                 if logging:
                     history.append(record)
                     if is_main:
@@ -285,7 +278,7 @@ def train(
                     for callback in own_callbacks:
                         callback.on_log(record)
                 if saving and is_main:
-                    state = finite_state(trainer.state(done), folder)
+                    state = check_finite_state(trainer.state(done), folder)
                 if is_main and (done in checkpoint_steps or sampling):
                     ema_model = trainer.ema_model()
                     if done in checkpoint_steps:

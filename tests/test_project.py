@@ -27,7 +27,7 @@ course.exercises.cycle_consistency course.exercises.joint_matching course.exerci
 course.exercises.real_images course.exercises course.explorers.widget course counter_rng world model objective
 methods.cyclegan methods.unit methods.bicyclegan methods acceleration.objective acceleration.accelerate
 acceleration data.base data.folders data.synthetic data.fashion data storage.run_folder storage.nvlabs
-storage.checkpoints callbacks interruptions training inference evaluation.attribute_predictors
+storage.checkpoints callbacks interruptions training_errors training inference evaluation.attribute_predictors
 evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evaluation.metrics
 evaluation.metric_names experiments.results experiments.claims theory.variants theory.inversion theory.oracle
 theory.propositions theory.calibration experiments.sweep experiments.tables experiments.steganography

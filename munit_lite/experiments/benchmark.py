@@ -36,7 +36,8 @@ from munit_lite.experiments.benchmark_records import SHARES, Numbers
 from munit_lite.objective import LossTerms
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import RunFolder
-from munit_lite.training import Trainer, finite_record
+from munit_lite.training import Trainer
+from munit_lite.training_errors import check_finite_losses
 
 STEP_PARTS = SHARES[:3]  # the parts of the step itself, as it names them in the profiler
 
@@ -251,7 +252,7 @@ def _time_loop_overhead(timer: StepTimer, scratch: Path) -> Numbers:
         terms, callbacks = timer.step(), default_callbacks(folder.path)
 
         def log() -> None:
-            record = finite_record(1, terms, folder, timer.fabric)
+            record = check_finite_losses(1, terms, folder, timer.fabric)
             folder.append_history(record)
             for callback in callbacks:
                 callback.on_log(record)
