@@ -1,7 +1,7 @@
 """The training step and the loop, in the order of the paper's algorithm (section 3.2 and appendix B).
 
 One step encodes both images, decodes reconstructions and translations, updates the discriminators on the translations,
-and then updates the auto-encoders on what the discriminators say and on the reconstructions. Batches and sampled styles
+and then updates the autoencoders on what the discriminators say and on the reconstructions. Batches and sampled styles
 are pure functions of (seed, step), so a run resumes exactly from weights, optimizer states and the step number alone,
 also with another number of processes.
 """
@@ -82,7 +82,7 @@ class Trainer:
         return cls(config, fabric, model, objective, step_context, ema, generator_optimizer, discriminator_optimizer)
 
     def step(self, number: int, x_1: Tensor, x_2: Tensor) -> LossTerms:
-        """Update the discriminators and the auto-encoders once.
+        """Update the discriminators and the autoencoders once.
 
         Args:
             number: the step, counted from 0; it decides the learning rate and the sampled styles.
@@ -90,7 +90,7 @@ class Trainer:
             x_2: images of domain 2, unpaired with x_1.
 
         Returns:
-            every loss, detached, and the auto-encoders' `total`.
+            every loss, detached, and the autoencoders' `total`.
         """
         config, optimizer, fabric = self.config, self.config.optimizer, self.fabric
         lr = learning_rate(optimizer, number, config.steps)
@@ -122,7 +122,7 @@ class Trainer:
                     average_gradients(fabric, self.model.discriminators.parameters())
                     self.discriminator_optimizer.step()
 
-            # Update the auto-encoders. The updated discriminators see the same translations; they get no gradients.
+            # Update the autoencoders. The updated discriminators see the same translations; they get no gradients.
             self.model.discriminators.requires_grad_(False)
             self.generator_optimizer.zero_grad()
             generator_losses = []
@@ -177,7 +177,7 @@ class Trainer:
         )
 
     def ema_model(self) -> MUNIT:
-        """Copy the model with the averaged auto-encoders, which sampling and evaluation use."""
+        """Copy the model with the averaged autoencoders, which sampling and evaluation use."""
         model = build(self.config).to(self.fabric.device)
         model.auto_encoders.load_state_dict(self.ema.module.state_dict())
         model.discriminators.load_state_dict(self.model.discriminators.state_dict())
@@ -326,7 +326,7 @@ def mean_losses(micro_batch_losses: list[LossTerms]) -> LossTerms:
 
 
 def learning_rate(optimizer: OptimizerConfig, step: int, steps: int) -> float:
-    """Compute the auto-encoders' learning rate in a step.
+    """Compute the autoencoders' learning rate in a step.
 
     Args:
         optimizer: the schedule.

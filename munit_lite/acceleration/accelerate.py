@@ -98,7 +98,13 @@ def accelerated_model(config: Config, device: torch.device) -> MUNIT:
 
 
 def adam(config: Config, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Adam:
-    """Build the optimizer of one side, the auto-encoders or the discriminators (appendix B)."""
+    """Build the optimizer of one side, the autoencoders or the discriminators (appendix B).
+
+    Args:
+        config: its `optimizer` record holds learning rate, betas and weight decay.
+        parameters: of that side.
+        device: of the parameters; on CPU and GPU one fused operation updates them.
+    """
     optimizer = config.optimizer
     return torch.optim.Adam(
         parameters,

@@ -70,7 +70,7 @@ class UNIT(CycleGAN):
         second.decoder.blocks, second.decoder.mlp = first.decoder.blocks, first.decoder.mlp
 
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
-        """Reconstruct images by the domain's own auto-encoder."""
+        """Reconstruct images by the domain's own autoencoder."""
         return MUNIT.reconstruct(self, images, domain)
 
 
