@@ -34,7 +34,7 @@ class Outputs(NamedTuple):
 
 
 class Objective:
-    """MUNIT's outputs and losses of one step (paper, figure 2 and section 3.2).
+    """Compute MUNIT's outputs and losses of one step (paper, figure 2 and section 3.2).
 
     A baseline is a subclass that overrides `generate` and `generator_losses` (see `munit_lite.methods`).
 
@@ -71,6 +71,12 @@ class Objective:
             x_2: images of domain 2, unpaired with x_1.
             s_1: styles of domain 1 from the prior N(0, I), (B, style_dim).
             s_2: styles of domain 2 from the prior.
+
+        Returns:
+            codes, reconstructions and translations, with gradients.
+
+        Raises:
+            ValueError: images or styles have a shape that the model does not accept.
         """
         model = self.model
         # Encode each image into a content code and a style code.

@@ -317,7 +317,11 @@ def detach(loss_terms: LossTerms) -> LossTerms:
 
 
 def mean_losses(micro_batch_losses: list[LossTerms]) -> LossTerms:
-    """Compute the mean of each loss over the micro-batches."""
+    """Compute the mean of each loss over the micro-batches.
+
+    Args:
+        micro_batch_losses: scalars by the names of the losses, for each micro-batch.
+    """
     means: LossTerms = {}
     for loss_terms in micro_batch_losses:
         for name, value in loss_terms.items():
@@ -332,6 +336,9 @@ def learning_rate(optimizer: OptimizerConfig, step: int, steps: int) -> float:
         optimizer: the schedule.
         step: counted from 0.
         steps: of the whole run.
+
+    Returns:
+        the rate, 0 or more; that of the discriminators is `discriminator_lr_ratio` times as large.
 
     Example:
         >>> [learning_rate(OptimizerConfig(learning_rate=1.0, decay_every=10), step, 100) for step in (0, 10, 20)]
@@ -355,6 +362,11 @@ def update_ema(ema: AveragedModel, module: nn.Module, decay: float) -> None:
 
     The decay grows with the run up to `decay`, so that a short run is not the average of its beginning.
     `AveragedModel.update_parameters` would bring its counter to the device, and wait for it.
+
+    Args:
+        ema: the average, updated in place.
+        module: the network whose weights are averaged.
+        decay: of a long run, in [0, 1).
     """
     count = int(ema.n_averaged)  # on the CPU
     weight = 1 - min(decay, (1 + count) / (10 + count)) if count else 1.0
