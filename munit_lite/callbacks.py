@@ -44,7 +44,7 @@ class Callback:
         """Handle a record of the losses, every `config.log_every` steps.
 
         Args:
-            record: `step`, and every loss by its name; `total` is the weighted sum of the auto-encoders' losses.
+            record: `step`, and every loss by its name; `total` is the weighted sum of the autoencoders' losses.
         """
 
     def on_sample(self, step: int, model: MUNIT, data: ImageData) -> None:

@@ -10,15 +10,13 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import tyro
 from tyro.conf import Positional
 
-from munit_lite.config import Config
+from munit_lite.config import Config, Device, Precision
 from munit_lite.presets import PRESETS, preset
-
-Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class CommandResult(NamedTuple):
@@ -38,6 +36,8 @@ class UsageError(ValueError):
 
 class UncheckedConfig(Config):
     """A configuration before its values are checked, so that `train` and not the parser reports a wrong value."""
+
+    preset: tyro.conf.Suppress[str]  # no option: it is chosen by its name
 
     def __post_init__(self) -> None:
         pass
@@ -204,7 +204,7 @@ def evaluate(
 def bench(
     presets: tuple[str, ...] = MUNIT_PRESETS,
     steps: int = 5,
-    precisions: tuple[Literal["32-true", "tf32", "bf16-mixed"], ...] = (),
+    precisions: tuple[Precision, ...] = (),
     batch_sizes: tuple[int, ...] = (),
     compile: bool = False,
     straight_line: bool = False,

@@ -11,17 +11,17 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-import tyro
-
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+Precision: TypeAlias = Literal["32-true", "tf32", "bf16-mixed"]
 LARGEST_SEED = 10**12  # the counter of a step's random numbers grows a million times as fast
 
 # ------------------------------------------------------------------------------- constraints, stated beside each field
 
 
 def _checked(default: Any, accepts: Callable[[Any], bool], meaning: str) -> Any:
-    """A field with a default value and the values it accepts; `meaning` completes "but it must be ..."."""
+    """Return a field with a default and the values it accepts; `meaning` completes "but it must be ..."."""
     return field(default=default, metadata={"accepts": accepts, "meaning": meaning})
 
 
@@ -93,7 +93,7 @@ class NetworkConfig:
     mlp_width: int = _whole(256)
     """Hidden units of the AdaIN MLP."""
     same_initial_weights: bool = False
-    """Both auto-encoders start from the same weights, so that a content code means the same to both from the start."""
+    """Both autoencoders start from the same weights, so that a content code means the same to both from the start."""
     discriminator_base_channels: int = _whole(64)
     """Channels after the discriminator's first layer."""
     discriminator_layers: int = _whole(4)
@@ -142,9 +142,9 @@ class OptimizerConfig:
     """Adam and its schedule; the preset paper256 has the original's."""
 
     learning_rate: float = _rate(1e-4)
-    """Learning rate of the auto-encoders."""
+    """Learning rate of the autoencoders."""
     discriminator_lr_ratio: float = _rate(1.0)
-    """Learning rate of the discriminators divided by that of the auto-encoders."""
+    """Learning rate of the discriminators divided by that of the autoencoders."""
     discriminator_updates: int = _whole(1)
     """Updates of the discriminators in a step, on the same images; in a short run small discriminators need several."""
     betas: tuple[float, float] = (0.5, 0.999)
@@ -163,7 +163,7 @@ class OptimizerConfig:
 class Config:
     """Everything a run depends on."""
 
-    preset: tyro.conf.Suppress[str]
+    preset: str
     """Name of the preset it began from."""
     method: Literal["munit", "unit", "cyclegan", "cyclegan_noise", "bicyclegan"] = "munit"
     """MUNIT, or a baseline on the same networks; the presets named after it give it its weights."""
@@ -177,9 +177,9 @@ class Config:
     """Training steps."""
     batch_size: int = _whole(1)
     """Images of each domain in a step, of all processes together."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     """Where to compute; auto: a GPU if there is one."""
-    precision: Literal["32-true", "tf32", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     """Arithmetic: fp32; fp32 with products in tf32 on a GPU; products in bf16 with statistics and losses in fp32."""
     compile: bool = False
     """Let torch compile the networks: minutes at the start, then a GPU is faster. On a CPU it is slower."""
@@ -275,7 +275,7 @@ def from_dict(values: dict[str, Any]) -> Config:
         values: as `to_dict` returns them, or as they come back from JSON, with lists in place of tuples.
 
     Raises:
-        ValueError: as `override`.
+        ValueError: a field is unknown, or has a value that it does not accept.
     """
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -288,7 +288,7 @@ _RECORDS = {"data": DataConfig, "network": NetworkConfig, "loss": LossConfig, "o
 
 
 def _homes() -> dict[str, str]:
-    """Field name -> the dataclass it belongs to ("" for Config itself)."""
+    """Map each field name to the dataclass it belongs to ("" for Config itself)."""
     home = {f.name: "" for f in fields(Config) if f.name not in (*_RECORDS, "preset")}
     for record, kind in _RECORDS.items():
         home.update({f.name: record for f in fields(kind)})
@@ -311,7 +311,7 @@ def _check_fields(config: Config) -> None:
 
 
 def _choices(config: Config) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    """Name, value and accepted values of each field that names one of several."""
+    """Yield name, value and accepted values of each field that names one of several."""
     for record in (config, *(getattr(config, name) for name in _RECORDS)):
         for name, kind in get_type_hints(type(record)).items():
             if get_origin(kind) is Literal:
@@ -362,3 +362,17 @@ def _check_discriminator_size(size: int, network: NetworkConfig) -> None:
             f"{network.discriminator_scales} scales halve the side until reflect padding has nothing to mirror; "
             "lower discriminator_layers or discriminator_scales"
         )
+
+
+def check_domain(domain: int) -> int:
+    """Return the number of a domain unchanged if it is 1 or 2.
+
+    Args:
+        domain: as the caller was given it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if domain not in (1, 2):
+        raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
+    return domain

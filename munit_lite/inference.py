@@ -13,10 +13,9 @@ from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
-from munit_lite.config import check_size
+from munit_lite.config import check_domain, check_size
 from munit_lite.data.image_files import DataError, float_to_uint8, list_images, read_image, uint8_to_float, write_png
 from munit_lite.model import MUNIT
-from munit_lite.world import check_domain
 
 SHEET = "sheet.png"
 SHEET_INPUTS, SHEET_STYLES = 16, 8  # at most this many rows and columns

@@ -132,6 +132,10 @@ def lsgan_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> 
         real: logits of real images x, one (B, 1, h, w) for each scale.
         fake: logits of translations x̂, as many.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: real and fake have different numbers of scales, or none.
+
     Example:
         >>> lsgan_discriminator_loss([torch.ones(2, 1, 2, 2)], [torch.full((2, 1, 2, 2), 0.5)])
         tensor(0.2500)
@@ -146,6 +150,10 @@ def lsgan_generator_loss(fake: Sequence[Tensor]) -> Tensor:
 
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
+
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
 
     Example:
         >>> lsgan_generator_loss([torch.full((2, 1, 2, 2), 0.5)])
@@ -167,6 +175,10 @@ def minimax_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -
         real: logits of real images x_2, one (B, 1, h, w) for each scale.
         fake: logits of translations x_1→2, as many.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: real and fake have different numbers of scales, or none.
+
     Example:
         >>> minimax_discriminator_loss([torch.zeros(2, 1, 2, 2)], [torch.zeros(2, 1, 2, 2)])  # 2 log 2
         tensor(1.3863)
@@ -182,6 +194,10 @@ def minimax_generator_loss(fake: Sequence[Tensor]) -> Tensor:
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
+
     Example:
         >>> minimax_generator_loss([torch.zeros(2, 1, 2, 2)])
         tensor(-0.6931)
@@ -196,6 +212,10 @@ def nonsaturating_generator_loss(fake: Sequence[Tensor]) -> Tensor:
 
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
+
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
 
     Example:
         >>> nonsaturating_generator_loss([torch.zeros(2, 1, 2, 2)])
@@ -213,6 +233,10 @@ def hinge_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> 
         real: logits of real images x, one (B, 1, h, w) for each scale.
         fake: logits of translations x̂, as many.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: real and fake have different numbers of scales, or none.
+
     Example:
         >>> hinge_discriminator_loss([torch.full((2, 1, 2, 2), 3.0)], [torch.zeros(2, 1, 2, 2)])
         tensor(1.)
@@ -227,6 +251,10 @@ def hinge_generator_loss(fake: Sequence[Tensor]) -> Tensor:
 
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
+
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
 
     Example:
         >>> hinge_generator_loss([torch.full((2, 1, 2, 2), 3.0)])
@@ -246,6 +274,13 @@ def r1_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
         real: logits computed from x, one (B, 1, h, w) for each scale; D(x) is an image's mean logit, summed over the
             scales.
         x: real images that require a gradient, (B, 3, H, W).
+
+    Returns:
+        a scalar with a graph, so that the discriminator can learn from it: the mean over the B images.
+
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
 
     Example:
         >>> x = torch.ones(1, 3, 2, 2, requires_grad=True)
@@ -329,7 +364,7 @@ def domain_invariant_perceptual_loss(features_1: Tensor, features_2: Tensor, eps
 
 
 def total_loss(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    r"""Compute the auto-encoders' objective (equation 5): the weighted sum of the losses of both domains.
+    r"""Compute the autoencoders' objective (equation 5): the weighted sum of the losses of both domains.
 
     $$
     \min_{E_1, E_2, G_1, G_2} \; \max_{D_1, D_2} \; \mathcal L_{GAN}^{x_1} + \mathcal L_{GAN}^{x_2}

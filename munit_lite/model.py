@@ -1,17 +1,16 @@
-r"""MUNIT: two auto-encoders, two discriminators, and what one does with them after training."""
+r"""MUNIT: two autoencoders, two discriminators, and what one does with them after training."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from munit_lite.config import Config, smallest_size
+from munit_lite.config import Config, check_domain, smallest_size
 from munit_lite.networks import AutoEncoder, MultiScaleDiscriminator
-from munit_lite.world import check_domain
 
 
 class MUNIT(nn.Module):
-    """The model of the paper's figure 2: an auto-encoder and a discriminator for each domain.
+    """The model of the paper's figure 2: an autoencoder and a discriminator for each domain.
 
     The global random state decides the initial weights; `munit_lite.build` derives them from `config.seed`.
 
@@ -54,7 +53,7 @@ class MUNIT(nn.Module):
         )
 
     def auto_encoder(self, domain: int) -> AutoEncoder:
-        """Return the auto-encoder of domain 1 or 2; raises ValueError for any other."""
+        """Return the autoencoder of domain 1 or 2; raises ValueError for any other."""
         return self.auto_encoders[check_domain(domain) - 1]  # type: ignore[return-value]
 
     def discriminator(self, domain: int) -> MultiScaleDiscriminator:
@@ -72,7 +71,7 @@ class MUNIT(nn.Module):
             content and style, as `encode_content` and `encode_style` return them.
 
         Raises:
-            ValueError: as of `encode_content` and `encode_style`.
+            ValueError: `encode_content` or `encode_style` does not accept the images or the domain.
         """
         return self.encode_content(images, domain), self.encode_style(images, domain)
 
@@ -149,7 +148,7 @@ class MUNIT(nn.Module):
 
         Args:
             count: how many.
-            generator: on the CPU; makes the styles repeatable, on every device the same.
+            generator: on the CPU; with it the styles are repeatable, and the same for every device.
 
         Returns:
             (count, style_dim), of the model's device and type.
@@ -168,7 +167,7 @@ class MUNIT(nn.Module):
             (B, 3, H, W) in (-1, 1), with a gradient.
 
         Raises:
-            ValueError: as of `encode_content` and `encode_style`.
+            ValueError: `encode_content` or `encode_style` does not accept the images or the domain.
         """
         return self.decode(self.encode_content(images, domain), self.encode_style(images, domain), domain)
 
@@ -219,7 +218,10 @@ class MUNIT(nn.Module):
             images_2: (B, 3, H, W) in [-1, 1] of domain 2.
 
         Returns:
-            content of 1 in the style of 2, and content of 2 in the style of 1; both (B, 3, H, W).
+            the content of 1 in the style of 2, and the content of 2 in the style of 1; both (B, 3, H, W) in (-1, 1).
+
+        Raises:
+            ValueError: images have another shape, or there are not as many of domain 1 as of domain 2.
         """
         return (
             self.translate(images_1, 1, 2, style_from=images_2),

@@ -1,6 +1,6 @@
 r"""The networks of the paper's figure 3 and appendix B.
 
-They stand in the order in which an image meets them: blocks, content encoder, style encoder, decoder, the auto-encoder
+They stand in the order in which an image meets them: blocks, content encoder, style encoder, decoder, the autoencoder
 that joins them, and the multi-scale discriminator. Style enters a decoder as an argument; no module keeps state between
 calls.
 """
@@ -57,7 +57,7 @@ def adaptive_instance_norm(features: Tensor, scale: Tensor, shift: Tensor, eps: 
 
 
 class LayerNorm(nn.Module):
-    r"""The decoder's layer normalization: one mean and one standard deviation for a whole sample (appendix B).
+    r"""Normalize a whole sample by one mean and one standard deviation, as the decoder does (appendix B).
 
     As in the original, the standard deviation d(z) is the unbiased one, ε is added to it, and the scale starts at
     U(0, 1).
@@ -112,7 +112,7 @@ def leaky_relu(features: Tensor) -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """Reflect padding, convolution with bias, normalization, activation.
+    """Pad by reflection, convolve with a bias, normalize and activate.
 
     Args:
         in_channels: channels of the input.
@@ -158,7 +158,7 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 3×3 with instance normalization; no activation after the sum.
+    """Add conv(relu(conv(x))) to x, both 3×3 with instance normalization; no activation follows the sum.
 
     Args:
         channels: of input and output.
@@ -174,7 +174,7 @@ class ResidualBlock(nn.Module):
 
 
 class AdaINResidualBlock(nn.Module):
-    """The same block with AdaIN in place of instance normalization: here the style enters the decoder.
+    """Add conv(relu(conv(x))) to x, both 3×3 with AdaIN, through which the style enters the decoder.
 
     Args:
         channels: of input and output.
@@ -199,7 +199,7 @@ class AdaINResidualBlock(nn.Module):
 
 
 class ContentEncoder(nn.Module):
-    """E^c, image → content: strided convolutions and residual blocks, all with instance normalization.
+    """Encode the content of an image (E^c) by strided convolutions and residual blocks with instance normalization.
 
     Args:
         base_channels: channels after the first convolution (64 in the paper).
@@ -225,7 +225,7 @@ class ContentEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """E^s, image → style: strided convolutions, global average pooling, a linear map.
+    """Encode the style of an image (E^s) by strided convolutions, global average pooling and a linear map.
 
     It has no normalization, which would remove the means and variances that carry the style.
 
@@ -255,7 +255,7 @@ class StyleEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """G, (content, style) → image: AdaIN residual blocks, then upsampling.
+    """Decode an image from content and style (G) by AdaIN residual blocks and upsampling.
 
     An MLP computes the scale and shift of every AdaIN layer from the style code.
 
@@ -304,7 +304,7 @@ class Decoder(nn.Module):
 
 
 class AutoEncoder(nn.Module):
-    """One domain's content encoder E^c, style encoder E^s and decoder G.
+    """Hold the content encoder E^c, the style encoder E^s and the decoder G of one domain.
 
     Args:
         base_channels: channels after the first convolution of the encoders and before the last of the decoder.
@@ -351,7 +351,7 @@ class AutoEncoder(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """A fully convolutional discriminator without normalization: one logit for each patch of the image.
+    """Compute one logit for each patch of an image by convolutions without normalization.
 
     Args:
         base_channels: channels after the first layer; they double with each layer.
@@ -371,7 +371,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """Patch discriminators with separate weights on the image and on its downsampled copies.
+    """Apply patch discriminators with separate weights to an image and to its downsampled copies.
 
     Args:
         base_channels: channels after the first layer (64 in the paper).
@@ -407,7 +407,7 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def kaiming_init(module: nn.Module) -> None:
-    """Initialize weights with Kaiming's normal distribution and biases with 0: the auto-encoders, MLP included."""
+    """Initialize weights with Kaiming's normal distribution and biases with 0: the autoencoders, MLP included."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight)

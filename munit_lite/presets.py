@@ -41,7 +41,7 @@ _preset("paper256")
 
 # The known world has three style factors per domain, so a continuous inverse needs style_dim 3.
 _WORLD = {"dataset": "world", "style_dim": 3, "learning_rate": 1e-3, "schedule": "cosine"}
-# A run of minutes on two cores. The discriminator learns more slowly than the auto-encoders, so it gets two updates per
+# A run of minutes on two cores. The discriminator learns more slowly than the autoencoders, so it gets two updates per
 # step, and R1 keeps it smooth where it wins. The cycle loss keeps rings from becoming discs. Without the same initial
 # weights a run may translate discs into rings and rings into discs. One downsampling and two residual blocks preserve
 # the outline in the content code.

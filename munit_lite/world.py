@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.counter_rng import uniform
 
 SKETCH, PAINTING = 1, 2
@@ -214,17 +215,6 @@ def content_from_quantiles(quantiles: Tensor, shape_class: Tensor, dtype: torch.
     values = (factor.low + factor.span * quantiles[:, k] for k, factor in enumerate(CONTENT_FACTORS))
     x, y, size, rotation = (value.to(dtype or quantiles.dtype) for value in values)
     return Content(shape_class, torch.stack([x, y], dim=1), size, rotation * _periods(shape_class, rotation))
-
-
-def check_domain(domain: int) -> int:
-    """Return the domain if it is 1 or 2.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if domain not in (1, 2):
-        raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
-    return domain
 
 
 # --------------------------------------------------------------------------------------------------- rendering

@@ -276,6 +276,11 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
 # ---------------------------------------------------------------------------------------------- mistakes, exit codes
 
 
+def test_the_name_of_the_preset_is_no_option(command):
+    code, _, err = command("train", "world32", "--preset", "mine")
+    assert code == 2 and "--preset" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected_code", "message"),
     [

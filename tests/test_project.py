@@ -16,19 +16,19 @@ PACKAGE = ROOT / "munit_lite"
 
 # The reading order of the package: a module may import only modules that stand before it.
 _READING_ORDER = """
-networks paths storage.files data.image_files config counter_rng world model data.base samples losses
-presets acceleration.devices acceleration.distributed acceleration.fused_layers
-acceleration.parallel_domains data.fetch data.downloads storage.tensors evaluation.statistics
-evaluation.translator theory.linear_gaussian theory.two_sample theory.verdicts course.figures
-course.diagrams course.exercises.framework course.exercises.inputs
-course.exercises.shared_latent_assumption course.exercises.content_encoder course.exercises.style_encoder
-course.exercises.adain_decoder course.exercises.image_reconstruction
-course.exercises.latent_reconstruction course.exercises.adversarial_loss course.exercises.full_objective
-course.exercises.optimality course.exercises.latent_matching course.exercises.cycle_consistency
-course.exercises.joint_matching course.exercises.experiments course.exercises.real_images
-course.exercises course.explorers.pictures course.explorers.widget course objective methods.cyclegan
-methods.unit methods.bicyclegan methods acceleration.objective acceleration.accelerate acceleration
-data.folder_layout data.folders data.synthetic data.fashion data storage.checkpoints storage.run_folder
+networks config acceleration.devices acceleration.distributed model acceleration.fused_layers
+acceleration.parallel_domains losses objective methods.cyclegan methods.unit methods.bicyclegan methods
+acceleration.objective acceleration.accelerate acceleration storage.files storage.tensors paths
+storage.checkpoints storage.run_folder training_errors data.image_files counter_rng world data.base
+samples presets data.fetch data.downloads evaluation.statistics evaluation.translator
+theory.linear_gaussian theory.two_sample theory.verdicts course.figures course.diagrams
+course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
+course.exercises.content_encoder course.exercises.style_encoder course.exercises.adain_decoder
+course.exercises.image_reconstruction course.exercises.latent_reconstruction
+course.exercises.adversarial_loss course.exercises.full_objective course.exercises.optimality
+course.exercises.latent_matching course.exercises.cycle_consistency course.exercises.joint_matching
+course.exercises.experiments course.exercises.real_images course.exercises course.explorers.pictures
+course.explorers.widget course data.folder_layout data.folders data.synthetic data.fashion data
 storage.nvlabs callbacks interruptions training inference evaluation.attribute_predictors
 evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.world_metrics
 evaluation.evaluate evaluation.metric_names evaluation.steganography experiments.provenance

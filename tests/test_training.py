@@ -110,7 +110,7 @@ def test_each_update_moves_only_its_own_networks():
     sum(objective.discriminator_losses(x_1, x_2, outputs).values()).backward()
     assert grads(model.discriminators) and not grads(model.auto_encoders)
     before = [p.clone() for p in model.discriminators.parameters()]
-    trainer.discriminator_optimizer.step = lambda: None  # only the auto-encoders' update is left
+    trainer.discriminator_optimizer.step = lambda: None  # only the autoencoders' update is left
     trainer.step(0, x_1, x_2)
     assert all(torch.equal(a, b) for a, b in zip(before, model.discriminators.parameters(), strict=True))
     assert all(p.requires_grad for p in model.parameters())

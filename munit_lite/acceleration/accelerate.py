@@ -24,7 +24,7 @@ from munit_lite.objective import Objective
 
 
 class Accelerated(NamedTuple):
-    """What a trainer needs to take fast steps."""
+    """Model and objective with which a trainer takes fast steps."""
 
     model: MUNIT
     objective: Objective
@@ -65,7 +65,7 @@ def accelerate(config: Config, fabric: Fabric) -> Accelerated:
 
 
 def _pool(config: Config, fabric: Fabric) -> ThreadPoolExecutor | None:
-    """Two threads for the two domains where they save time: on a CPU that has cores for both."""
+    """Open two threads for the two domains where they save time: on a CPU that has cores for both."""
     threads = torch.get_num_threads()
     return domain_threads(threads) if fabric.device.type == "cpu" and threads > 1 and not config.compile else None
 
@@ -98,7 +98,13 @@ def accelerated_model(config: Config, device: torch.device) -> MUNIT:
 
 
 def adam(config: Config, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Adam:
-    """Build the optimizer of one side, the auto-encoders or the discriminators (appendix B)."""
+    """Build the optimizer of one side, the autoencoders or the discriminators (appendix B).
+
+    Args:
+        config: its `optimizer` record holds learning rate, betas and weight decay.
+        parameters: of that side.
+        device: of the parameters; on CPU and GPU one fused operation updates them.
+    """
     optimizer = config.optimizer
     return torch.optim.Adam(
         parameters,

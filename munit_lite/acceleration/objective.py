@@ -15,13 +15,13 @@ from munit_lite.objective import LossTerms, Objective, Outputs
 
 
 class AcceleratedObjective(Objective):
-    """The outputs and losses of `Objective`, in fewer and larger batches.
+    """Compute the outputs and losses of `Objective` in fewer and larger batches.
 
     A decoder computes reconstructions and translations in one batch, a discriminator real and translated images.
 
     Args:
-        model: as for `Objective`.
-        config: as for `Objective`.
+        model: the four networks.
+        config: its `loss` record gives the adversarial family, and says whether the cycle loss is needed.
         pool: two threads for the two domains (see `parallel_domains`); None computes one after the other.
     """
 

@@ -78,7 +78,7 @@ _EQUATIONS = (
     Equation(
         "(c,s)=E(x)",
         "section 3.2",
-        "An auto-encoder separates an image into content and style",
+        "An autoencoder separates an image into content and style",
         r"(c_i, s_i) = (E_i^c(x_i), E_i^s(x_i)) = E_i(x_i)",
         (networks.AutoEncoder.encode,),
         symbols=_IMAGES | _CODES,
@@ -159,7 +159,7 @@ _EQUATIONS = (
     *_both_domains(
         "L_GAN^x",
         "equation 4",
-        "The discriminator learns to distinguish real images from translations; the auto-encoders learn to fool it",
+        "The discriminator learns to distinguish real images from translations; the autoencoders learn to fool it",
         (losses.minimax_discriminator_loss, losses.minimax_generator_loss, losses.nonsaturating_generator_loss),
         {"D_2": "the discriminator: the probability that an image is real; the code takes its logit"} | _PRIOR,
         domain=2,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from munit_lite.config import check_domain
 from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.storage.tensors import read_tensors
 from munit_lite.world import (
@@ -24,7 +25,6 @@ from munit_lite.world import (
     Content,
     Style,
     World,
-    check_domain,
     factor_ranges,
     is_round,
     render,

@@ -33,11 +33,11 @@ from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import DataError
 from munit_lite.experiments.benchmark_records import SHARES, Numbers
-from munit_lite.interruptions import finite_record
 from munit_lite.objective import LossTerms
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import RunFolder
 from munit_lite.training import Trainer
+from munit_lite.training_errors import check_finite_losses
 
 STEP_PARTS = SHARES[:3]  # the parts of the step itself, as it names them in the profiler
 
@@ -115,7 +115,7 @@ class StepTimer:
     def __init__(self, config: Config, straight_line: bool = False) -> None:
         self.config, self.fabric = config, open_fabric(config)
         self.device = self.fabric.device
-        self.trainer = Trainer.new(config, self.fabric, straight_line)
+        self.trainer = Trainer.new(config, self.fabric, accelerated=not straight_line)
         shape = (config.batch_size, 3, config.data.image_size, config.data.image_size)
         generator = torch.Generator().manual_seed(0)
         self.images = [(torch.rand(shape, generator=generator) * 2 - 1).to(self.device) for _ in range(2)]
@@ -252,7 +252,7 @@ def _time_loop_overhead(timer: StepTimer, scratch: Path) -> Numbers:
         terms, callbacks = timer.step(), default_callbacks(folder.path)
 
         def log() -> None:
-            record = finite_record(1, terms, folder, timer.fabric)
+            record = check_finite_losses(1, terms, folder, timer.fabric)
             folder.append_history(record)
             for callback in callbacks:
                 callback.on_log(record)

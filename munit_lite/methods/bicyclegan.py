@@ -22,7 +22,7 @@ from munit_lite.objective import LossTerms, Objective
 
 
 class BicycleGAN(MUNIT):
-    """MUNIT's networks with variational style encoders: each gives mean and log variance of a code."""
+    """Hold MUNIT's networks with variational style encoders, which encode the mean and log variance of a style."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -47,7 +47,7 @@ class BicycleGAN(MUNIT):
 
 
 class BicycleGANOutputs(NamedTuple):
-    """What BicycleGAN computes from a true pair: B translations with encoded styles before B with sampled ones."""
+    """Outputs of BicycleGAN for a true pair: B translations with encoded styles before B with sampled ones."""
 
     mean_1: Tensor  # of the style encoded from x_1, (B, style_dim)
     mean_2: Tensor
@@ -58,7 +58,7 @@ class BicycleGANOutputs(NamedTuple):
 
 
 class BicycleGANObjective(Objective):
-    """The hybrid objective (Zhu et al.): cVAE-GAN on encoded styles, cLR-GAN on sampled ones."""
+    """Compute the hybrid objective (Zhu et al.): cVAE-GAN on encoded styles, cLR-GAN on sampled ones."""
 
     LOSSES: ClassVar[tuple[str, ...]] = ("gan", "image", "style", "kl")
     model: BicycleGAN

@@ -49,6 +49,9 @@ def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
         styles: (B, style_dim); its first elements, rounded to 1/1024, are the seed. Without rounding, the last bit,
             which differs between processors, would change the noise altogether.
         number: distinguishes the noise tensors of one step.
+
+    Returns:
+        of the shape and device of `like`.
     """
     seed = number
     for element in (styles.flatten()[:4].double() * 1024).round().long().tolist():
@@ -57,7 +60,7 @@ def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
 
 
 class UNIT(CycleGAN):
-    """The whole latent code is shared, z ~ N(E(x), I).
+    """Share the whole latent code z ~ N(E(x), I) between the domains.
 
     The residual blocks beside the latent code, of encoders and of decoders, are the same for both domains.
     """
@@ -70,12 +73,12 @@ class UNIT(CycleGAN):
         second.decoder.blocks, second.decoder.mlp = first.decoder.blocks, first.decoder.mlp
 
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
-        """Reconstruct images by the domain's own auto-encoder."""
+        """Reconstruct images by the domain's own autoencoder."""
         return MUNIT.reconstruct(self, images, domain)
 
 
 class UNITOutputs(NamedTuple):
-    """What UNIT computes from two images."""
+    """Outputs of UNIT for two images."""
 
     mean_1: Tensor  # E_1(x_1), (B, C, h, w)
     mean_2: Tensor
@@ -86,7 +89,7 @@ class UNITOutputs(NamedTuple):
 
 
 class UNITObjective(Objective):
-    """L_VAE, L_GAN and L_CC of both domains (Liu et al., section "Learning")."""
+    """Compute L_VAE, L_GAN and L_CC of both domains (Liu et al., section "Learning")."""
 
     LOSSES: ClassVar[tuple[str, ...]] = ("gan", "image", "cycle", "kl")
 

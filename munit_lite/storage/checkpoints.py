@@ -154,7 +154,7 @@ def load(source: str | Path) -> MUNIT:
         raise CheckpointError(f"{path} is not a MUNIT checkpoint: its header has no configuration")
     try:
         model = build(from_dict(header["config"]))
-        if any(name.startswith("average/") for name in tensors):  # a training state: take its averaged auto-encoders
+        if any(name.startswith("average/") for name in tensors):  # a training state: take its averaged autoencoders
             averaged = strip_prefix(tensors, "average")
             tensors = strip_prefix(tensors, "model")
             for name in list(tensors):

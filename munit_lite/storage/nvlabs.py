@@ -60,7 +60,7 @@ def save_original(model: MUNIT, generator: str | Path, discriminator: str | Path
 
     Args:
         model: a MUNIT with discriminators.
-        generator: the file for both auto-encoders.
+        generator: the file for both autoencoders.
         discriminator: the file for both discriminators.
 
     Raises:
@@ -82,7 +82,7 @@ def save_original(model: MUNIT, generator: str | Path, discriminator: str | Path
 
 
 def original_name(name: str, network: NetworkConfig) -> str:
-    """Translate the name of a tensor of an auto-encoder or a discriminator to the original's name.
+    """Translate the name of a tensor of an autoencoder or a discriminator to the original's name.
 
     Args:
         name: as in `AutoEncoder.state_dict()` or `MultiScaleDiscriminator.state_dict()`.
@@ -163,7 +163,7 @@ def _count(table: StateDict, pattern: str) -> int:
 
 
 def _generator_sizes(table: StateDict, path: Path) -> dict[str, int]:
-    """Infer the sizes of the auto-encoders from their tensors."""
+    """Infer the sizes of the autoencoders from their tensors."""
     downsamples = _count(table, r"enc_content\.model\.\d+\.conv\.weight") - 1
     style_downsamples = _count(table, r"enc_style\.model\.\d+\.conv\.weight") - 1
     try:

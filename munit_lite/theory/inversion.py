@@ -12,13 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
 from munit_lite.world import (
     CONTENT_FACTORS,
     SHAPES,
     STYLE_FACTORS,
     Content,
-    check_domain,
     content_from_quantiles,
     factor_ranges,
     render,

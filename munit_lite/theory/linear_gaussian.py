@@ -20,7 +20,7 @@ _QUADRATURE_NODES = 200  # of Gauss-Hermite quadrature
 
 @dataclass(frozen=True)
 class LinearMUNIT:
-    """Two linear auto-encoders of images in the plane.
+    """Two linear autoencoders of images in the plane.
 
     Args:
         mixing: A_1 and A_2, (2, 2, 2), invertible: (content, style) -> image in each domain of the world.

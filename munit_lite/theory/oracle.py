@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
 from munit_lite.model import check_translation
 from munit_lite.theory.inversion import CodeFit, fit_codes
@@ -29,7 +30,6 @@ from munit_lite.world import (
     STYLE_FACTORS,
     Content,
     World,
-    check_domain,
     content_from_quantiles,
     factor_ranges,
     is_round,

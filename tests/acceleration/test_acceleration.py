@@ -41,9 +41,9 @@ def weights(trainer) -> dict[str, torch.Tensor]:
     return dict(trainer.model.state_dict())
 
 
-def trained(config, steps=3, straight_line=False):
+def trained(config, steps=3, accelerated=True):
     """A trainer after some steps in float64, so that nothing but the algorithm can differ, and its losses."""
-    trainer = Trainer.new(config, new_fabric(), straight_line)
+    trainer = Trainer.new(config, new_fabric(), accelerated)
     trainer.model.double()
     trainer.ema.double()
     data = open_data(config)
@@ -163,7 +163,7 @@ def test_the_accelerated_objective_has_the_outputs_losses_and_gradients_of_the_s
 @each_variant
 def test_three_accelerated_and_three_straight_line_steps_lead_to_the_same_weights(overrides, threads):
     config = tiny(batch_size=2, num_threads=0, **overrides)
-    assert_same_training(trained(config), trained(config, straight_line=True))
+    assert_same_training(trained(config), trained(config, accelerated=False))
     assert torch.get_num_threads() == threads
 
 
@@ -171,7 +171,7 @@ def test_three_accelerated_and_three_straight_line_steps_lead_to_the_same_weight
 def test_three_accelerated_steps_of_a_baseline_lead_to_the_same_weights(method):
     sizes = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4}
     config = preset(f"world32_{method}", batch_size=2, device="cpu", **sizes)
-    assert_same_training(trained(config), trained(config, straight_line=True))
+    assert_same_training(trained(config), trained(config, accelerated=False))
 
 
 def test_a_discriminator_that_ascends_would_be_noticed(monkeypatch):

@@ -116,7 +116,7 @@ total_loss = Exercise(
             "total-gan-subtracted",
             _gan_subtracted,
             "the adversarial terms are subtracted",
-            "The terms that you are given are the auto-encoders' own losses: all of them go down.",
+            "The terms that you are given are the autoencoders' own losses: all of them go down.",
         ),
         Bug(
             "total-detached",
