@@ -36,12 +36,12 @@ class Callback:
         Pass it to a run with `train(config, out, callbacks=[PrintTotal()])`.
     """
 
-    def on_start(self, config: Config, first: int) -> None:
+    def on_start(self, config: Config, first_step: int) -> None:
         """Handle the beginning of training.
 
         Args:
             config: of the run.
-            first: steps that are already done, above 0 if the run resumes.
+            first_step: number of steps that are already done, above 0 if the run resumes.
         """
 
     def on_log(self, record: dict[str, float]) -> None:
@@ -69,8 +69,8 @@ class ProgressBar(Callback):
 
     LOSSES = ("image", "content", "style", "gan", "discriminator")
 
-    def on_start(self, config: Config, first: int) -> None:
-        self.bar = tqdm(total=config.steps, initial=first, desc=config.name, unit="step", mininterval=1)
+    def on_start(self, config: Config, first_step: int) -> None:
+        self.bar = tqdm(total=config.steps, initial=first_step, desc=config.name, unit="step", mininterval=1)
 
     def on_log(self, record: dict[str, float]) -> None:
         means = {
@@ -98,9 +98,9 @@ class TensorBoardLog(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_start(self, config: Config, first: int) -> None:
+    def on_start(self, config: Config, first_step: int) -> None:
         with self._report_write_errors():
-            self.writer = SummaryWriter(str(self.folder), purge_step=first)
+            self.writer = SummaryWriter(str(self.folder), purge_step=first_step)
 
     def on_log(self, record: dict[str, float]) -> None:
         with self._report_write_errors():

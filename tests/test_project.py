@@ -33,7 +33,7 @@ evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evalu
 evaluation.steganography evaluation.metric_names experiments.provenance experiments.results
 experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle
 theory.propositions theory.calibration experiments.sweep_plan experiments.sweep experiments.tables
-experiments.notebook_times experiments.benchmark_records experiments.benchmark course.equations
+experiments.notebook_times experiments.benchmark_tables experiments.benchmark course.equations
 course.notebook course.explorers.proposition course.explorers.model_explorer course.explorers.world
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
 course.explorers.symmetry course.explorers doctor course.reexports commands cli

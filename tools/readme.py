@@ -15,7 +15,7 @@ from munit_lite.config import from_dict
 from munit_lite.course import figures
 from munit_lite.data import open_data
 from munit_lite.evaluation.metric_names import with_current_metric_names
-from munit_lite.experiments import benchmark_records as benchmark
+from munit_lite.experiments.benchmark_tables import cost_table, profile_table
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import read_results
@@ -94,9 +94,9 @@ def blocks() -> dict[str, str]:
         "world32": seeds_table(sorted(file.stem for file in RESULTS_DIR.glob("world32_seed*.json"))),
         "fashion32": photo_table("fashion32"),
         "shipped": checkpoints_table(),
-        "bench_cpu": benchmark.cost_table(read_results("bench_cpu")),
-        "bench_reference": benchmark.cost_table(reference),
-        "bench_split": benchmark.profile_table(reference),
+        "bench_cpu": cost_table(read_results("bench_cpu")),
+        "bench_reference": cost_table(reference),
+        "bench_split": profile_table(reference),
         "bench_explorers": latency_table(read_results("bench_explorers")),
     }
 

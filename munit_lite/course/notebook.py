@@ -163,10 +163,10 @@ class LiveCurves(Callback):
     def __init__(self, min_seconds: float = 5.0) -> None:
         self.min_seconds = min_seconds
 
-    def on_start(self, config: Config, first: int) -> None:
-        self.steps, self.first_step, self.start_time = config.steps, first, time.monotonic()
+    def on_start(self, config: Config, first_step: int) -> None:
+        self.steps, self.first_step, self.start_time = config.steps, first_step, time.monotonic()
         self.history: list[dict[str, float]] = []
-        self.handle, self.last_draw_time, self.last_printed_step = DisplayHandle(), 0.0, first
+        self.handle, self.last_draw_time, self.last_printed_step = DisplayHandle(), 0.0, first_step
 
     def on_log(self, record: dict[str, float]) -> None:
         self.history.append(record)

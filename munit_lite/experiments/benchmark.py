@@ -32,7 +32,7 @@ from munit_lite.config import Config, override
 from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import DataError
-from munit_lite.experiments.benchmark_records import SHARES, Numbers
+from munit_lite.experiments.benchmark_tables import SHARES, Numbers
 from munit_lite.interruptions import finite_record
 from munit_lite.objective import LossTerms
 from munit_lite.presets import preset
@@ -85,7 +85,7 @@ def measure(case: Case, steps: int, straight_line: bool = False) -> Numbers:
 
     Returns:
         The numbers by name; times are in seconds, memory is in GiB. Numbers that follow from others agree with them:
-        see `benchmark_records.contradictions`.
+        see `benchmark_tables.find_inconsistencies`.
 
     Raises:
         ChildProcessError: a process failed; the last line of its stderr is in the message.
@@ -198,7 +198,7 @@ def straight_line_memory(case: Case, steps: int) -> Numbers:
 def profile_step(case: Case, steps: int) -> Numbers:
     """Measure where the time of the training loop goes, and a step's arithmetic relative to a matrix product's.
 
-    The shares of generator (with the forward pass), discriminator, optimizer, data, logging (records, progress bar,
+    The shares of generator (with the forward pass), discriminator, optimizer, data, logging (history, progress bar,
     TensorBoard, sample sheets) and saving add up to 1. There is no share of data that is not on this machine.
     """
     timer = StepTimer(case.config())
@@ -252,10 +252,10 @@ def _time_loop_overhead(timer: StepTimer, scratch: Path) -> Numbers:
         terms, callbacks = timer.step(), default_callbacks(folder.path)
 
         def log() -> None:
-            record = finite_record(1, terms, folder, timer.fabric)
-            folder.append_history(record)
+            losses = finite_record(1, terms, folder, timer.fabric)
+            folder.append_history(losses)
             for callback in callbacks:
-                callback.on_log(record)
+                callback.on_log(losses)
 
         def sample(data: ImageData) -> None:
             for callback in callbacks:

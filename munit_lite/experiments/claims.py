@@ -159,7 +159,7 @@ def format_comparisons(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def comparison_records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+def to_dicts(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Return one dictionary per expectation, for JSON."""
     return [asdict(c.expectation) | {"values": c.values, "mean": c.mean, "holds": c.holds} for c in comparisons]
 

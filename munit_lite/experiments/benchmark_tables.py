@@ -1,4 +1,4 @@
-"""The records of the benchmark: a check that their numbers agree with each other, and the tables made of them."""
+"""Tables of the benchmark, and a check that the numbers of a row agree with each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Numbers = dict[str, float]
 SHARES = ("generator", "discriminator", "optimizer", "data", "logging", "saving")  # of the training loop's time
 
 
-def contradictions(row: Numbers) -> list[str]:
+def find_inconsistencies(row: Numbers) -> list[str]:
     """Return what is inconsistent in the numbers of a row, a sentence each; an empty list if they agree.
 
     Each check compares a number with the value that follows from the others, within floating-point rounding.
