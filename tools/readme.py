@@ -42,7 +42,11 @@ _LABELS = {
 
 
 def seeds_table(names: list[str]) -> str:
-    """Return mean and range over runs with several seeds; one row per metric, one column per direction."""
+    """Return mean and range over runs as a Markdown table with one row per metric and one column per direction.
+
+    Args:
+        names: results files, one for each seed.
+    """
     runs = [read_results(name) for name in names]
     directions = list(runs[0])
     rows = []
@@ -126,7 +130,7 @@ def main(run: Path | None = None) -> None:
     """Write the README's tables again.
 
     Args:
-        run: Also draw the README's picture with this run folder's model.
+        run: folder of a run; if given, its model also draws the README's picture.
     """
     if run is not None:
         PICTURE.write_bytes(translations(run))

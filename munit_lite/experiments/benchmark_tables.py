@@ -12,9 +12,17 @@ SHARES = ("generator", "discriminator", "optimizer", "data", "logging", "saving"
 
 
 def find_inconsistencies(row: Numbers) -> list[str]:
-    """Return what is inconsistent in the numbers of a row, a sentence each; an empty list if they agree.
+    """Compare each number of a row with the value that follows from the others, within floating-point rounding.
 
-    Each check compares a number with the value that follows from the others, within floating-point rounding.
+    Args:
+        row: the numbers of one preset, as `benchmark.measure` returns them.
+
+    Returns:
+        One sentence for each inconsistency; an empty list if the numbers agree.
+
+    Example:
+        >>> find_inconsistencies({"batch_size": 8, "seconds_per_step": 0.25, "images_per_second": 32.0})
+        ['images_per_second is 32, but 64 follows from the other numbers']
     """
     derived = {"images_per_second": 2 * row["batch_size"] / row["seconds_per_step"]}
     problems = []

@@ -69,7 +69,7 @@ def write_results(
 
     Raises:
         CheckpointError: the file cannot be written; an earlier file at its path is untouched.
-        TypeError: a value that JSON cannot hold.
+        TypeError: a value is of a type that JSON cannot hold.
     """
     from munit_lite.storage.files import atomic_path
 
@@ -121,7 +121,19 @@ def read_records(name: str | Path) -> list[Record]:
 
 
 def read_results_file(name: str | Path) -> dict[str, Any]:
-    """Return `{"numbers": nested dictionaries, "provenance": ...}` of a results file; errors as for `read_results`."""
+    """Return the numbers of a results file, as `read_results` does, with their provenance.
+
+    Args:
+        name: as for `write_results`.
+
+    Returns:
+        A dictionary with the keys "numbers" and "provenance".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        KeyError: the file is JSON, but not a results file.
+        ValueError: the file is not JSON.
+    """
     content = json.loads(_path(name).read_text())
     if "records" not in content:  # schema 1: nested numbers
         numbers = content["numbers"]
@@ -250,7 +262,7 @@ def _nest_sweep(records: Sequence[Record], runs: Sequence[Record]) -> dict[str, 
 
 
 def _to_json(content: dict[str, Any]) -> str:
-    """JSON with one line for each row of a table."""
+    """Return the content as JSON, with one line for each row of a table."""
     parts = []
     for name, value in content.items():
         if isinstance(value, list):

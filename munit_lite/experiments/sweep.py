@@ -136,7 +136,7 @@ def _default_workers() -> int:
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[str]]]:
-    """A client, and the GPUs that its workers divide among themselves; none on a cluster, which assigns its own."""
+    """Open a client, and list the GPUs that its workers share; none on a cluster, which assigns its own."""
     if scheduler:
         with Client(scheduler, timeout=30) as client:
             yield client, []
@@ -240,7 +240,7 @@ def _read_attempts(folder: Path) -> list[dict[str, str]]:
 
 
 def summarize(outcomes: list[Outcome]) -> str:
-    """Return how many runs ended in which way, and each failure with its failing cell."""
+    """Return as text how many runs ended in each way, and each failure with its failing cell."""
     counts = {status: sum(o.status == status for o in outcomes) for status in ("finished", "finished before", "failed")}
     lines = [f"{len(outcomes)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count)]
     for outcome in outcomes:

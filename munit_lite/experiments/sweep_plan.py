@@ -35,6 +35,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
+        """Return the run's name, which is also the path of its folder in that of the sweep."""
         return f"{self.data}/{self.method}/seed{self.seed}"
 
 
@@ -61,6 +62,9 @@ def read_plan(file: Path) -> Plan:
     ```
 
     A run's preset is the name of its data, unless its method sets another.
+
+    Args:
+        file: a YAML file as above; data/sweeps/paper_tables.yaml is one.
 
     Raises:
         SweepError: the file cannot be read, names something unknown, or plans a run twice.
