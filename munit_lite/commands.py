@@ -226,7 +226,7 @@ def bench(
     if steps < 1:
         raise UsageError(f"--steps is {steps}, but it must be 1 or more")
     from munit_lite.experiments import benchmark
-    from munit_lite.experiments.benchmark_records import cost_table, profile_table
+    from munit_lite.experiments.benchmark_tables import cost_table, profile_table
 
     cases = benchmark.cases(presets, precisions, compile, batch_sizes)
     for case in cases:
@@ -308,7 +308,11 @@ def sweep(
     text = "\n".join(filter(None, [claims.format_comparisons(comparisons), summarize(outcomes)]))
     return CommandResult(
         f"{text}\nnotebooks and numbers of the runs are in {out}",
-        {"out": str(out), "runs": [vars(o) for o in outcomes], "expectations": claims.comparison_records(comparisons)},
+        {
+            "out": str(out),
+            "runs": [vars(o) for o in outcomes],
+            "expectations": claims.to_dicts(comparisons),
+        },
         success=not any(outcome.status == "failed" for outcome in outcomes),
     )
 

@@ -76,7 +76,7 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing essential is missing or broken."""
+        """Return whether nothing essential is missing or broken."""
         return not any(problem.essential for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def diagnose() -> Report:
     """Examine this machine, topic by topic.
 
     Returns:
-        a report of every topic; a topic that cannot be examined becomes a problem, and the others follow.
+        A report of every topic; a topic that cannot be examined becomes a problem, and the others follow.
     """
     report = Report()
     for topic, check in TOPICS.items():

@@ -20,7 +20,7 @@ from munit_lite import inference as translations
 from munit_lite.evaluation import evaluate as evaluation
 from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
-from munit_lite.experiments.benchmark_records import contradictions
+from munit_lite.experiments.benchmark_tables import find_inconsistencies
 from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import save_model
@@ -229,7 +229,7 @@ def test_bench_measures_a_step_and_where_its_time_goes_beside_the_straight_line_
     assert len(shares) == 6 and sum(shares) == pytest.approx(1) and min(shares) > 0
     assert 0 < row["share_of_peak"] < 1
     assert row["flop_per_step"] > 2e9  # 14 decodings and encodings of 8 images, each above 30 MFLOP, there and back
-    assert contradictions(row) == []
+    assert find_inconsistencies(row) == []
     assert row["straight_line_peak_memory_gib"] > 0.2
 
 

@@ -21,7 +21,7 @@ def measure_latency(moves: int) -> dict[str, dict[str, float]]:
     """Measure the seconds from a moved slider to the new picture as PNG, for each explorer on its shipped models.
 
     Args:
-        moves: Number of moves of each slider, each to another value, after one that is not counted.
+        moves: number of moves of each slider, each to another value, after one that is not counted.
 
     Returns:
         For each explorer the numbers of sliders and moves, and the median and 95th percentile of the seconds.
@@ -60,7 +60,13 @@ def main(moves: int = 5) -> Path:
     """Write data/results/bench_explorers.json, and print it as a table.
 
     Args:
-        moves: Timed moves of each slider, after one that is not timed.
+        moves: number of timed moves of each slider, after one that is not timed.
+
+    Returns:
+        The path of the written file.
+
+    Raises:
+        ValueError: no move is to be timed.
     """
     if moves < 1:
         raise ValueError(f"--moves is {moves}, but it must be 1 or more")

@@ -19,9 +19,12 @@ def main(run: Path, count: int = 200, seed: int = 1) -> Path:
     """Write data/results/steganography.json.
 
     Args:
-        run: Folder of a run of the known world.
-        count: Images of each domain.
-        seed: Seed of images, styles and noise.
+        run: folder of a run on the known world.
+        count: number of images of each domain.
+        seed: seed of images, styles and noise.
+
+    Returns:
+        The path of the written file.
     """
     model = load(run)
     settings = {"run": train_command(model.config), "count": count, "seed": seed}

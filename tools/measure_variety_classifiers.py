@@ -23,9 +23,12 @@ def measure_classifiers(folder: str = "apples2citrus", size: int = 64, seed: int
     `classifier_accuracy` is not, the test photos differ systematically from the training photos.
 
     Args:
-        folder: Dataset folder with trainA, trainB, testA and testB.
-        size: Height and width in pixels.
-        seed: Seed of the folds and of the shuffled labels.
+        folder: dataset folder with trainA, trainB, testA and testB.
+        size: height and width in pixels.
+        seed: seed of the folds and of the shuffled labels.
+
+    Returns:
+        The path of the written file.
     """
     data = open_data(preset("folder64", folder=folder, image_size=size))
     assert isinstance(data, FolderData)

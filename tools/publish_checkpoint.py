@@ -55,7 +55,8 @@ def publish(
         The written weights file.
 
     Raises:
-        CheckpointError: no such model, a model that is too large, an unusable name, no figures, an unwritable folder.
+        CheckpointError: the model does not exist or is too large, its name cannot be used, it has no measured figures,
+            or the folder cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith("attribute_predictor_"):
         raise CheckpointError(
@@ -86,7 +87,7 @@ def _fit_size(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def _portable(config: Config) -> Config:
-    """The same run without a machine's device and paths: datasets by their names in the data root."""
+    """Return the configuration without a machine's device and paths; datasets have their names in the data root."""
     folders = {name: getattr(config.data, name) for name in ("folder", "folder_1", "folder_2")}
     names = {name: Path(folder).name if Path(folder).is_absolute() else folder for name, folder in folders.items()}
     return override(config, **_MACHINE, **names)
@@ -123,7 +124,11 @@ def write_card(path: Path) -> None:
 
 
 def card(path: Path) -> str:
-    """Return the model card of a published file, from the file and, for an attribute predictor, its results file."""
+    """Return the model card of a published file, from the file and, for an attribute predictor, its results file.
+
+    Raises:
+        CheckpointError: the file has no measured figures, or cannot be read.
+    """
     tensors, header = read_tensors(path)
     if "config" in header:
         if "results" not in header["note"]:
@@ -206,7 +211,7 @@ python -m tools.train_predictors
 
 
 def _figures_table(numbers: dict[str, Any]) -> str:
-    """One row per metric; one column per direction if the numbers are given by direction."""
+    """Return a table with one row per metric, and one column per direction if the numbers are given by direction."""
     by_direction = all(isinstance(value, dict) for value in numbers.values())
     columns = numbers if by_direction else {"value": numbers}
     metrics = dict.fromkeys(key for column in columns.values() for key in column if not key.endswith("_interval"))

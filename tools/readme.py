@@ -15,7 +15,7 @@ from munit_lite.config import from_dict
 from munit_lite.course import figures
 from munit_lite.data import open_data
 from munit_lite.evaluation.metric_names import with_current_metric_names
-from munit_lite.experiments import benchmark_records as benchmark
+from munit_lite.experiments.benchmark_tables import cost_table, profile_table
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import read_results
@@ -42,7 +42,11 @@ _LABELS = {
 
 
 def seeds_table(names: list[str]) -> str:
-    """Return mean and range over runs with several seeds; one row per metric, one column per direction."""
+    """Return mean and range over runs as a Markdown table with one row per metric and one column per direction.
+
+    Args:
+        names: results files, one for each seed.
+    """
     runs = [read_results(name) for name in names]
     directions = list(runs[0])
     rows = []
@@ -94,9 +98,9 @@ def blocks() -> dict[str, str]:
         "world32": seeds_table(sorted(file.stem for file in RESULTS_DIR.glob("world32_seed*.json"))),
         "fashion32": photo_table("fashion32"),
         "shipped": checkpoints_table(),
-        "bench_cpu": benchmark.cost_table(read_results("bench_cpu")),
-        "bench_reference": benchmark.cost_table(reference),
-        "bench_split": benchmark.profile_table(reference),
+        "bench_cpu": cost_table(read_results("bench_cpu")),
+        "bench_reference": cost_table(reference),
+        "bench_split": profile_table(reference),
         "bench_explorers": latency_table(read_results("bench_explorers")),
     }
 
@@ -126,7 +130,7 @@ def main(run: Path | None = None) -> None:
     """Write the README's tables again.
 
     Args:
-        run: Also draw the README's picture with this run folder's model.
+        run: folder of a run; if given, its model also draws the README's picture.
     """
     if run is not None:
         PICTURE.write_bytes(translations(run))

@@ -44,9 +44,9 @@ def train_predictor(domain: int, recipe: Recipe, shuffle_labels: bool = False) -
 
     Args:
         domain: 1 or 2.
-        recipe: Hyperparameters.
-        shuffle_labels: Whether to permute the labels within each batch. This is the control: such a predictor can
-            learn the averages only.
+        recipe: hyperparameters.
+        shuffle_labels: permute the labels within each batch. This is the control: such a predictor can learn only the
+            averages.
 
     Returns:
         The predictor, in evaluation mode.

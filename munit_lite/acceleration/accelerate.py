@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from munit_lite.acceleration.fused_layers import BlockwiseConvolution, FusedUpsampling, MatrixConvolution
 from munit_lite.acceleration.objective import AcceleratedObjective
-from munit_lite.acceleration.parallel_domains import cores_left_to, domain_threads
+from munit_lite.acceleration.parallel_domains import domain_threads, reserve_cores
 from munit_lite.config import Config
 from munit_lite.methods import build, build_objective, check_loss_weights
 from munit_lite.model import MUNIT
@@ -58,7 +58,7 @@ def accelerate(config: Config, fabric: Fabric) -> Accelerated:
     def step_context() -> Iterator[None]:
         if config.compile:
             torch.compiler.cudagraph_mark_step_begin()  # until the next one, no graph's output may be overwritten
-        with cores_left_to(pool):
+        with reserve_cores(pool):
             yield
 
     return Accelerated(model, objective, step_context)

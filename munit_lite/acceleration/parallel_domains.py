@@ -24,8 +24,12 @@ def domain_threads(threads: int) -> ThreadPoolExecutor:
 
 
 @contextmanager
-def cores_left_to(pool: ThreadPoolExecutor | None) -> Iterator[None]:
-    """Leave the cores to the pool inside the block; without a pool, nothing changes."""
+def reserve_cores(pool: ThreadPoolExecutor | None) -> Iterator[None]:
+    """Reserve the cores for the threads of a pool: within this context, torch uses one core in the calling thread.
+
+    Args:
+        pool: from `domain_threads`; None changes nothing.
+    """
     if pool is None:
         yield
         return

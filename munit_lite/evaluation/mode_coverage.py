@@ -27,7 +27,7 @@ from munit_lite.evaluation.statistics import Metrics, mean_with_interval
 from munit_lite.evaluation.translator import MeanStyleTranslator, Translator
 from munit_lite.world import DIRECTIONS
 
-MIN_ONE_IN = 10  # A mode counts as covered from one output in ten. Fewer could be errors of a 90 % accurate classifier.
+MIN_MODE_FRACTION = 0.1  # of the outputs; fewer could be errors of a classifier that is right for 90 % of the images
 MAX_INPUTS, SAMPLES_PER_INPUT = 100, 100  # the paper's, for CIS and IS
 NUM_SHUFFLES = 10  # Photos of one shelf are classified together, so a single shuffle may be far from chance.
 
@@ -172,7 +172,7 @@ def fit_variety_classifier(data: FolderData, domain: int, seed: int) -> VarietyC
 
 
 def count_covered_modes(counts: Tensor) -> Tensor:
-    """Count the modes that make up at least one output in `MIN_ONE_IN`.
+    """Count the modes to which at least `MIN_MODE_FRACTION` of the outputs belong.
 
     Args:
         counts: Outputs classified as each of M modes, (..., M).
@@ -184,7 +184,7 @@ def count_covered_modes(counts: Tensor) -> Tensor:
         >>> count_covered_modes(torch.tensor([[90, 10, 0], [91, 9, 0]]))
         tensor([2, 1])
     """
-    return (MIN_ONE_IN * counts >= counts.sum(-1, keepdim=True)).logical_and(counts > 0).sum(-1)
+    return (counts / counts.sum(-1, keepdim=True) >= MIN_MODE_FRACTION).sum(-1)
 
 
 def coverage_of_probabilities(probabilities: Tensor, names: Sequence[str]) -> Metrics:

@@ -32,7 +32,7 @@ from munit_lite.config import Config, override
 from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import DataError
-from munit_lite.experiments.benchmark_records import SHARES, Numbers
+from munit_lite.experiments.benchmark_tables import SHARES, Numbers
 from munit_lite.objective import LossTerms
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import RunFolder
@@ -52,7 +52,11 @@ class Case:
     batch_size: int = 0
 
     def config(self) -> Config:
-        """Return the configuration; an unknown preset or a value out of range is a ValueError."""
+        """Return the configuration of the row.
+
+        Raises:
+            ValueError: the preset is unknown, or a value is out of range.
+        """
         changes = {name: value for name, value in asdict(self).items() if value and name != "preset"}
         return override(preset(self.preset), **changes)
 
@@ -64,7 +68,14 @@ class Case:
 def cases(
     presets: tuple[str, ...], precisions: tuple[str, ...], compile: bool, batch_sizes: tuple[int, ...]
 ) -> list[Case]:
-    """Return every combination; with `compile` each of them also compiled."""
+    """Return a row for every combination of the arguments.
+
+    Args:
+        presets: names of presets.
+        precisions: precisions to measure each preset with; if empty, the preset's own.
+        compile: also measure each combination compiled.
+        batch_sizes: batch sizes to measure each preset with; if empty, the preset's own.
+    """
     compiled = (False, True) if compile else (False,)
     rows = itertools.product(presets, precisions or ("",), compiled, batch_sizes or (0,))
     return [Case(*row) for row in rows]
@@ -85,7 +96,7 @@ def measure(case: Case, steps: int, straight_line: bool = False) -> Numbers:
 
     Returns:
         The numbers by name; times are in seconds, memory is in GiB. Numbers that follow from others agree with them:
-        see `benchmark_records.contradictions`.
+        see `benchmark_tables.find_inconsistencies`.
 
     Raises:
         ChildProcessError: a process failed; the last line of its stderr is in the message.
@@ -110,7 +121,12 @@ def _run_in_subprocess(case: Case, steps: int, task: str) -> Numbers:
 
 
 class StepTimer:
-    """A trainer with random images on its device, and a clock that waits for the device."""
+    """A trainer with random images on its device, and a clock that waits for the device.
+
+    Args:
+        config: of the trainer.
+        straight_line: use the step of `objective.py` on a plain model, without acceleration.
+    """
 
     def __init__(self, config: Config, straight_line: bool = False) -> None:
         self.config, self.fabric = config, open_fabric(config)
@@ -122,15 +138,18 @@ class StepTimer:
         self.step_number = 0
 
     def step(self) -> LossTerms:
+        """Train for one step, and return its losses."""
         terms = self.trainer.step(self.step_number, *self.images)
         self.step_number += 1
         return terms
 
     def warm_up(self) -> None:
+        """Train for one step, or for three if it is compiled, so that one-time costs are not measured."""
         for _ in range(3 if self.config.compile else 1):
             self.step()
 
     def time(self, action: Callable[[], object]) -> float:
+        """Return the seconds that an action takes, until the device has finished it."""
         self._wait()
         start = time.perf_counter()
         action()
@@ -198,7 +217,7 @@ def straight_line_memory(case: Case, steps: int) -> Numbers:
 def profile_step(case: Case, steps: int) -> Numbers:
     """Measure where the time of the training loop goes, and a step's arithmetic relative to a matrix product's.
 
-    The shares of generator (with the forward pass), discriminator, optimizer, data, logging (records, progress bar,
+    The shares of generator (with the forward pass), discriminator, optimizer, data, logging (history, progress bar,
     TensorBoard, sample sheets) and saving add up to 1. There is no share of data that is not on this machine.
     """
     timer = StepTimer(case.config())
@@ -252,10 +271,10 @@ def _time_loop_overhead(timer: StepTimer, scratch: Path) -> Numbers:
         terms, callbacks = timer.step(), default_callbacks(folder.path)
 
         def log() -> None:
-            record = check_finite_losses(1, terms, folder, timer.fabric)
-            folder.append_history(record)
+            losses = check_finite_losses(1, terms, folder, timer.fabric)
+            folder.append_history(losses)
             for callback in callbacks:
-                callback.on_log(record)
+                callback.on_log(losses)
 
         def sample(data: ImageData) -> None:
             for callback in callbacks:

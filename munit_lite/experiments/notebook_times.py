@@ -48,7 +48,11 @@ def time_calibration_step(steps: int = 3) -> float:
 
 
 def stated_minutes(notebook: Path) -> float | None:
-    """Return the minutes on two CPU cores that a notebook's first cell states after `**Time**`, or None."""
+    """Return the minutes on two CPU cores that a notebook's first cell states after `**Time**`, or None if it does not.
+
+    Args:
+        notebook: path of an .ipynb file.
+    """
     first_cell = json.loads(notebook.read_text())["cells"][0]["source"]
     stated = re.search(r"\*\*Time\*\*[^.]*?(\d+(?:\.\d+)?)\s*(second|minute|hour)", "".join(first_cell))
     return float(stated[1]) * {"second": 1 / 60, "minute": 1, "hour": 60}[stated[2]] if stated else None

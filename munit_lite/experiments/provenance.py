@@ -21,7 +21,12 @@ from munit_lite.presets import PRESETS
 
 
 def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
-    """Return the command, commit, settings, device, versions and time of a measurement."""
+    """Return where numbers that are measured now come from: command, commit, settings, device, versions and time.
+
+    Args:
+        settings: the configuration and the seeds of the measurement.
+        command: the command that measures the numbers again; by default the command line of this process.
+    """
     from munit_lite.storage.checkpoints import versions
 
     return {
@@ -35,7 +40,12 @@ def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str
 
 
 def papermill_command(notebook: str, settings: dict[str, Any]) -> str:
-    """Return the command that runs a notebook with these parameters."""
+    """Return the command that runs a notebook with these parameters.
+
+    Example:
+        >>> papermill_command("09_training.ipynb", {"steps": 5})
+        'papermill notebooks/09_training.ipynb out.ipynb --cwd notebooks -p steps 5'
+    """
     parameters = " ".join(f"-p {name} {value}" for name, value in settings.items())
     return f"papermill notebooks/{notebook} out.ipynb --cwd notebooks {parameters}"
 
@@ -82,7 +92,7 @@ def device_name() -> str:
 
 
 def current_commit() -> str:
-    """Return the abbreviated commit, with a plus if tracked files differ from it; "unknown" without git."""
+    """Return the abbreviated commit, with a plus sign if tracked files differ from it, or "unknown" without git."""
     here = Path(__file__).parent
     try:
         name = subprocess.run(

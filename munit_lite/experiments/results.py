@@ -11,7 +11,7 @@ A results file holds flat records, so that it loads as one table:
 
 `half_width` is half of the 95 % interval and is absent where there is none. The columns before `metric` say what was
 measured. The records of a sweep have the columns `data`, `method` and `seed` as well, and a second table, `runs`, holds
-each run's parameters, starts and provenance under these three keys.
+each run's parameters, attempts and provenance under these three keys.
 
 Programs mostly look numbers up by name, so `read_results` returns the same numbers as nested dictionaries, in which
 the half-width of a metric has the key `<metric>_interval`. Reading needs no torch, so that the doctor can read results
@@ -35,10 +35,13 @@ SCHEMA = 2
 
 Record = dict[str, Any]
 
+# Names that changed in sweep files, run folders and results files; those of metrics are in `metric_names.py`.
+OLD_NAMES = {"number": "metric", "starts": "attempts"}
+
 _HALF_WIDTH = "_interval"  # how the key of a half-width ends in nested numbers
 _MEASURED = ("metric", "value", "half_width")
 _RUN = ("data", "method", "seed")
-_ENTRY = {"parameters", "numbers", "provenance"}  # what is known of a run; older results lack its starts
+_ENTRY = {"parameters", "numbers", "provenance"}  # what is known of a run; older results lack its attempts
 
 
 # --------------------------------------------------------------------------------------------- writing and reading
@@ -66,7 +69,7 @@ def write_results(
 
     Raises:
         StorageError: the file cannot be written; an earlier file at its path is untouched.
-        TypeError: a value that JSON cannot hold.
+        TypeError: a value is of a type that JSON cannot hold.
     """
     from munit_lite.storage.files import atomic_path
 
@@ -88,7 +91,7 @@ def read_results(name: str | Path) -> dict[str, Any]:
 
     Returns:
         For example direction -> metric -> value. A sweep's file gives what `sweep.gather` returned: data -> method ->
-        seed -> the run's parameters, starts, numbers and provenance.
+        seed -> the run's parameters, attempts, numbers and provenance.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -118,12 +121,29 @@ def read_records(name: str | Path) -> list[Record]:
 
 
 def read_results_file(name: str | Path) -> dict[str, Any]:
-    """Return `{"numbers": nested dictionaries, "provenance": ...}` of a results file; errors as for `read_results`."""
+    """Return the numbers of a results file, as `read_results` does, with their provenance.
+
+    Args:
+        name: as for `write_results`.
+
+    Returns:
+        A dictionary with the keys "numbers" and "provenance".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        KeyError: the file is JSON, but not a results file.
+        ValueError: the file is not JSON.
+    """
     content = json.loads(_path(name).read_text())
     if "records" not in content:  # schema 1: nested numbers
-        return {"numbers": with_current_metric_names(content["numbers"]), "provenance": content.get("provenance", {})}
-    numbers = _nest_sweep(content["records"], content["runs"]) if "runs" in content else nest(content["records"])
-    return {"numbers": with_current_metric_names(numbers), "provenance": content["provenance"]}
+        numbers = content["numbers"]
+    else:
+        numbers = _nest_sweep(content["records"], content["runs"]) if "runs" in content else nest(content["records"])
+    numbers = with_current_metric_names(numbers)
+    for _, entry in _runs(numbers) if is_sweep(numbers) else ():
+        for old_name in OLD_NAMES.keys() & entry.keys():
+            entry[OLD_NAMES[old_name]] = entry.pop(old_name)
+    return {"numbers": numbers, "provenance": content.get("provenance", {})}
 
 
 def is_sweep(numbers: Any) -> bool:
@@ -242,7 +262,7 @@ def _nest_sweep(records: Sequence[Record], runs: Sequence[Record]) -> dict[str, 
 
 
 def _to_json(content: dict[str, Any]) -> str:
-    """JSON with one line for each row of a table."""
+    """Return the content as JSON, with one line for each row of a table."""
     parts = []
     for name, value in content.items():
         if isinstance(value, list):

@@ -1,9 +1,9 @@
 """Run a sweep: a grid of papermill runs of a notebook, planned in a YAML file (`sweep_plan.py`), on Dask.
 
 The runs use processes of this machine, or the workers of a cluster. Each run has a folder with the executed notebook,
-the training run, its results, each of its starts in `starts.jsonl`, and `done.json` once it is finished. A run that was
-stopped, or whose worker was killed, resumes from its last saved state, because training does. On a cluster the folder
-must be one that every worker sees under the same path.
+the training run, its results, each attempt to run it in `attempts.jsonl`, and `done.json` once it is finished. A run
+that was stopped, or whose worker was killed, resumes from its last saved state, because training does. On a cluster the
+folder must be one that every worker sees under the same path.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def run_sweep(
             are given.
     """
     if workers is not None and (scheduler or workers < 1):
-        raise SweepError(f"workers is {workers}: 1 or more, and not together with a scheduler, which has its own")
+        raise SweepError(
+            f"workers is {workers}, but it must be 1 or more, and be left out where a scheduler brings its own workers"
+        )
     out = out.resolve()
     done = [run for run in plan.runs if any([_in_results(run, previous or {}), _is_finished(run, out)])]  # checks both
     outcomes = {run.name: Outcome(run.name, "finished before") for run in done}
@@ -134,7 +136,7 @@ def _default_workers() -> int:
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[str]]]:
-    """A client, and the GPUs that its workers divide among themselves; none on a cluster, which assigns its own."""
+    """Open a client, and list the GPUs that its workers share; none on a cluster, which assigns its own."""
     if scheduler:
         with Client(scheduler, timeout=30) as client:
             yield client, []
@@ -172,9 +174,9 @@ def _run_on_worker(notebook: Path, run: PlannedRun, out: Path, gpus: list[str]) 
 
 def _run_notebook(notebook: Path, run: PlannedRun, folder: Path) -> Outcome:
     start = time.monotonic()
-    with open(folder / "starts.jsonl", "a") as starts:
+    with open(folder / "attempts.jsonl", "a") as attempts:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        starts.write(json.dumps({"commit": current_commit(), "time": now}) + "\n")
+        attempts.write(json.dumps({"commit": current_commit(), "time": now}) + "\n")
     parameters = run.parameters | {"seed": run.seed, "out": str(folder), "results": str(folder / "results.json")}
     try:
         with FileLock(folder / ".lock", timeout=_ORPHANS_EXIT):
@@ -214,8 +216,8 @@ def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dic
         previous: what this function returned before, for this plan or others; kept where the folder has no such run.
 
     Returns:
-        data -> method -> seed -> the run's parameters, starts, numbers and provenance. Each start has its commit and
-        time, because a run that was stopped and resumed may have been trained by the code of two commits.
+        data -> method -> seed -> the run's parameters, attempts, numbers and provenance. Each attempt has its commit
+        and time, because a run that was stopped and resumed may have been trained by the code of two commits.
 
     Raises:
         SweepError: the folder holds a finished run with other parameters.
@@ -224,14 +226,21 @@ def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dic
     for run in plan.runs:
         folder = out / run.name
         if _is_finished(run, out) and (folder / "results.json").exists():
-            starts = [json.loads(line) for line in (folder / "starts.jsonl").read_text().splitlines()]
-            entry = {"parameters": run.parameters, "starts": starts} | read_results_file(folder / "results.json")
+            entry = {"parameters": run.parameters, "attempts": _read_attempts(folder)} | read_results_file(
+                folder / "results.json"
+            )
             sweep.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = entry
     return sweep
 
 
+def _read_attempts(folder: Path) -> list[dict[str, str]]:
+    """Return the commit and time of each attempt; earlier versions wrote them into a file of another name."""
+    files = [folder / name for name in ("starts.jsonl", "attempts.jsonl")]
+    return [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
+
+
 def summarize(outcomes: list[Outcome]) -> str:
-    """Return how many runs ended in which way, and each failure with its failing cell."""
+    """Return as text how many runs ended in each way, and each failure with its failing cell."""
     counts = {status: sum(o.status == status for o in outcomes) for status in ("finished", "finished before", "failed")}
     lines = [f"{len(outcomes)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count)]
     for outcome in outcomes:

@@ -11,10 +11,10 @@ import papermill
 import yaml
 
 from munit_lite.experiments.claims import Expectation
+from munit_lite.experiments.results import OLD_NAMES
 from munit_lite.paths import NOTEBOOKS_DIR
 
 _SET_BY_THE_GRID = {"seed", "out", "results"}  # parameters of the notebook that a sweep's file must not set
-_OLD_NAMES = {"number": "metric"}  # of an expectation's fields
 
 
 class SweepError(ValueError):
@@ -23,7 +23,10 @@ class SweepError(ValueError):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of the grid."""
+    """One run of the grid: the notebook with one method, one seed and the data of one grid.
+
+    A method is a row of the paper's tables, such as MUNIT without a loss; several may share a class of `methods/`.
+    """
 
     data: str
     method: str
@@ -32,6 +35,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
+        """Return the run's name, which is also the path of its folder in that of the sweep."""
         return f"{self.data}/{self.method}/seed{self.seed}"
 
 
@@ -59,6 +63,9 @@ def read_plan(file: Path) -> Plan:
 
     A run's preset is the name of its data, unless its method sets another.
 
+    Args:
+        file: a YAML file as above; data/sweeps/paper_tables.yaml is one.
+
     Raises:
         SweepError: the file cannot be read, names something unknown, or plans a run twice.
     """
@@ -75,7 +82,7 @@ def read_plan(file: Path) -> Plan:
             raise SweepError(f"{file} plans {name} {names.count(name)} times: grids must not overlap")
     try:
         expectations = tuple(
-            Expectation(**{_OLD_NAMES.get(key, key): value for key, value in fields.items()})
+            Expectation(**{OLD_NAMES.get(key, key): value for key, value in fields.items()})
             for fields in content.get("expectations", [])
         )
     except (TypeError, ValueError, AttributeError) as error:

@@ -69,7 +69,7 @@ NESTED = {
     },
     "sketch to painting": {"other_interval": 1, "other": 2, "deep": {"x": {"y": 1}}, "x_interval": 3},
 }
-RUN = {"parameters": {"preset": "p"}, "starts": [{"commit": "a", "time": "t"}]}
+RUN = {"parameters": {"preset": "p"}, "attempts": [{"commit": "a", "time": "t"}]}
 SWEEP = {
     "world32": {
         "munit": {
@@ -101,6 +101,14 @@ def test_nested_numbers_come_back_from_the_file_as_they_were_in_the_same_order(n
     assert content["schema"] == 2 and read_records("any") == content["records"]
     if numbers is not SWEEP:
         assert nest(content["records"]) == numbers and "runs" not in content
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_the_attempts_of_a_run_are_read_under_their_old_name(schema, home):
+    path = write_results("sweep", SWEEP, SETTINGS)
+    text = path.read_text() if schema == 2 else json.dumps({"numbers": SWEEP})
+    path.write_text(text.replace('"attempts"', '"starts"'))
+    assert '"starts"' in path.read_text() and read_results("sweep") == SWEEP
 
 
 def test_a_sweeps_file_has_a_table_of_records_and_a_table_of_runs(home):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from munit_lite.experiments.benchmark_records import contradictions, cost_table, profile_table
+from munit_lite.experiments.benchmark_tables import cost_table, find_inconsistencies, profile_table
 from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.paths import REPOSITORY_DIR
 
@@ -46,8 +46,8 @@ ROW = {
     ],
 )
 def test_a_record_that_contradicts_itself_is_rejected(changes, message):
-    assert contradictions(ROW) == []
-    assert any(message in problem for problem in contradictions(ROW | changes))
+    assert find_inconsistencies(ROW) == []
+    assert any(message in problem for problem in find_inconsistencies(ROW | changes))
 
 
 def test_the_tables_show_the_speedup_where_it_was_measured():
@@ -102,7 +102,7 @@ def changed_since(commit):
 
 @pytest.mark.parametrize("name", ["bench_cpu", "bench_reference"])
 def test_no_committed_record_contradicts_itself(name):
-    problems = {preset: contradictions(row) for preset, row in read_results(name).items()}
+    problems = {preset: find_inconsistencies(row) for preset, row in read_results(name).items()}
     assert not any(problems.values()), problems
 
 
