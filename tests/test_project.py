@@ -32,7 +32,7 @@ storage.checkpoints callbacks interruptions training inference evaluation.attrib
 evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.world_metrics
 evaluation.evaluate evaluation.metric_names experiments.results experiments.claims theory.variants
 theory.inversion theory.oracle
-theory.propositions theory.calibration experiments.sweep experiments.tables experiments.steganography
+theory.propositions theory.error_rates experiments.sweep experiments.tables experiments.steganography
 experiments.notebook_times experiments.benchmark_records experiments.benchmark course.equations
 course.notebook course.explorers.proposition course.explorers.model_explorer course.explorers.world
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain

@@ -1,9 +1,9 @@
 """Mode coverage: how many of a domain's labeled varieties the translations of photos show.
 
-It applies to folders whose photos name their variety, either by the subfolder of each photo or by the file name up to
-its number (`Lemon_001.jpg` is a Lemon). A classifier on color histograms, fitted to the training photos, recognizes the
-varieties. Its accuracy on test photos is reported beside every count, because it also counts the modes that it
-confuses.
+A *variety* is the label of a photo, and a *mode* of the distribution of its domain. Mode coverage applies to folders
+whose photos name their variety, either by the subfolder of each photo or by the file name up to its number
+(`Lemon_001.jpg` is a Lemon). A classifier on color histograms, fitted to the training photos, recognizes the varieties.
+Its accuracy on test photos is reported beside every count, because it also counts the modes that it confuses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from munit_lite.evaluation.statistics import Metrics, mean_with_interval
 from munit_lite.evaluation.translator import MeanStyleTranslator, Translator
 from munit_lite.world import DIRECTIONS
 
-MIN_ONE_IN = 10  # A mode counts as covered from one output in ten. Fewer could be errors of a 90 % accurate classifier.
+MIN_MODE_FRACTION = 0.1  # of the outputs; smaller fractions could be errors of a 90 % accurate classifier
 MAX_INPUTS, SAMPLES_PER_INPUT = 100, 100  # the paper's, for CIS and IS
 NUM_SHUFFLES = 10  # Photos of one shelf are classified together, so a single shuffle may be far from chance.
 
@@ -45,7 +45,7 @@ class VarietyLabels(NamedTuple):
         """The M distinct varieties, sorted."""
         return sorted(set(self.train))
 
-    def class_indices(self, labels: Sequence[str]) -> Tensor:
+    def indices(self, labels: Sequence[str]) -> Tensor:
         """Convert N labels to indices into `names`: (N,)."""
         return torch.tensor([self.names.index(label) for label in labels])
 
@@ -148,15 +148,15 @@ def fit_variety_classifier(data: FolderData, domain: int, seed: int) -> VarietyC
     """
     labels = domain_variety_labels(data, domain)
     train, test = (photo_features(data, sets[domain - 1]) for sets in (data.files.train, data.files.test))
-    train_classes, test_classes = labels.class_indices(labels.train), labels.class_indices(labels.test)
-    regression = new_logistic_regression().fit(train, train_classes.numpy())
+    train_modes, test_modes = labels.indices(labels.train), labels.indices(labels.test)
+    regression = new_logistic_regression().fit(train, train_modes.numpy())
     predictions, num_modes = torch.from_numpy(regression.predict(test)), len(labels.names)
-    accuracy, interval = mean_with_interval(predictions == test_classes)
+    accuracy, interval = mean_with_interval(predictions == test_modes)
     generator, control = torch.Generator().manual_seed(seed), []
     for _ in range(NUM_SHUFFLES):
-        shuffled = train_classes[torch.randperm(len(train_classes), generator=generator)]
-        control.append(new_logistic_regression().fit(train, shuffled.numpy()).predict(test) == test_classes.numpy())
-    confusion = torch.bincount(test_classes * num_modes + predictions, minlength=num_modes**2)
+        shuffled = train_modes[torch.randperm(len(train_modes), generator=generator)]
+        control.append(new_logistic_regression().fit(train, shuffled.numpy()).predict(test) == test_modes.numpy())
+    confusion = torch.bincount(test_modes * num_modes + predictions, minlength=num_modes**2)
     confusion = confusion.view(num_modes, num_modes)
     metrics: Metrics = {
         "classifier_accuracy": accuracy,
@@ -171,7 +171,7 @@ def fit_variety_classifier(data: FolderData, domain: int, seed: int) -> VarietyC
 
 
 def count_covered_modes(counts: Tensor) -> Tensor:
-    """Count the modes that make up at least one output in `MIN_ONE_IN`.
+    """Count the modes that make up at least `MIN_MODE_FRACTION` of the outputs.
 
     Args:
         counts: Outputs classified as each of M modes, (..., M).
@@ -183,7 +183,7 @@ def count_covered_modes(counts: Tensor) -> Tensor:
         >>> count_covered_modes(torch.tensor([[90, 10, 0], [91, 9, 0]]))
         tensor([2, 1])
     """
-    return (MIN_ONE_IN * counts >= counts.sum(-1, keepdim=True)).logical_and(counts > 0).sum(-1)
+    return (counts / counts.sum(-1, keepdim=True) >= MIN_MODE_FRACTION).sum(-1)
 
 
 def coverage_of_probabilities(probabilities: Tensor, names: Sequence[str]) -> Metrics:

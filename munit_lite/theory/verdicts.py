@@ -24,7 +24,7 @@ QUANTILE = 0.95  # images or codes count as equal if the errors are below the to
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """Quantiles of the errors of n units.
+    """Quantiles of the errors of independent units.
 
     Args:
         median: the median.
@@ -32,7 +32,7 @@ class ErrorSummary:
         low: lower end of the distribution-free 95 % interval of that quantile.
         high: upper end of that interval.
         maximum: the largest error.
-        units: n.
+        units: number of units.
     """
 
     median: float

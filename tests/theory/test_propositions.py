@@ -278,7 +278,7 @@ def test_the_interval_of_the_quantile_covers_it():
 
 
 def test_a_check_needs_enough_units():
-    with pytest.raises(ValueError, match="n is 99, but a check needs 100"):
+    with pytest.raises(ValueError, match="units is 99, but a check needs 100"):
         check_joint_matching(Oracle(CodeWorld()), CodeWorld(), 99, 0)
 
 
