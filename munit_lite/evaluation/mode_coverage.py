@@ -70,7 +70,7 @@ def domain_variety_labels(data: FolderData, domain: int) -> VarietyLabels:
     """Return the varieties of a domain's training and test photos.
 
     Raises:
-        NoVarietyLabelsError: All photos have one variety, a variety has a single training photo, or a variety has test
+        NoVarietyLabelsError: all photos have one variety, a variety has a single training photo, or a variety has test
             photos only.
     """
     train, test = (parse_varieties(sets[domain - 1].files) for sets in (data.files.train, data.files.test))
@@ -138,13 +138,13 @@ def fit_variety_classifier(data: FolderData, domain: int, seed: int) -> VarietyC
     """Fit a classifier of a domain's varieties to its training photos.
 
     Args:
-        data: Photos that name their varieties.
+        data: photos that name their varieties.
         domain: 1 or 2.
-        seed: Seed of the control, `NUM_SHUFFLES` classifiers that are fitted to shuffled labels.
+        seed: seed of the control, `NUM_SHUFFLES` classifiers that are fitted to shuffled labels.
 
     Raises:
-        DataError: A photo cannot be read.
-        NoVarietyLabelsError: The photos do not name their varieties.
+        DataError: a photo cannot be read.
+        NoVarietyLabelsError: the photos do not name their varieties.
     """
     labels = domain_variety_labels(data, domain)
     train, test = (photo_features(data, sets[domain - 1]) for sets in (data.files.train, data.files.test))
@@ -174,7 +174,7 @@ def count_covered_modes(counts: Tensor) -> Tensor:
     """Count the modes that make up at least `MIN_MODE_FRACTION` of the outputs.
 
     Args:
-        counts: Outputs classified as each of M modes, (..., M).
+        counts: outputs classified as each of M modes, (..., M).
 
     Returns:
         Numbers of covered modes, (...).
@@ -191,7 +191,7 @@ def coverage_of_probabilities(probabilities: Tensor, names: Sequence[str]) -> Me
 
     Args:
         probabilities: (N, K, M), of a classifier for K translations of each of N inputs.
-        names: Names of the M modes.
+        names: names of the M modes.
 
     Returns:
         `modes_covered` by the translations of one input (mean over inputs), `modes_covered_over_inputs` by all
@@ -215,11 +215,11 @@ def mode_coverage_metrics(
     """Measure which varieties of the target domain the translations of held-out photos cover, in both directions.
 
     Args:
-        model: Translates in both directions.
-        data: Photos that name their varieties.
-        count: Inputs per direction; at most `MAX_INPUTS` are used.
-        seed: Seed of inputs, styles and shuffled labels.
-        samples: Translations of each input.
+        model: translates in both directions.
+        data: photos that name their varieties.
+        count: inputs per direction; at most `MAX_INPUTS` are used.
+        seed: seed of inputs, styles and shuffled labels.
+        samples: translations of each input.
 
     Returns:
         Direction -> the metrics of `coverage_of_probabilities`, the classifier's accuracy on test photos of the target
@@ -232,8 +232,8 @@ def mode_coverage_metrics(
         - `…_mean_style`: the same metrics of the model made deterministic, with a coverage of 1 and a CIS of 0.
 
     Raises:
-        DataError: A photo cannot be read.
-        NoVarietyLabelsError: The photos do not name their varieties.
+        DataError: a photo cannot be read.
+        NoVarietyLabelsError: the photos do not name their varieties.
     """
     classifiers = {domain: fit_variety_classifier(data, domain, seed) for domain in (1, 2)}
     metrics_of = {}

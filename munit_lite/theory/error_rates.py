@@ -43,6 +43,11 @@ def count_null_rejections(seeds: int, units: int, level: float = 0.05) -> dict[s
 def count_statuses(variant: OracleVariant, seeds: int, units: int) -> dict[str, dict[str, Any]]:
     """Count the statuses of each check for a variant of the oracle.
 
+    Args:
+        variant: the variant.
+        seeds: number of independent runs of each check.
+        units: images of each domain, 100 or more.
+
     Returns:
         by check: the expected reasons, the number of seeds that gave them, and the number of each status.
     """

@@ -57,12 +57,15 @@ class _CheckInputs:
         return self.model.sample_style(self.units, self.generator)
 
     def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        """Compute c = E^c(x) in batches."""
         return _in_batches(lambda x: self.model.encode_content(x, domain), images)
 
     def encode_style(self, images: Tensor, domain: int) -> Tensor:
+        """Compute s = E^s(x) in batches."""
         return _in_batches(lambda x: self.model.encode_style(x, domain), images)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Compute x = G(c, s) in batches."""
         return _in_batches(lambda c, s: self.model.decode(c, s, domain), content, style)
 
     def translate(self, source: int) -> Tensor:
@@ -71,6 +74,7 @@ class _CheckInputs:
         return self.decode(content, self.sample_style(), 3 - source)
 
     def factors(self, images: Tensor, domain: int) -> _Blocks:
+        """Measure the factors of images of a domain, as `ObservedWorld.factors` does."""
         return self.world.factors(images, domain)
 
     def decide(

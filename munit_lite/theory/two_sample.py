@@ -189,6 +189,9 @@ def classifier_test(
         generator: samples the permutations.
         permutations: at most this many.
         build_classifier: returns an unfitted scikit-learn classifier.
+
+    Raises:
+        ValueError: as for `mmd_test`.
     """
     rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _validate_samples(a, b))
     half_a, half_b = len(rows_a) // 2, len(rows_b) // 2

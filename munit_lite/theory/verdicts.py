@@ -181,6 +181,9 @@ def decide(
         units: independent images of each domain.
         alpha: level of all tests together.
         measured: what the tests compared.
+
+    Returns:
+        The verdict with one finding for each test and each error.
     """
     findings = []
     for ((name, reason), test), p in zip(tests.items(), holm([t.p_value for t in tests.values()]), strict=True):
@@ -227,7 +230,7 @@ def summarize_errors(errors: Tensor) -> ErrorSummary:
         errors: (B,).
 
     Raises:
-        ValueError: B is too small to bound the quantile from above.
+        ValueError: b is too small to bound the quantile from above.
     """
     interval = stats.quantile_test(errors.double().numpy(), p=QUANTILE).confidence_interval(0.95)
     if math.isnan(interval.high):
