@@ -33,7 +33,7 @@ storage.nvlabs callbacks interruptions training inference evaluation.attribute_p
 evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.world_metrics
 evaluation.evaluate evaluation.metric_names evaluation.steganography experiments.provenance
 experiments.results experiments.markdown experiments.claims theory.variants theory.inversion
-theory.oracle theory.propositions theory.calibration experiments.sweep_plan experiments.sweep
+theory.oracle theory.propositions theory.error_rates experiments.sweep_plan experiments.sweep
 experiments.tables experiments.notebook_times experiments.benchmark_tables experiments.benchmark
 course.equation_display course.equations course.notebook course.explorers.proposition
 course.explorers.model_explorer course.explorers.world course.explorers.style course.explorers.loss

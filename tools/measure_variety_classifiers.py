@@ -35,7 +35,7 @@ def measure_classifiers(folder: str = "apples2citrus", size: int = 64, seed: int
     measured = {}
     for domain in (1, 2):
         classifier = fit_variety_classifier(data, domain, seed)
-        classes = classifier.labels.class_indices(classifier.labels.train)
+        classes = classifier.labels.indices(classifier.labels.train)
         folds = StratifiedKFold(5, shuffle=True, random_state=seed)
         predictions = cross_val_predict(new_logistic_regression(), classifier.features, classes.numpy(), cv=folds)
         accuracy, interval = mean_with_interval(torch.from_numpy(predictions) == classes)

@@ -63,7 +63,7 @@ class AttributePredictor(nn.Module):
         domain: 1 (sketch) or 2 (painting).
 
     Raises:
-        ValueError: The domain is neither 1 nor 2.
+        ValueError: the domain is neither 1 nor 2.
 
     Example:
         >>> predictor = load_attribute_predictor(domain=2)
@@ -107,7 +107,7 @@ class AttributePredictor(nn.Module):
         """Average larger images down to (B, 3, 32, 32), the size that the predictor was trained on.
 
         Raises:
-            ValueError: The height of the images is not a multiple of 32.
+            ValueError: the height of the images is not a multiple of 32.
         """
         factor, remainder = divmod(images.shape[-1], INPUT_SIZE)
         if remainder or not factor:
@@ -122,8 +122,8 @@ class AttributePredictor(nn.Module):
 
         Args:
             images: (B, 3, H, W) in [-1, 1].
-            content: The true contents of the B images.
-            style_factors: The true style factors, (B, 3).
+            content: the true contents of the B images.
+            style_factors: the true style factors, (B, 3).
         """
         attributes = self(images)
         targets = torch.cat([content.factors, style_factors], dim=1)
@@ -173,9 +173,9 @@ def prediction_errors(predictor: AttributePredictor, count: int = 10_000, seed: 
     """Measure a predictor's own errors on fresh renders.
 
     Args:
-        predictor: Of either domain.
-        count: Number of renders.
-        seed: Seed of the renders.
+        predictor: of either domain.
+        count: number of renders.
+        seed: seed of the renders.
 
     Returns:
         Class accuracy and mean absolute errors: of position and size in image widths, of rotation in symmetry periods,
@@ -212,7 +212,7 @@ def load_attribute_predictor(domain: int) -> AttributePredictor:
         domain: 1 (sketch) or 2 (painting).
 
     Raises:
-        CheckpointError: Its file is missing or damaged.
+        CheckpointError: its file is missing or damaged.
 
     Example:
         >>> load_attribute_predictor(1).domain

@@ -20,18 +20,18 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Metric
     """Evaluate a trained model with all metrics that apply to its dataset.
 
     Args:
-        model: A trained model. Its configuration names the dataset.
-        count: Test contents (or drawings) per direction. The style metrics use count / 20 inputs, the code metrics at
+        model: a trained model. Its configuration names the dataset.
+        count: test contents (or drawings) per direction. The style metrics use count / 20 inputs, the code metrics at
             most `MAX_CODES`, mode coverage at most 100 photos.
-        seed: Seed of the test contents and of the sampled styles.
+        seed: seed of the test contents and of the sampled styles.
 
     Returns:
         Direction -> metrics. The half-width of the 95 % interval of a metric `<name>` is `<name>_interval`.
 
     Raises:
-        DataError: The held-out images are missing.
-        NoVarietyLabelsError: The photos of a folder dataset do not name their varieties.
-        ValueError: The attribute predictors cannot process images of the model's size.
+        DataError: the held-out images are missing.
+        NoVarietyLabelsError: the photos of a folder dataset do not name their varieties.
+        ValueError: the attribute predictors cannot process images of the model's size.
     """
     data = model.config.data
     if data.dataset == "fashion":

@@ -19,7 +19,7 @@ def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tens
     Args:
         images: (B, 3, H, W) in [-1, 1]. Their edges are detected by the filter that produced the dataset's drawings.
         drawings: (B, 3, H, W) in [-1, 1], black edges on white.
-        tolerance: Distance in pixels.
+        tolerance: distance in pixels.
 
     Returns:
         (B,) in [0, 1]; 1 if all edges agree.
@@ -40,10 +40,10 @@ def fashion_metrics(model: Translator, data: FashionData, count: int, seed: int,
     """Evaluate translations of held-out drawings against the true photos.
 
     Args:
-        model: Translates drawings (domain 1) into photos (domain 2).
-        data: The dataset; held-out items of all classes are used.
-        count: Number of drawings.
-        seed: Seed of the sampled styles.
+        model: translates drawings (domain 1) into photos (domain 2).
+        data: the dataset; held-out items of all classes are used.
+        count: number of drawings.
+        seed: seed of the sampled styles.
         styles_per_input: k, the outputs per drawing.
 
     Returns:
@@ -56,7 +56,7 @@ def fashion_metrics(model: Translator, data: FashionData, count: int, seed: int,
         - `diversity`, the mean absolute difference between outputs of one drawing.
 
     Raises:
-        ValueError: A class has only one photo.
+        ValueError: a class has only one photo.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(data.test_labels), generator=generator)[:count]

@@ -32,21 +32,13 @@ OLD_METRIC_NAMES = {
 }
 # Old names of the proposition checks, and the letters that stood for their reasons.
 OLD_CHECK_NAMES = {
-    "minimum": "optimality",
-    "latents": "latent_matching",
-    "joint": "joint_matching",
-    "cycle": "cycle_consistency",
+    "minimum": "optimality", "latents": "latent_matching", "joint": "joint_matching", "cycle": "cycle_consistency",
     "content": "content_preservation",
-}
+}  # fmt: skip
 _OLD_REASONS = {
-    "A": "adversarial",
-    "R": "reconstruction",
-    "M": "marginal",
-    "J": "joint",
-    "F": "fails",
-    "H": "holds",
-    "?": "undecided",
-}
+    "A": "adversarial", "R": "reconstruction", "M": "marginal", "J": "joint",
+    "F": "fails", "H": "holds", "?": "undecided",
+}  # fmt: skip
 _REASON_KEYS = ("reason", "reasons", "expected")
 _SHARE_OF_A_VARIETY = re.compile(r"(.+)_share(_interval)?")  # `share_of_data` of a benchmark is another matter
 

@@ -135,12 +135,12 @@ def predict_output_styles(
     """Translate each image with several sampled styles and predict the style factors of the outputs.
 
     Args:
-        model: Translates from `source` into `predictor.domain`.
-        predictor: Predicts the style factors of the translations.
-        images: Inputs (B, 3, H, W) in [-1, 1].
+        model: translates from `source` into `predictor.domain`.
+        predictor: predicts the style factors of the translations.
+        images: inputs (B, 3, H, W) in [-1, 1].
         source: 1 or 2.
-        styles_per_input: Styles sampled from the prior for each image.
-        generator: Random generator of the styles.
+        styles_per_input: styles sampled from the prior for each image.
+        generator: random generator of the styles.
 
     Returns:
         Quantiles of the style factors, (B, styles_per_input, 3).
@@ -155,7 +155,7 @@ def diversity_ratio(quantiles: Tensor) -> Tensor:
     """Compute the standard deviation over the outputs of each input, divided by that of the true distribution.
 
     Args:
-        quantiles: Style factors as quantiles, (inputs, styles, factors). Their true distribution is uniform on (0, 1)
+        quantiles: style factors as quantiles, (inputs, styles, factors). Their true distribution is uniform on (0, 1)
             and has a standard deviation of 1 / sqrt(12).
 
     Returns:
@@ -205,7 +205,7 @@ def code_metrics(direction: Direction, count: int) -> Metrics:
 
     Args:
         direction: what is evaluated.
-        count: number of inputs, 16 or more.
+        count: number of inputs, 8 or more.
 
     Returns:
         Held-out R² of probes with their 95 % intervals:

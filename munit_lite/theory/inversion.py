@@ -50,6 +50,9 @@ def fit_codes(images: Tensor, domain: int, predictor: AttributePredictor) -> Cod
 
     Returns:
         the fit with the predicted class or, where that leaves a residual, the best fit over all classes.
+
+    Raises:
+        ValueError: there is no such domain, or H is not a multiple of 32.
     """
     fits = [_fit_batch(batch, domain, predictor) for batch in images.split(_BATCH_SIZE)]
     shape_class, quantiles, residual = (torch.cat(values) for values in zip(*fits, strict=True))

@@ -71,8 +71,8 @@ class LinearMUNIT:
     def adversarial_losses(self) -> dict[str, float]:
         """Return gan_j, the adversarial loss of the translations into domain j.
 
-        It is ½ ‖Σ_j - S_j‖², the largest value of a quadratic critic x ↦ xᵀQx - ½ ‖Q‖², where Σ_j and S_j are the
-        covariances of real images and of translations.
+        It is ½ ‖Σ_j - S_j‖², where Σ_j and S_j are the covariances of real images and of translations: half the squared
+        MMD under the kernel (xᵀy)². A discriminator x ↦ xᵀQx with the penalty ½ ‖Q‖² attains it.
         """
         losses = {}
         for i, j in ((1, 2), (2, 1)):

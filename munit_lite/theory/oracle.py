@@ -72,17 +72,25 @@ class ObservedWorld(Protocol):
     measured: str  # what `factors` returns, for reports
     tolerance: float  # an NRMSE up to this counts as zero
 
-    def images(self, index: Tensor, seed: int, domain: int, stream: str) -> Tensor: ...
+    def images(self, index: Tensor, seed: int, domain: int, stream: str) -> Tensor:
+        """Return the images of a domain, (B, ...), with the indices (B,) in a stream of independent ones."""
+        ...
 
-    def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]: ...
+    def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Measure the one-hot class (B, 6), x, y, size and rotation (B, 4) and style (B, 3) of images of a domain."""
+        ...
 
 
 class InvertibleWorld(ObservedWorld, Protocol):
     """A world with known G* and E*."""
 
-    def render(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
+    def render(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Compute G*: images, (B, ...), from content codes (B, 10) and style codes (B, 3)."""
+        ...
 
-    def invert(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]: ...
+    def invert(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Compute E*: the content codes (B, 10) and style codes (B, 3) of images."""
+        ...
 
 
 class CodeWorld:
@@ -223,7 +231,7 @@ class Oracle:
         return self.variant.encode[domain](content, style)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """Compute x = G(c, s)."""
+        """Compute x = G(c, s), (B, ...), from content codes (B, 10) and style codes (B, 3)."""
         return self.world.render(*self.variant.decode[check_domain(domain)](content, style), domain)
 
     def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -231,7 +239,7 @@ class Oracle:
         return torch.randn(count, STYLE_DIM, generator=generator, dtype=torch.float64)
 
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
-        """Compute G_i(E_i^c(x), E_i^s(x))."""
+        """Compute G_i(E_i^c(x), E_i^s(x)) for images x of domain i, (B, ...)."""
         return self.decode(*self._encode(images, domain), domain)
 
     def translate(
@@ -246,12 +254,15 @@ class Oracle:
         """Compute G_target(E_source^c(x), s).
 
         Args:
-            images: images of the source domain.
+            images: (B, ...) of the source domain.
             source: 1 or 2.
             target: the other domain.
             style: styles of the target domain, (B, 3); if `style_from` is None, too, they are sampled from the prior.
-            style_from: images of the target domain whose styles are used.
+            style_from: images of the target domain whose styles are used, (B, ...).
             generator: samples the styles.
+
+        Returns:
+            images of the target domain, (B, ...).
 
         Raises:
             ValueError: source and target are the same domain, or both `style` and `style_from` are given.

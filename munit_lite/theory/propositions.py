@@ -41,28 +41,31 @@ _Blocks: TypeAlias = tuple[Tensor, ...]
 class _CheckInputs:
     """The images and sampled styles of one check, and the functions of the model in batches."""
 
-    def __init__(self, model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> None:
-        if n < 100:
-            raise ValueError(f"n is {n}, but a check needs 100 units or more")
-        self.model, self.world, self.n = model, world, n
+    def __init__(self, model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> None:
+        if units < 100:
+            raise ValueError(f"units is {units}, but a check needs 100 or more")
+        self.model, self.world, self.units = model, world, units
         self.generator = torch.Generator().manual_seed(seed)
         like = model.sample_style(1, torch.Generator().manual_seed(0))
         self.x = {
-            domain: world.images(torch.arange(n), seed, domain, "propositions").to(like.device, like.dtype)
+            domain: world.images(torch.arange(units), seed, domain, "propositions").to(like.device, like.dtype)
             for domain in (1, 2)
         }
 
     def sample_style(self) -> Tensor:
-        """Sample n new styles from the prior."""
-        return self.model.sample_style(self.n, self.generator)
+        """Sample as many new styles from the prior: (units, style_dim)."""
+        return self.model.sample_style(self.units, self.generator)
 
     def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        """Compute c = E^c(x) in batches."""
         return _in_batches(lambda x: self.model.encode_content(x, domain), images)
 
     def encode_style(self, images: Tensor, domain: int) -> Tensor:
+        """Compute s = E^s(x) in batches."""
         return _in_batches(lambda x: self.model.encode_style(x, domain), images)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Compute x = G(c, s) in batches."""
         return _in_batches(lambda c, s: self.model.decode(c, s, domain), content, style)
 
     def translate(self, source: int) -> Tensor:
@@ -71,6 +74,7 @@ class _CheckInputs:
         return self.decode(content, self.sample_style(), 3 - source)
 
     def factors(self, images: Tensor, domain: int) -> _Blocks:
+        """Measure the factors of images of a domain, as `ObservedWorld.factors` does."""
         return self.world.factors(images, domain)
 
     def decide(
@@ -87,7 +91,7 @@ class _CheckInputs:
             a, b = ([block.flatten(1).double().cpu() for block in sample] for sample in blocks)
             tests[equality] = mmd_test(a, b, self.generator, permutations, bandwidth=BANDWIDTH)
         measured, tolerance = measured or self.world.measured, self.world.tolerance
-        return decide(claim, tests, errors or {}, EFFECT_THRESHOLD, tolerance, self.n, ALPHA, measured)
+        return decide(claim, tests, errors or {}, EFFECT_THRESHOLD, tolerance, self.units, ALPHA, measured)
 
 
 def _in_batches(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -96,7 +100,7 @@ def _in_batches(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         return torch.cat([function(*batch) for batch in batches])
 
 
-def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_optimality(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 1: does the model reach the minimum of the objective?
 
     The minimum means that translations are distributed like real images, and that every reconstruction loss of
@@ -106,19 +110,19 @@ def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: 
     Args:
         model: the oracle, a variant of it, or a trained model.
         world: the source of the images.
-        n: independent images of each domain, 100 or more; a fifth of them sets the bandwidths of the tests.
+        units: independent images of each domain, 100 or more; a fifth of them sets the bandwidths of the tests.
         seed: of the images, sampled styles and permutations.
 
     Raises:
-        ValueError: n is below 100.
+        ValueError: `units` is below 100.
 
     Example:
         >>> from munit_lite.theory.oracle import CodeWorld, Oracle
         >>> world = CodeWorld()
-        >>> check_optimality(Oracle(world), world, n=500, seed=0).status
+        >>> check_optimality(Oracle(world), world, units=500, seed=0).status
         'holds'
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     samples, errors = {}, {}
     for i, j in DIRECTIONS:
         content, style_j = inputs.encode_content(inputs.x[i], i), inputs.sample_style()
@@ -133,7 +137,7 @@ def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: 
     return inputs.decide("Proposition 1, the minimum is reached", samples, errors, measured)
 
 
-def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q, and content is independent of style.
 
     Proposition 3 needs the independence, which the three marginals do not imply: (c_i, s_i) is tested against
@@ -141,7 +145,7 @@ def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, s
     thousands of features of a content map all distances are nearly equal, so a test of whole maps has almost no
     power. For maps the channel means are therefore compared, too. The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     content = {i: inputs.encode_content(inputs.x[i], i) for i in (1, 2)}
     style = {i: inputs.encode_style(inputs.x[i], i) for i in (1, 2)}
     samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = {
@@ -156,14 +160,14 @@ def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, s
     return inputs.decide("Proposition 2, latents match", samples, measured="the codes")
 
 
-def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 3: p(x1, x1→2) = p(x2→1, x2).
 
     The unit is a whole pair, and the two groups of pairs come from independent x1 and x2. Among all factors a
     difference between the styles alone would be too small to detect, so the styles are also tested without the
     others. The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     image_1_to_2, image_2_to_1 = inputs.translate(1), inputs.translate(2)
     from_1 = (*inputs.factors(inputs.x[1], 1), *inputs.factors(image_1_to_2, 2))
     from_2 = (*inputs.factors(image_2_to_1, 1), *inputs.factors(inputs.x[2], 2))
@@ -174,12 +178,12 @@ def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, n: int, se
     return inputs.decide("Proposition 3, joint distributions match", samples)
 
 
-def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 4: F2→1 and F1→2 are inverse to each other, where F1→2(x1, s2) = (G2(E1c(x1), s2), E1s(x1)).
 
     The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     errors = {}
     for i, j in DIRECTIONS:
         image, style = inputs.x[i], inputs.sample_style()
@@ -195,12 +199,14 @@ def _augmented_translation(inputs: _CheckInputs, image: Tensor, style: Tensor, i
     return inputs.decode(inputs.encode_content(image, i), style, j), inputs.encode_style(image, i)
 
 
-def check_content_preservation(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_content_preservation(
+    model: EncoderDecoder, world: ObservedWorld, units: int, seed: int
+) -> PropositionVerdict:
     """Check that translations preserve the content, which no proposition says and only a known world can show.
 
     The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     errors = {}
     for i, j in DIRECTIONS:
         translation = inputs.translate(i)
@@ -217,7 +223,7 @@ CHECKS = {
 }
 
 
-def check_all(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> dict[str, PropositionVerdict]:
+def check_all(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> dict[str, PropositionVerdict]:
     """Run the four checks and the check of the content.
 
     The arguments are those of `check_optimality`.
@@ -226,15 +232,15 @@ def check_all(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) ->
         The verdicts by name, those of `CHECKS` and content_preservation.
     """
     checks = CHECKS | {"content_preservation": check_content_preservation}
-    return {name: check(model, world, n, seed) for name, check in checks.items()}
+    return {name: check(model, world, units, seed) for name, check in checks.items()}
 
 
-def check_trained_model(model: MUNIT, n: int, seed: int) -> dict[str, PropositionVerdict]:
+def check_trained_model(model: MUNIT, units: int, seed: int) -> dict[str, PropositionVerdict]:
     """Run `check_all` for a trained model on its own world, with predicted attributes.
 
     Args:
         model: trained on the known world.
-        n: as in `check_optimality`; so is `seed`.
+        units: as in `check_optimality`.
         seed: of the images, sampled styles and permutations.
 
     Raises:
@@ -243,4 +249,4 @@ def check_trained_model(model: MUNIT, n: int, seed: int) -> dict[str, Propositio
     data = model.config.data
     if data.dataset != "world":
         raise ValueError(f"the propositions are checked on the known world, but this is a model of {data.dataset} data")
-    return check_all(model, PixelWorld(data.world_variant, data.image_size), n, seed)
+    return check_all(model, PixelWorld(data.world_variant, data.image_size), units, seed)

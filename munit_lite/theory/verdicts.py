@@ -24,7 +24,7 @@ QUANTILE = 0.95  # images or codes count as equal if the errors are below the to
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """Quantiles of the errors of n units.
+    """Quantiles of the errors of independent units.
 
     Args:
         median: the median.
@@ -32,7 +32,7 @@ class ErrorSummary:
         low: lower end of the distribution-free 95 % interval of that quantile.
         high: upper end of that interval.
         maximum: the largest error.
-        units: n.
+        units: number of units.
     """
 
     median: float
@@ -181,6 +181,9 @@ def decide(
         units: independent images of each domain.
         alpha: level of all tests together.
         measured: what the tests compared.
+
+    Returns:
+        The verdict with one finding for each test and each error.
     """
     findings = []
     for ((name, reason), test), p in zip(tests.items(), holm([t.p_value for t in tests.values()]), strict=True):
@@ -227,7 +230,7 @@ def summarize_errors(errors: Tensor) -> ErrorSummary:
         errors: (B,).
 
     Raises:
-        ValueError: B is too small to bound the quantile from above.
+        ValueError: b is too small to bound the quantile from above.
     """
     interval = stats.quantile_test(errors.double().numpy(), p=QUANTILE).confidence_interval(0.95)
     if math.isnan(interval.high):

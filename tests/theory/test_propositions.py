@@ -239,14 +239,14 @@ def test_a_verdict_fails_with_any_finding_and_holds_with_all():
 )
 def test_a_test_that_does_not_reject_does_not_imply_that_the_equality_holds(effect, low, high, p, status):
     max_effect = 2.0  # effects are normalized by it
-    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, p, 400, 999, 0.0, max_effect, 0.01, 1.0)
+    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, p, 0.0, max_effect)
     result = decide("claim", {("name", ADVERSARIAL): test}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, "factors")
     assert result.status == status and result.findings[0].effect == pytest.approx(effect)
     assert result.findings[0].name in result.summary() and "500 images" in result.summary()
 
 
 def test_the_tests_of_a_check_are_adjusted_together():
-    test = TwoSampleResult("MMD²", 0.3, 0.2, 0.4, 0.0006, 400, 999, 0.0, 1.0, 0.01, 1.0)
+    test = TwoSampleResult("MMD²", 0.3, 0.2, 0.4, 0.0006, 0.0, 1.0)
     one, two = (
         decide(
             "", {(str(k), ADVERSARIAL): test for k in range(count)}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, ""
@@ -278,7 +278,7 @@ def test_the_interval_of_the_quantile_covers_it():
 
 
 def test_a_check_needs_enough_units():
-    with pytest.raises(ValueError, match="n is 99, but a check needs 100"):
+    with pytest.raises(ValueError, match="units is 99, but a check needs 100"):
         check_joint_matching(Oracle(CodeWorld()), CodeWorld(), 99, 0)
 
 
