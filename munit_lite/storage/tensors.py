@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,9 @@ def write_tensors(path: Path, tensors: StateDict, header: dict[str, Any]) -> Non
         mode = temporary.stat().st_mode  # as the umask of the user has it; safetensors sets permissions for the owner
         try:
             save_file(contiguous, temporary, metadata={"munit_lite": json.dumps(header)})
-        except SafetensorError as error:  # which does not say that it is an error of the system
-            raise OSError(str(error)) from error
+        except SafetensorError as error:  # an error of the system, whose number stands in the text
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
         temporary.chmod(mode)
 
 
