@@ -327,19 +327,17 @@ def check_size(size: int, network: NetworkConfig) -> None:
     Raises:
         ValueError: the side is too small for an encoder, or not divisible by the stride of the content encoder.
     """
-    stride, style_stride = 2**network.downsamples, 2**network.style_downsamples
-    if size < (least := max(smallest_size(network), style_stride)):
-        reason = (
-            f"the style encoder halves the side {network.style_downsamples} times; lower style_downsamples"
-            if least == style_stride
-            else "reflect padding has nothing to mirror; lower downsamples"
+    if size < (least := smallest_size(network)):
+        raise ValueError(f"size {size} is below {least}: reflect padding has nothing to mirror; lower downsamples")
+    if size < (least := 2**network.style_downsamples):
+        raise ValueError(
+            f"size {size} is below {least}: the style encoder halves the side {network.style_downsamples} times; "
+            "lower style_downsamples"
         )
-        raise ValueError(f"size {size} is below {least}: {reason}, or raise size")
-    if size % stride:
-        lower = size // stride * stride
+    if remainder := size % (stride := 2**network.downsamples):
         raise ValueError(
             f"size {size} is not divisible by {stride}: the content encoder halves the side {network.downsamples} "
-            f"times; use {lower} or {lower + stride}"
+            f"times; use {size - remainder} or {size - remainder + stride}"
         )
 
 

@@ -113,6 +113,9 @@ def sha256(path: Path) -> str:
 def write_checksum(path: Path) -> None:
     """Add a file to the checksums.txt beside it, or update its line.
 
+    Args:
+        path: the file whose checksum is computed.
+
     Raises:
         StorageError: checksums.txt is damaged or cannot be written.
     """
@@ -121,7 +124,11 @@ def write_checksum(path: Path) -> None:
 
 
 def write_checksums(listing: Path, checksums: dict[str, str]) -> None:
-    """Write the checksum of each file name, in the format of `sha256sum`.
+    """Write the checksums of files, in the format of `sha256sum`.
+
+    Args:
+        listing: the file to write.
+        checksums: for each file name its checksum in hexadecimal.
 
     Raises:
         StorageError: the file cannot be written.
@@ -132,6 +139,9 @@ def write_checksums(listing: Path, checksums: dict[str, str]) -> None:
 
 def read_checksums(listing: Path) -> dict[str, str]:
     """Read a file written by `write_checksums`.
+
+    Args:
+        listing: the file; it need not exist.
 
     Returns:
         the checksum of each file name; empty if there is no such file.
@@ -151,6 +161,9 @@ def read_checksums(listing: Path) -> dict[str, str]:
 
 def verify_checksum(path: Path) -> None:
     """Compare a file with its line in the checksums.txt beside it; without one there is nothing to check.
+
+    Args:
+        path: the file.
 
     Raises:
         CheckpointError: the checksum differs.

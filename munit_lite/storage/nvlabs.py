@@ -89,6 +89,9 @@ def original_name(name: str, network: NetworkConfig) -> str:
         name: as in `AutoEncoder.state_dict()` or `MultiScaleDiscriminator.state_dict()`.
         network: the sizes, which decide the position of the residual blocks and of the last convolution.
 
+    Returns:
+        the name in the original's files.
+
     Example:
         >>> original_name("decoder.blocks.0.second.conv.weight", preset("paper256").network)
         'dec.model.0.model.0.model.1.conv.weight'

@@ -52,6 +52,9 @@ def write_tensors(path: Path, tensors: StateDict, header: dict[str, Any]) -> Non
 def read_tensors(path: Path) -> tuple[StateDict, dict[str, Any]]:
     """Read a file written by `write_tensors`.
 
+    Args:
+        path: the file.
+
     Returns:
         the tensors by name, on the CPU, and the header.
 
@@ -82,6 +85,12 @@ def read_tensors(path: Path) -> tuple[StateDict, dict[str, Any]]:
 def read_header(path: Path) -> dict[str, Any]:
     """Read only the header of a file written by `write_tensors`; its checksum is not verified.
 
+    Args:
+        path: the file.
+
+    Returns:
+        the header, as it was written.
+
     Raises:
         CheckpointError: the header cannot be read.
     """
@@ -93,6 +102,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _is_pickle(path: Path) -> bool:
+    """Tell whether a file is a pickle, by its first bytes or, if they are not typical, by its suffix."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         start = file.read(4)
         return start == b"PK\x03\x04" or start[:1] == b"\x80" or path.suffix in (".pt", ".pth", ".ckpt", ".pkl")
