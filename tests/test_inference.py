@@ -246,7 +246,7 @@ def test_a_folder_that_is_read_is_not_written_into(model, sketches, tmp_path):
         ({"images": "nowhere"}, "there is no file or folder .*nowhere"),
         ({"style_from": "nowhere"}, "there is no file or folder .*nowhere"),
         ({"out": "sketches/sketch0.png"}, "sketch0.png is a file, but it must be a folder"),
-        ({"out": "sketches/sketch0.png/out"}, r"cannot write .*out/sketch0_style1\.png .*choose another folder"),
+        ({"out": "sketches/sketch0.png/out"}, r"cannot write .*out/sketch0_style1\.png: .*choose another folder"),
     ],
 )
 def test_paths_that_cannot_be_used_are_named(model, sketches, tmp_path, options, message):
@@ -277,6 +277,8 @@ def test_a_full_disk_is_reported_with_what_to_do(model, sketches, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(ml.StorageError, match=r"cannot write .*sketch0_style1.png .*No space left.*free some space"):
+    with pytest.raises(
+        ml.StorageError, match=r"cannot write .*sketch0_style1\.png: No space left on device; free some space"
+    ):
         translate_files(model, sketches, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())

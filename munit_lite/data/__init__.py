@@ -53,7 +53,10 @@ def open_data(config: Config) -> ImageData:
 def data_root(config: Config) -> Path:
     """Return the folder that holds the datasets.
 
-    It is the configuration's `data_root`; without one the environment variable MUNIT_LITE_DATA, and without that
-    data/downloads in the current folder.
+    Args:
+        config: its `data_root` names the folder. Without one, the environment variable MUNIT_LITE_DATA does.
+
+    Returns:
+        the folder, which need not exist; data/downloads in the current folder if neither names one.
     """
     return Path(config.data.data_root or os.environ.get("MUNIT_LITE_DATA") or Path("data") / "downloads")

@@ -85,15 +85,9 @@ def _receive(url: str, partial: Path, metadata: Path) -> None:
             metadata.unlink()  # the next attempt starts from the beginning
             raise requests.RequestException("the server sent another part of the file than the one requested")
         _check_disk_space(partial.parent, progress)
-        bar = tqdm(
-            desc=url.rpartition("/")[2],
-            initial=progress.received,
-            total=progress.total,
-            unit="B",
-            unit_scale=True,
-            mininterval=1,
-        )
-        with open(partial, "ab" if progress.received else "wb") as file, bar:
+        done, total, name = progress.received, progress.total, url.rpartition("/")[2]
+        bar = tqdm(desc=name, initial=done, total=total, unit="B", unit_scale=True, mininterval=1)
+        with open(partial, "ab" if done else "wb") as file, bar:
             for chunk in response.raw.stream(CHUNK_SIZE, decode_content=False):
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -116,6 +110,7 @@ def _version(headers: Mapping[str, str]) -> str:
 
 
 def _check_disk_space(root: Path, progress: _Progress) -> None:
+    """Raise a DataError if the rest of the archive and the unpacked images do not fit on the disk."""
     if progress.total is None:
         return
     # Images are compressed already, so that they take as much space unpacked as in the archive.
@@ -134,6 +129,7 @@ def _is_permanent(error: Exception) -> bool:
 
 
 def _describe(error: Exception, url: str) -> str:
+    """Describe the error of a request in a clause."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"the server answers {response.status_code} {response.reason}"

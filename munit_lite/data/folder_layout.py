@@ -49,6 +49,9 @@ def find_dataset_files(data: DataConfig, root: Path) -> DatasetFiles:
         data: names `folder`, or `folder_1` and `folder_2`.
         root: the data root.
 
+    Returns:
+        the training and held-out files of both domains.
+
     Raises:
         DataError: a folder or file is missing or empty, a file is not an image, or two sets share an image.
     """
@@ -82,6 +85,9 @@ def hold_out(files: Sequence[Path], folder: Path) -> tuple[list[Path], list[Path
         files: in the order of their names.
         folder: where they come from, for the error message.
 
+    Returns:
+        the training files and the test files.
+
     Raises:
         DataError: there is only one file.
     """
@@ -104,6 +110,7 @@ def _locate(name: str, root: Path) -> Path:
 
 
 def _unpaired_files(folder: Path) -> DatasetFiles:
+    """List the files of trainA and trainB; testA and testB, or else every tenth training file, are held out."""
     train_1, train_2, test_1, test_2 = (_list_set(folder, name) for name in ("trainA", "trainB", "testA", "testB"))
     for files, name in ((train_1, "trainA"), (train_2, "trainB")):
         if files is None:
@@ -160,6 +167,7 @@ def _read_list(listing: Path, folder: Path) -> list[Path]:
 
 
 def _check_headers(file_sets: Iterable[FileSet]) -> None:
+    """Check the header of every file in threads, with a progress bar if that takes longer than a second."""
     checks = [partial(check_image, file, file_set.half) for file_set in file_sets for file in file_set.files]
     bar = tqdm(desc="checking images", total=len(checks), delay=1, mininterval=1, leave=False)
     with ThreadPoolExecutor(NUM_THREADS) as pool, bar:

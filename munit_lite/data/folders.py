@@ -114,7 +114,12 @@ class Cache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, read: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return the image of a key; without one, read it and store it if the budget allows."""
+        """Return the image of a key.
+
+        Args:
+            key: identifies the image.
+            read: reads the image if it is not stored; the result is stored if the budget allows.
+        """
         image = self._images.get(key)
         if image is None:
             image = read()

@@ -36,7 +36,13 @@ class DataError(RuntimeError):
 
 
 def uint8_to_float(images: Tensor) -> Tensor:
-    """Scale uint8 values from 0 to 255 to float32 in [-1, 1].
+    """Scale uint8 values from 0 to 255 to float32 in [-1, 1], the range of all images that a model sees.
+
+    Args:
+        images: uint8 of any shape.
+
+    Returns:
+        float32 of the same shape.
 
     Example:
         >>> uint8_to_float(torch.tensor([0, 255], dtype=torch.uint8))
@@ -46,7 +52,13 @@ def uint8_to_float(images: Tensor) -> Tensor:
 
 
 def float_to_uint8(images: Tensor) -> Tensor:
-    """Scale values from -1 to 1 to uint8 from 0 to 255, the inverse of `uint8_to_float`; values outside are clipped.
+    """Scale values in [-1, 1] to uint8 from 0 to 255, the inverse of `uint8_to_float`.
+
+    Args:
+        images: floats of any shape; values outside the range are clipped.
+
+    Returns:
+        uint8 of the same shape.
 
     Example:
         >>> float_to_uint8(torch.tensor([-1.0, 0.1, 3.0]))
@@ -76,6 +88,9 @@ def list_images(folder: Path, recursive: bool = True) -> list[Path]:
     Args:
         folder: where to look.
         recursive: search its subfolders, too.
+
+    Returns:
+        the files, at least one.
 
     Raises:
         DataError: there is no such folder, or no image in it.
@@ -155,6 +170,10 @@ def write_png(file: Path, image: Tensor) -> None:
 
 def check_image(file: Path, half: Half = "whole") -> None:
     """Check an image by its header alone, which is fast but does not detect a truncated file.
+
+    Args:
+        file: the image.
+        half: the part that will be used, as for `read_pixels`.
 
     Raises:
         DataError: the file is missing, empty, not an image, or has a shape that cannot be used.

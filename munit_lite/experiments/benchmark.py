@@ -124,8 +124,8 @@ class StepTimer:
     """A trainer with random images on its device, and a clock that waits for the device.
 
     Args:
-        config: of the trainer.
-        straight_line: use the step of `objective.py` on a plain model, without acceleration.
+        config: what to train.
+        straight_line: time `objective.py` on a plain model, without `acceleration`.
     """
 
     def __init__(self, config: Config, straight_line: bool = False) -> None:
@@ -138,18 +138,18 @@ class StepTimer:
         self.step_number = 0
 
     def step(self) -> LossTerms:
-        """Train for one step, and return its losses."""
+        """Train for one step, always on the same images, and return its losses."""
         terms = self.trainer.step(self.step_number, *self.images)
         self.step_number += 1
         return terms
 
     def warm_up(self) -> None:
-        """Train for one step, or for three if it is compiled, so that one-time costs are not measured."""
+        """Train for the steps that take longer than later ones: three if torch compiles the networks, else one."""
         for _ in range(3 if self.config.compile else 1):
             self.step()
 
     def time(self, action: Callable[[], object]) -> float:
-        """Return the seconds that an action takes, until the device has finished it."""
+        """Return the seconds that an action takes, until the device has finished."""
         self._wait()
         start = time.perf_counter()
         action()

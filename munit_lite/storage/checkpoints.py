@@ -47,6 +47,11 @@ def save_model(path: Path, model: MUNIT, step: int, note: dict[str, Any] | None 
 def save_state(path: Path, state: TrainingState, config: Config) -> None:
     """Write all that a run needs to resume to a file.
 
+    Args:
+        path: the file to write.
+        state: what to write.
+        config: of the run; it is written into the header.
+
     Raises:
         StorageError: it cannot be written; the previous state is unchanged.
     """
@@ -87,6 +92,9 @@ class TrainingState:
     def load_state_dict(self, tensors: StateDict) -> None:
         """Copy tensors into the modules and optimizers.
 
+        Args:
+            tensors: as `state_dict` returns them.
+
         Raises:
             ValueError: a tensor is missing, unexpected or of the wrong shape.
         """
@@ -111,6 +119,10 @@ def strip_prefix(tensors: StateDict, name: str) -> StateDict:
 
 def load_module(module: nn.Module, tensors: StateDict) -> None:
     """Load a state dict into a module.
+
+    Args:
+        module: receives the tensors.
+        tensors: by name; all that the module has, and no others.
 
     Raises:
         ValueError: the first tensor that is missing, unexpected or of the wrong shape; torch's own error lists all.

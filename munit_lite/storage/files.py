@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -52,25 +53,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise write_error(path, error, "an earlier file at this path is unchanged") from error
+        raise write_error(path, error, "the previous file is unchanged" if path.exists() else "") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_error(path: Path, error: OSError, consequence: str) -> StorageError:
+def write_error(path: Path, error: OSError, kept: str = "") -> StorageError:
     """Describe a full disk or a folder without write permission.
 
     Args:
         path: what cannot be written.
         error: the reason.
-        consequence: a clause that says what is still there.
+        kept: a clause that says what is still there.
 
     Returns:
-        the error to raise.
+        the error to raise; its message is one sentence.
     """
-    reason = error.strerror or error
-    return StorageError(f"cannot write {path} ({reason}): {consequence}; free some space or choose another folder")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free some space or choose another folder" if is_full else "choose another folder"
+    return StorageError(f"cannot write {path}: {error.strerror or error}{f' ({kept})' if kept else ''}; {remedy}")
 
 
 @contextlib.contextmanager
@@ -92,7 +94,7 @@ def hold_lock(path: Path, activity: str) -> Iterator[None]:
         message = f"another process is {activity} in {path.parent}; wait for it or choose another folder"
         raise StorageError(message) from error
     except OSError as error:
-        raise write_error(path.parent, error, "nothing was written") from error
+        raise write_error(path.parent, error) from error
     try:
         yield
     finally:
@@ -111,6 +113,9 @@ def sha256(path: Path) -> str:
 def write_checksum(path: Path) -> None:
     """Add a file to the checksums.txt beside it, or update its line.
 
+    Args:
+        path: the file whose checksum is computed.
+
     Raises:
         StorageError: checksums.txt is damaged or cannot be written.
     """
@@ -119,7 +124,11 @@ def write_checksum(path: Path) -> None:
 
 
 def write_checksums(listing: Path, checksums: dict[str, str]) -> None:
-    """Write the checksum of each file name, in the format of `sha256sum`.
+    """Write the checksums of files, in the format of `sha256sum`.
+
+    Args:
+        listing: the file to write.
+        checksums: for each file name its checksum in hexadecimal.
 
     Raises:
         StorageError: the file cannot be written.
@@ -130,6 +139,9 @@ def write_checksums(listing: Path, checksums: dict[str, str]) -> None:
 
 def read_checksums(listing: Path) -> dict[str, str]:
     """Read a file written by `write_checksums`.
+
+    Args:
+        listing: the file; it need not exist.
 
     Returns:
         the checksum of each file name; empty if there is no such file.
@@ -149,6 +161,9 @@ def read_checksums(listing: Path) -> dict[str, str]:
 
 def verify_checksum(path: Path) -> None:
     """Compare a file with its line in the checksums.txt beside it; without one there is nothing to check.
+
+    Args:
+        path: the file.
 
     Raises:
         CheckpointError: the checksum differs.

@@ -11,14 +11,7 @@ from typing import Any
 
 from munit_lite.config import Config, from_dict, to_dict
 from munit_lite.model import MUNIT
-from munit_lite.storage.checkpoints import (
-    STATE_FILE,
-    TrainingState,
-    list_checkpoints,
-    save_model,
-    save_state,
-    versions,
-)
+from munit_lite.storage.checkpoints import STATE_FILE, TrainingState, list_checkpoints, save_model, save_state, versions
 from munit_lite.storage.files import CheckpointError, atomic_path, hold_lock, write_error
 from munit_lite.storage.tensors import read_tensors
 
@@ -54,7 +47,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self, config: Config) -> Iterator[None]:
-        """Reserve the folder for one run of a configuration, which is written to config.json.
+        """Reserve the folder inside the block for one run.
+
+        Args:
+            config: of the run; it is written to config.json.
 
         Raises:
             StorageError: the folder cannot be written, or another run is using it.
@@ -98,13 +94,20 @@ class RunFolder:
     def save_state(self, state: TrainingState, config: Config) -> None:
         """Replace the state that the run resumes from.
 
+        Args:
+            state: what to save.
+            config: of the run.
+
         Raises:
             StorageError: it cannot be written; the previous state is unchanged.
         """
         save_state(self.state_file, state, config)
 
     def load_state(self, state: TrainingState) -> int:
-        """Load the saved state into the modules and optimizers of `state`.
+        """Load the saved state.
+
+        Args:
+            state: its modules and optimizers receive the saved tensors.
 
         Returns:
             the number of steps that are done.
@@ -125,7 +128,11 @@ class RunFolder:
             ) from error
 
     def save_checkpoint(self, model: MUNIT, step: int) -> None:
-        """Write a checkpoint of the averaged model.
+        """Write a checkpoint.
+
+        Args:
+            model: with the averaged weights.
+            step: steps that are done; the file is named by them.
 
         Raises:
             StorageError: it cannot be written.
@@ -137,7 +144,10 @@ class RunFolder:
         return list_checkpoints(self.path)
 
     def append_history(self, record: dict[str, float]) -> None:
-        """Add a record to the history: `step`, and every loss by name.
+        """Add a record to the history.
+
+        Args:
+            record: `step`, and every loss by its name.
 
         Raises:
             StorageError: it cannot be written.
@@ -150,6 +160,9 @@ class RunFolder:
 
     def truncate_history(self, until: int) -> list[dict[str, float]]:
         """Drop the records after a step from the history, and a line that a crash has truncated.
+
+        Args:
+            until: the last step to keep.
 
         Returns:
             the records up to that step.
@@ -169,6 +182,7 @@ class RunFolder:
 
 
 def _check_same(saved: Config, requested: Config, path: Path) -> None:
+    """Raise a CheckpointError if two configurations differ in a field that must not change when a run resumes."""
     differences = [
         f"{name}: {old!r} in the folder, {new!r} requested"
         for name, old, new in _differences(to_dict(saved), to_dict(requested))

@@ -382,7 +382,7 @@ def test_a_full_disk_is_reported_and_the_download_resumes_later(server, tmp_path
     monkeypatch.setattr(fetching, "CHUNK_SIZE", 1000)
     free = limited(room)
     try:
-        with pytest.raises(StorageError, match=r"cannot write .*File too large.* kept; free some space"):
+        with pytest.raises(StorageError, match=r"cannot write .*: File too large \(.* kept\); free some space"):
             download("edges2shoes", tmp_path)
     finally:
         free()
@@ -404,7 +404,7 @@ def test_too_little_disk_space_is_reported_before_the_first_byte(server, tmp_pat
 
 def test_a_data_root_that_cannot_be_written_into_is_named(server, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"cannot write .*file/root .*choose another folder"):
+    with pytest.raises(StorageError, match=r"cannot write .*file/root: .*choose another folder"):
         download("edges2shoes", tmp_path / "file" / "root")
 
 

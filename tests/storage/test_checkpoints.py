@@ -286,7 +286,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     write_tensors(path, {"a": torch.ones(3)}, {"step": 1})
     with full_disk(after=2000), pytest.raises(StorageError) as caught:
         write_tensors(path, {"a": torch.zeros(1000)}, {"step": 2})
-    assert re.search(r"cannot write .*state\.safetensors .*too large.* unchanged; free some space", str(caught.value))
+    assert re.search(
+        r"cannot write \S+state\.safetensors: File too large \(the previous file is unchanged\); free some space",
+        str(caught.value),
+    )
     tensors, header = read_tensors(path)
     assert header == {"step": 1} and torch.equal(tensors["a"], torch.ones(3))
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
@@ -340,7 +343,7 @@ def test_a_disk_too_full_for_the_configuration_is_reported(tmp_path):
 def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
     (tmp_path / "file").touch()
     folder = place.format(file=tmp_path / "file")
-    with pytest.raises(StorageError, match=f"cannot write {folder} .*choose another folder"):
+    with pytest.raises(StorageError, match=f"cannot write {folder}: .*; choose another folder"):
         ml.train(tiny(), folder, callbacks=[])
 
 
@@ -430,7 +433,7 @@ CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
                               r"belongs to a run of another configuration \(.*base_channels: 4 in the folder, 8"),
     "a second run": (_in_use, "another process is training in .*; wait for it or choose another folder"),
     "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
-                             "cannot write /proc/run .*choose another folder"),
+                             "cannot write /proc/run: .*; choose another folder"),
     "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged, because a line is not a sha256"),
     "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a"),
 }  # fmt: skip

@@ -174,7 +174,7 @@ def test_the_decoder_computed_by_hand_from_the_files_tensors_is_ours(small, doma
     (lambda t: t["b"].update(extra=torch.zeros(1)), r"domain 'b': the tensor extra is unexpected"),
     (lambda t: t["b"].update({"mlp.model.0.fc.bias": torch.zeros(9)}), r"mlp\.model\.0\.fc\.bias has shape \(9,\)"),
     (lambda t: t["a"].pop("enc_content.model.0.conv.weight"), "is not a generator file of the original: it has no"),
-    (lambda t: t.pop("b"), "is not a weight file of the original: it must contain tables of tensors under 'a' and 'b'"),
+    (lambda t: t.pop("b"), "is not a weight file of the original: it must contain tensors by name under 'a' and 'b'"),
 ])  # fmt: skip
 def test_files_that_are_not_the_originals_are_refused(small, damage, message):
     _, folder, tables = small
