@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from cycler import cycler
 from IPython.display import Image
 from matplotlib.axes import Axes
@@ -41,6 +42,9 @@ def subplots(columns: int = 1, size: tuple[float, float] = (6, 3.2), rows: int =
 
     Returns:
         The figure and its axes, row by row.
+
+    Example:
+        >>> figure, (left, right) = subplots(2)
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
@@ -48,7 +52,20 @@ def subplots(columns: int = 1, size: tuple[float, float] = (6, 3.2), rows: int =
 
 
 def figure_to_image(figure: Figure, alt: str) -> Image:
-    """Convert a figure to a PNG with alternative text, and close it."""
+    """Convert a figure to an image, and close it.
+
+    Args:
+        figure: what is shown.
+        alt: alternative text.
+
+    Returns:
+        A PNG, which a notebook shows as the last value of a cell.
+
+    Example:
+        >>> figure, (axis,) = subplots()
+        >>> figure_to_image(figure, alt="An empty pair of axes.").alt
+        'An empty pair of axes.'
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
@@ -66,6 +83,12 @@ def image_rows(
         title: title of the figure.
         cell: side of an image in inches.
         columns: labels of the columns; there may be fewer labels than columns.
+
+    Example:
+        >>> from munit_lite.world import World
+        >>> pairs = World().pairs(torch.arange(4), 0, 32)
+        >>> image_rows([("sketches", pairs.image_1), ("paintings", pairs.image_2)], alt="Four true pairs.").format
+        'png'
     """
     width = max(len(images) for _, images in rows)
     above = 0.3 * bool(title) + 0.25 * bool(columns)
@@ -75,13 +98,18 @@ def image_rows(
         axis.set_axis_off()
     for (name, images), line in zip(rows, axes, strict=True):
         for image, axis in zip(images, line, strict=False):
-            axis.imshow((image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axis.imshow(_to_pixels(image), interpolation="nearest")
         line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
     for name, axis in zip(columns, axes[0], strict=False):
         axis.set_title(name, fontsize=10, pad=4)
     figure.suptitle(title, y=1.0)
     figure.subplots_adjust(wspace=0.06, hspace=0.06, top=1 - above / height)
     return figure_to_image(figure, alt)
+
+
+def _to_pixels(image: Tensor) -> np.ndarray:
+    """Convert an image from (3, H, W) in [-1, 1] to (H, W, 3) in [0, 1]."""
+    return (image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy()
 
 
 def conditional_tables(
@@ -107,8 +135,8 @@ def conditional_tables(
         for images, right, down in ((row_images, 0, 1), (column_images, 1, 0)):
             for k, image in enumerate(images):
                 x, y = right * (k + 1) - 1, down * (k + 1) - 1
-                pixels = (image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy()
-                axis.imshow(pixels, extent=(x + 0.05, x + 0.95, y + 0.95, y + 0.05), interpolation="nearest")
+                extent = (x + 0.05, x + 0.95, y + 0.95, y + 0.05)
+                axis.imshow(_to_pixels(image), extent=extent, interpolation="nearest")
         axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", lw=0.8))
         axis.set(xlim=(-1, columns + 0.05), ylim=(rows + 0.05, -1), title=title)
         axis.set_axis_off()

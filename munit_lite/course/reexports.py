@@ -3,6 +3,7 @@
 `munit_lite.course` exports them. A chapter that is *about* a package imports from that package directly.
 """
 
+# ruff: noqa: F401
 from munit_lite import doctor
 from munit_lite.callbacks import SampleSheets, TensorBoardLog, sample_rows
 from munit_lite.data import open_data
@@ -15,27 +16,3 @@ from munit_lite.evaluation.statistics import mean_with_interval
 from munit_lite.experiments.notebook_times import time_yardstick_step
 from munit_lite.experiments.results import RESULTS, papermill_command, read_results, write_results
 from munit_lite.storage.checkpoints import RunFolder
-
-__all__ = [
-    "RESULTS",
-    "MeanStyleTranslator",
-    "RunFolder",
-    "SampleSheets",
-    "TensorBoardLog",
-    "conditional_inception_score",
-    "content_features",
-    "doctor",
-    "held_out_predictions",
-    "held_out_r2",
-    "image_metrics",
-    "load_attribute_predictor",
-    "mean_with_interval",
-    "open_data",
-    "papermill_command",
-    "parse_varieties",
-    "read_results",
-    "sample_rows",
-    "style_quantiles",
-    "time_yardstick_step",
-    "write_results",
-]
