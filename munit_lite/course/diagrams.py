@@ -60,8 +60,15 @@ def model_diagram(*highlight: str) -> Image:
         *highlight: names in `PARTS`, or single boxes such as "G1" or "E2s", to show in color with the arrows
             between them; everything else is faded. Without names, everything is in color.
 
+    Returns:
+        A PNG with alternative text.
+
     Raises:
         ValueError: the diagram has no such part.
+
+    Example:
+        >>> model_diagram("content encoder", "content").alt.split(". ")[-1]
+        'Highlighted: content encoder, content.'
     """
     unknown = sorted(set(highlight) - set(PARTS) - set(_BOXES))
     if unknown:

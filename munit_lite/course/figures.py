@@ -84,6 +84,9 @@ def image_rows(
         cell: side of an image in inches.
         columns: labels of the columns; there may be fewer labels than columns.
 
+    Returns:
+        A PNG with alternative text.
+
     Example:
         >>> from munit_lite.world import World
         >>> pairs = World().pairs(torch.arange(4), 0, 32)
@@ -123,6 +126,9 @@ def conditional_tables(
         column_images: (C, 3, H, W) images in [-1, 1], one for each column.
         alt: alternative text.
         cell: side of a cell in inches.
+
+    Returns:
+        A PNG with alternative text.
     """
     rows, columns = len(row_images), len(column_images)
     size = (cell * (columns + 1.3) * len(tables), cell * (rows + 1) + 0.3)
@@ -154,6 +160,9 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
 
     Args:
         history: records of the training, each with `step` and the losses by name, such as `image_1`.
+
+    Returns:
+        The figure, which the caller closes.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9))
@@ -174,7 +183,19 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
 
 
 def loss_curves(history: Sequence[dict[str, float]]) -> Image:
-    """Return `loss_figure` as an image: solid lines and filled markers are domain 1, dashed and empty ones domain 2."""
+    """Plot loss curves as `loss_figure` does, and convert them to an image.
+
+    Args:
+        history: records of the training, as `loss_figure` takes them; at least one.
+
+    Returns:
+        A PNG with alternative text; solid lines and filled markers are domain 1, dashed and empty ones domain 2.
+
+    Example:
+        >>> losses = {f"{kind}_{domain}": 0.5 for kind in ("image", "gan", "discriminator") for domain in (1, 2)}
+        >>> loss_curves([{"step": 100, **losses}]).alt
+        'Loss curves over 100 steps; solid lines domain 1, dashed lines domain 2.'
+    """
     return figure_to_image(
         loss_figure(history),
         f"Loss curves over {int(history[-1]['step'])} steps; solid lines domain 1, dashed lines domain 2.",
@@ -189,6 +210,13 @@ def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylab
         curves: label -> a value for each step.
         ylabel: label of the vertical axis.
         alt: alternative text.
+
+    Returns:
+        A PNG with alternative text.
+
+    Example:
+        >>> quality_curve([100, 200], {"sketch to painting": [0.4, 0.8]}, "class accuracy", "It rises.").alt
+        'It rises.'
     """
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6, 3.2))
