@@ -48,7 +48,11 @@ def measure_latency(moves: int) -> dict[str, dict[str, float]]:
 
 
 def latency_table(latencies: dict[str, dict[str, float]]) -> str:
-    """Format the latencies as a Markdown table."""
+    """Format the latencies as a Markdown table.
+
+    Args:
+        latencies: what `measure_latency` returns.
+    """
     rows = [
         (f"`{name}`", str(row["sliders"]), f"{1000 * row['median']:.0f}", f"{1000 * row['percentile_95']:.0f}")
         for name, row in latencies.items()

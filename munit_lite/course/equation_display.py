@@ -51,17 +51,20 @@ class Equation:
         return "\n".join(lines)
 
     def show(self) -> Markdown:
-        """Return `markdown()` for display in a notebook."""
+        """Return `markdown()` as an object that a notebook displays."""
         from IPython.display import Markdown
 
         return Markdown(self.markdown())
 
 
 def latex_from_docstring(*functions: Function) -> str:
-    r"""Return the LaTeX in the docstrings of functions, joined by `, \qquad `.
+    r"""Read the LaTeX in the docstrings of functions.
 
     Args:
         *functions: each has one formula between $$ in its docstring.
+
+    Returns:
+        The formulas without dollars, joined by `, \qquad `.
 
     Raises:
         ValueError: a docstring has no formula, or more than one.
@@ -82,6 +85,12 @@ def latex_from_docstring(*functions: Function) -> str:
 
 def exchange_domains(latex: str) -> str:
     r"""Exchange the domains 1 and 2 in the subscripts of a formula; the 1 of an L1 norm stays.
+
+    Args:
+        latex: the formula, without dollars.
+
+    Returns:
+        The formula of the opposite direction, as the paper's "defined in a similar manner".
 
     Example:
         >>> exchange_domains(r"\lVert E_2^s(G_2(c_1, s_2)) - s_2 \rVert_1")

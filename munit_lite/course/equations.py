@@ -265,7 +265,10 @@ def equation(key: str) -> Equation:
     """Look up an equation by its key.
 
     Args:
-        key: such as "L_recon^x1"; `EQUATIONS` holds all.
+        key: the name that the course uses, such as "L_recon^x1"; `EQUATIONS` holds all.
+
+    Returns:
+        The equation; its `show()` displays it in a notebook.
 
     Raises:
         KeyError: there is no such equation; the message lists the known ones.

@@ -19,13 +19,16 @@ from munit_lite.storage.checkpoints import versions
 
 
 def check_parameters(inputs: Sequence[str]) -> None:
-    """Refuse parameters that the notebook does not have; papermill itself only warns about them.
+    """Refuse parameters that the notebook does not have, because papermill itself only warns about them.
 
     Args:
         inputs: IPython's `In`: the sources of the cells that have run.
 
     Raises:
-        ValueError: a name that the parameters cell does not set; the message lists the known ones.
+        ValueError: papermill passed a name that the parameters cell does not set; the message lists the known ones.
+
+    Example:
+        >>> check_parameters(["", "seed = 0", "print(seed)"])
     """
     for number, source in enumerate(inputs):
         if number and source.lstrip().startswith("# Parameters"):  # the cell that papermill injects
@@ -47,7 +50,13 @@ def _assigned_names(source: str) -> set[str]:
 
 
 def drop_none(**parameters: Any) -> dict[str, Any]:
-    """Return the parameters that are not None, such as those that override a preset.
+    """Select the parameters that are set, such as those that override a preset.
+
+    Args:
+        **parameters: name -> value, or None if the reader did not set it.
+
+    Returns:
+        Those that are not None.
 
     Example:
         >>> drop_none(steps=100, device=None)
@@ -96,8 +105,11 @@ def predict(question: str, choice: str | None = None, /, **choices: str) -> Pred
         choice: the reader's letter; None if the reader makes no prediction.
         **choices: letter -> Markdown.
 
+    Returns:
+        What `score_prediction` takes.
+
     Raises:
-        ValueError: a letter that is not among the choices.
+        ValueError: the reader's letter is not among the choices.
     """
     if choice is not None and choice not in choices:
         raise ValueError(f"your prediction is {choice!r}, but the choices are {', '.join(choices)}")
@@ -158,6 +170,9 @@ class LiveCurves(Callback):
 
     Args:
         min_seconds: the least time between two redraws.
+
+    Example:
+        Pass it to a run with `munit_lite.train(config, out, callbacks=[LiveCurves()])`.
     """
 
     def __init__(self, min_seconds: float = 5.0) -> None:

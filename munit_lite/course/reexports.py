@@ -3,6 +3,7 @@
 `munit_lite.course` exports them. A chapter that is *about* a package imports from that package directly.
 """
 
+# ruff: noqa: F401
 from munit_lite import doctor
 from munit_lite.callbacks import SampleSheets, TensorBoardLog
 from munit_lite.data import open_data
@@ -19,28 +20,3 @@ from munit_lite.experiments.results import read_results, write_results
 from munit_lite.paths import RESULTS_DIR
 from munit_lite.samples import sample_rows
 from munit_lite.storage.run_folder import RunFolder
-
-__all__ = [
-    "RESULTS_DIR",
-    "MeanStyleTranslator",
-    "RunFolder",
-    "SampleSheets",
-    "TensorBoardLog",
-    "conditional_inception_score",
-    "content_features",
-    "doctor",
-    "held_out_predictions",
-    "held_out_r2",
-    "image_metrics",
-    "load_attribute_predictor",
-    "mean_with_interval",
-    "open_data",
-    "papermill_command",
-    "parse_varieties",
-    "read_results",
-    "sample_rows",
-    "steganography",
-    "style_quantiles",
-    "time_calibration_step",
-    "write_results",
-]

@@ -1,6 +1,6 @@
 """Conversion from and to the weight files of the original implementation (NVlabs/MUNIT).
 
-The generator file contains the state dict of one auto-encoder for each domain, under 'a' and 'b'; the discriminator
+The generator file contains the state dict of one autoencoder for each domain, under 'a' and 'b'; the discriminator
 file contains those of the discriminators. The outputs of the AdaIN MLP have the same order in both implementations: for
 each layer the shift, then the scale. The original's AdaIN layers also contain `running_mean` and `running_var`, which
 are never used.

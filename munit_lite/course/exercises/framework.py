@@ -114,6 +114,9 @@ class Exercise:
         Args:
             function: the learner's.
             seed: seed of the random inputs.
+
+        Returns:
+            The status, the text for the learner, and the known bug if the answer has one.
         """
         cases = sorted(self.cases(torch.Generator().manual_seed(seed)), key=lambda case: case.num_elements)
         if _is_stub(function, cases[0]):
@@ -172,6 +175,9 @@ def named_tensors(tree: Any, name: str = "", dtype: torch.dtype | None = None) -
         tree: a tensor, a number, or lists, tuples and dicts of such; anything else is skipped.
         name: the name of the tree.
         dtype: the type of the tensors that floating-point numbers become.
+
+    Returns:
+        (name, tensor) pairs; a name is a path such as "result[0]['scale']".
     """
     if isinstance(tree, bool | int | float):
         tree = torch.tensor(tree, dtype=dtype if isinstance(tree, float) else None)

@@ -76,6 +76,9 @@ def edit_parameters(adain: Tensor, second: Tensor, edit: AdaINEdit) -> Tensor:
         adain: (1, blocks, 4, channels) from `Decoder.adain_parameters`: shift, scale, shift, scale.
         second: the parameters of the second style, of the same shape.
         edit: the layers, the channels and the change.
+
+    Returns:
+        (1, blocks, 4, channels), a copy.
     """
     edited = adain.clone()
     by_layer, second_by_layer = (p.view(1, -1, 2, adain.shape[-1]) for p in (edited, second))
@@ -89,7 +92,17 @@ def edit_parameters(adain: Tensor, second: Tensor, edit: AdaINEdit) -> Tensor:
 
 
 def decode_with_parameters(samples: ModelSamples, content: Tensor, adain: Tensor, domain: int) -> Tensor:
-    """Decode as `Decoder.forward` does, with AdaIN parameters, (B or 1, blocks, 4, channels), instead of a style."""
+    """Decode as `Decoder.forward` does, with AdaIN parameters instead of a style.
+
+    Args:
+        samples: the model and its images.
+        content: (B or 1, C, h, w) content codes.
+        adain: (B or 1, blocks, 4, channels): shift, scale, shift, scale of each block.
+        domain: 1 or 2, the domain of the output.
+
+    Returns:
+        (B, 3, H, W) in [-1, 1].
+    """
     decoder = samples.model.auto_encoder(domain).decoder
     batch_size = max(len(content), len(adain))
     features = content.expand(batch_size, -1, -1, -1)

@@ -95,16 +95,37 @@ class ModelSamples:
         return self.model.decode(content.expand(batch_size, -1, -1, -1), style.expand(batch_size, -1), domain)
 
     def sample_style(self, seed: int) -> Tensor:
-        """Sample a style code from the prior, (1, style_dim), clamped to the range of the sliders."""
+        """Sample a style code from the prior.
+
+        Args:
+            seed: of the sample.
+
+        Returns:
+            (1, style_dim), clamped to the range of the sliders and rounded as their values are.
+        """
         style = self.model.sample_style(1, torch.Generator().manual_seed(seed))
         return (100 * style.clamp(-MAX_STYLE, MAX_STYLE)).round() / 100
 
     def predict_attributes(self, images: Tensor, domain: int) -> Attributes | None:
-        """Predict the attributes of images, (N, 3, H, W); None if the dataset has no known attributes."""
+        """Predict the attributes of images.
+
+        Args:
+            images: (N, 3, H, W) in [-1, 1].
+            domain: 1 or 2, the domain that they belong to.
+
+        Returns:
+            The attributes of N images; None if the dataset has no known attributes.
+        """
         return self.predictors[domain - 1](images) if self.predictors else None
 
     def replace_image(self, domain: int, index: int, image: Tensor) -> ModelSamples:
-        """Return a copy in which an image, (1, 3, H, W), replaces one of a domain."""
+        """Return a copy in which another image replaces one of a domain.
+
+        Args:
+            domain: 1 or 2.
+            index: of the replaced image, from 0.
+            image: (1, 3, H, W) in [-1, 1].
+        """
         images_1, images_2 = (images.clone() for images in self.images)
         (images_1, images_2)[domain - 1][index] = image[0]
         contents = _encode_contents(self.model, images_1, images_2)
@@ -231,7 +252,17 @@ class ModelExplorer(Explorer):
         super().handle_action(action)
 
     def show_upload(self, domain: int, index: int, file: str, content: bytes) -> None:
-        """Show an uploaded image in the place of a held-out one."""
+        """Show an uploaded image in the place of a held-out one.
+
+        Args:
+            domain: 1 or 2.
+            index: of the replaced image, from 0.
+            file: name of the uploaded file.
+            content: its bytes.
+
+        Raises:
+            DataError: the file cannot be read, or looks like an image of the other domain.
+        """
         self.samples = self.samples.replace_image(domain, index, self.samples.read_upload(file, content, domain))
         self._redraw()
 
@@ -264,7 +295,16 @@ def image_control(label: str = "image", description: str = f"which of {NUM_IMAGE
 
 
 def attribute_rows(attributes: Attributes, columns: Sequence[str], domain: int) -> list[list[str]]:
-    """Return a table of predicted attributes: a row for the shape and each style factor, a column for each image."""
+    """Format predicted attributes as a table.
+
+    Args:
+        attributes: of N images.
+        columns: the names of the N images.
+        domain: 1 or 2, the domain that the images belong to.
+
+    Returns:
+        The header, then a row for the shape and for each style factor, with a column for each image.
+    """
     rows = [["predicted", *columns], ["shape", *(SHAPE_NAMES[k] for k in attributes.shape_class.tolist())]]
     for factor, values in zip(STYLE_FACTORS[domain], attributes.style.T.tolist(), strict=True):
         rows.append([factor.name.replace("_", " "), *(f"{value:.2f}" for value in values)])

@@ -82,7 +82,17 @@ def make_controls() -> dict[str, Control]:
 
 @lru_cache(maxsize=1)  # the picture and its description show the same verdicts
 def run_checks(broken: str, strength: float, units: int, seed: int) -> dict[str, PropositionVerdict]:
-    """Run all checks on the oracle with one of `BREAKS`, in code space, where factors are exact."""
+    """Run all checks on a broken oracle in code space, where factors are exact.
+
+    Args:
+        broken: one of `BREAKS`.
+        strength: from 0 (the oracle itself) to 1.
+        units: images of each domain.
+        seed: of the images, sampled styles and permutations.
+
+    Returns:
+        A verdict for each key of `CHECK_NAMES`.
+    """
     world = CodeWorld()
     return check_all(Oracle(world, BREAKS[broken](strength)), world, units, seed)
 

@@ -45,7 +45,20 @@ def make_controls(samples: ModelSamples) -> dict[str, Control]:
 
 
 def style_code(samples: ModelSamples, coordinates: Mapping[str, float]) -> Tensor:
-    """Return the values of the sliders as a style code, (1, style_dim)."""
+    """Collect the values of the sliders in a style code.
+
+    Args:
+        samples: the model and its images.
+        coordinates: style_1 … style_n; other keys of a state are ignored.
+
+    Returns:
+        (1, style_dim).
+
+    Example:
+        >>> from munit_lite.course import load_model_samples
+        >>> style_code(load_model_samples("world32"), {"style_1": 0.0, "style_2": 1.5, "style_3": -1.0})
+        tensor([[ 0.0000,  1.5000, -1.0000]])
+    """
     return torch.tensor([[coordinates[f"style_{k + 1}"] for k in range(samples.style_dim)]])
 
 

@@ -35,6 +35,13 @@ def rotated_oracle(angle: float, networks: str) -> OracleVariant:
         angle: of the rotation in code space, in degrees; at 90, position and style coordinate are exchanged. The factor
             `rotation` of the content is another thing.
         networks: BOTH_NETWORKS: the encoder inverts the rotation; DECODER_ONLY: the encoder is the true one.
+
+    Returns:
+        The variant, for `munit_lite.theory.oracle.Oracle`.
+
+    Example:
+        >>> rotated_oracle(90, DECODER_ONLY).name
+        'rotated'
     """
     radians = math.radians(angle)
     encode = {2: mix_content_and_style(-radians)} if networks == BOTH_NETWORKS else {}
@@ -53,8 +60,18 @@ def make_controls() -> dict[str, Control]:
 def position_scores(angle: float, networks: str, seed: int) -> tuple[Tensor, Tensor]:
     """Compute the normal scores of x in the sketch and in the painting of each pair.
 
+    Args:
+        angle: of the rotation in code space, in degrees.
+        networks: BOTH_NETWORKS or DECODER_ONLY.
+        seed: of the images and sampled styles.
+
     Returns:
         (NUM_UNITS, 2) for the pairs x1, x1→2, and (NUM_UNITS, 2) for the pairs x2→1, x2.
+
+    Example:
+        >>> scores, _ = position_scores(0, DECODER_ONLY, seed=0)  # the true decoder preserves the position
+        >>> torch.allclose(scores[:, 0], scores[:, 1])
+        True
     """
     code_world, generator = CodeWorld(), torch.Generator().manual_seed(seed)
     oracle = Oracle(code_world, rotated_oracle(angle, networks))
@@ -71,7 +88,16 @@ def position_scores(angle: float, networks: str, seed: int) -> tuple[Tensor, Ten
 
 @lru_cache(maxsize=1)  # the picture and its description show the same verdicts
 def run_checks(angle: float, networks: str, seed: int) -> dict[str, PropositionVerdict]:
-    """Run all checks on the rotated oracle, in code space, and the joint one for the positions alone."""
+    """Run all checks on the rotated oracle, in code space, and the joint one for the positions alone.
+
+    Args:
+        angle: of the rotation in code space, in degrees.
+        networks: BOTH_NETWORKS or DECODER_ONLY.
+        seed: of the images, sampled styles and permutations.
+
+    Returns:
+        A verdict for each key of `CHECK_LABELS`.
+    """
     code_world = CodeWorld()
     results = check_all(Oracle(code_world, rotated_oracle(angle, networks)), code_world, NUM_UNITS, seed)
     generator = torch.Generator().manual_seed(seed)

@@ -52,6 +52,9 @@ class WorldModels(NamedTuple):
 def load_world_models(checkpoint: str | Path | MUNIT) -> WorldModels:
     """Load the attribute predictors, and the model if it exists and was trained on the known world.
 
+    Args:
+        checkpoint: an argument of `munit_lite.load`, or a model.
+
     Raises:
         CheckpointError: the attribute predictors are missing.
     """
