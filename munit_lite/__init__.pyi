@@ -4,7 +4,7 @@ from .methods import build
 from .model import MUNIT
 from .presets import preset
 from .storage.checkpoints import load
-from .storage.files import CheckpointError
+from .storage.files import CheckpointError, StorageError
 from .storage.nvlabs import load_original, save_original
 from .training import Run, TrainingError, train
 from .world import World, render
@@ -16,6 +16,7 @@ __all__ = [
     "Config",
     "DataError",
     "Run",
+    "StorageError",
     "TrainingError",
     "World",
     "build",

@@ -10,15 +10,13 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import tyro
 from tyro.conf import Positional
 
-from munit_lite.config import Config
+from munit_lite.config import Config, Device, Precision
 from munit_lite.presets import PRESETS, preset
-
-Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class CommandResult(NamedTuple):
@@ -38,6 +36,8 @@ class UsageError(ValueError):
 
 class UncheckedConfig(Config):
     """A configuration before its values are checked, so that `train` and not the parser reports a wrong value."""
+
+    preset: tyro.conf.Suppress[str]  # no option: it is chosen by its name
 
     def __post_init__(self) -> None:
         pass
@@ -60,7 +60,7 @@ def _description(config: Config) -> str:
         "fashion": "edges and photos of Fashion-MNIST",
         "folder": "two folders of your own images (--folder)",
     }[config.data.dataset]
-    return f"{dataset} at {config.data.size} px, {config.steps:,} steps, batch size {config.batch_size}"
+    return f"{dataset} at {config.data.image_size} px, {config.steps:,} steps, batch size {config.batch_size}"
 
 
 PresetConfig: Any = tyro.extras.subcommand_type_from_defaults(
@@ -81,11 +81,11 @@ def train(config: PresetConfig, out: Path | None = None) -> CommandResult:
     checked = config.checked()
     from munit_lite.training import train as train_model
 
-    run = train_model(checked, out or Path("runs") / checked.name)
+    run = train_model(checked, out or Path("runs") / checked.preset)
     losses = run.history[-1] if run.history else {}
     return CommandResult(
         f"trained {run.config.steps} steps; weights, losses and sample sheets are in {run.folder}",
-        {"run": str(run.folder), "preset": run.config.name, "steps": run.config.steps, "losses": losses},
+        {"run": str(run.folder), "preset": run.config.preset, "steps": run.config.steps, "losses": losses},
     )
 
 
@@ -100,7 +100,7 @@ def translate(
     styles: int = 4,
     fresh_styles: bool = False,
     style_from: Path | None = None,
-    size: int | None = None,
+    image_size: int | None = None,
     seed: int = 0,
     batch_size: int = 16,
     device: Device = "auto",
@@ -116,8 +116,8 @@ def translate(
         styles: Number of styles sampled from the prior, the same ones for every image.
         fresh_styles: Sample new styles for every image instead of the same ones for all.
         style_from: Image of the target domain, or a folder of them, whose styles replace the sampled ones.
-        size: Side in pixels: the shorter side is resized to it and the center square is cropped. None: the side that
-            the model was trained with.
+        image_size: Side in pixels: the shorter side is resized to it and the center square is cropped. None: the side
+            that the model was trained with.
         seed: Seed of the sampled styles.
         batch_size: Translations computed in one batch; a smaller number takes less memory.
         device: Where to compute; auto: a GPU if there is one.
@@ -135,7 +135,7 @@ def translate(
         styles=styles,
         style_from=style_from,
         fresh_styles=fresh_styles,
-        size=size,
+        size=image_size,
         seed=seed,
         batch_size=batch_size,
         overwrite=overwrite,
@@ -181,7 +181,7 @@ def evaluate(
     if count < 2:
         raise UsageError(f"--count is {count}, but an interval needs 2 or more")
     from munit_lite.acceleration import find_device
-    from munit_lite.evaluation import metrics
+    from munit_lite.evaluation import evaluate as evaluation
     from munit_lite.storage.checkpoints import load
 
     loaded = load(model).to(find_device(device))
@@ -195,48 +195,38 @@ def evaluate(
         return _measurement(
             text, numbers, settings | {"propositions": True}, json_file, ("proposition", "list", "part")
         )
-    numbers = metrics.evaluate(loaded, count=count, seed=seed)
-    heading = f"{model}: {loaded.config.name}, mean ± half of the 95 % interval"
-    return _measurement(
-        f"{heading}\n{metrics.format_metrics(numbers).replace('_', ' ')}", numbers, settings, json_file, ("direction",)
-    )
+    numbers = evaluation.evaluate(loaded, count=count, seed=seed)
+    heading = f"{model}: {loaded.config.preset}, mean ± half of the 95 % interval"
+    text = evaluation.format_metrics(numbers).replace("_", " ")
+    return _measurement(f"{heading}\n{text}", numbers, settings, json_file, ("direction",))
 
 
 def bench(
     presets: tuple[str, ...] = MUNIT_PRESETS,
     steps: int = 5,
-    precisions: tuple[Literal["32-true", "tf32", "bf16-mixed"], ...] = (),
+    precisions: tuple[Precision, ...] = (),
     batch_sizes: tuple[int, ...] = (),
     compile: bool = False,
     straight_line: bool = False,
-    explorers: bool = False,
     json_file: Path | None = None,
 ) -> CommandResult:
-    """Measure time, memory and time split of one training step of each preset, or the response time of the explorers.
+    """Measure time, memory and time split of one training step of each preset.
 
     Args:
         presets: Presets to measure, each in a process of its own; by default those of MUNIT.
-        steps: Timed steps of each preset, or with --explorers timed moves of each slider, after an untimed one.
+        steps: Timed steps of each preset, after an untimed one.
         precisions: Precisions to measure each preset with; by default the preset's own.
         batch_sizes: Batch sizes to measure each preset with; by default the preset's own.
         compile: Also measure each preset compiled.
         straight_line: Also time the straight-line step, in alternation: objective.py on a plain model, without
             acceleration.
-        explorers: Instead time each explorer, in the kernel, from a moved slider to the new picture.
         json_file: Also write the JSON object into this .json file.
     """
     _check_json_file(json_file)
     if steps < 1:
         raise UsageError(f"--steps is {steps}, but it must be 1 or more")
-    if explorers:
-        from munit_lite.course.explorers import timing
-
-        numbers = timing.measure_latency(steps)
-        return _measurement(
-            timing.latency_table(numbers), numbers, {"steps": steps, "explorers": True}, json_file, ("explorer",)
-        )
     from munit_lite.experiments import benchmark
-    from munit_lite.experiments.benchmark_records import cost_table, profile_table
+    from munit_lite.experiments.benchmark_tables import cost_table, profile_table
 
     cases = benchmark.cases(presets, precisions, compile, batch_sizes)
     for case in cases:
@@ -268,7 +258,8 @@ def _measurement(
     text: str, numbers: dict[str, Any], settings: dict[str, Any], file: Path | None, columns: tuple[str, ...]
 ) -> CommandResult:
     """Return numbers with their provenance, and write them into the file if there is one."""
-    from munit_lite.experiments.results import provenance, write_results
+    from munit_lite.experiments.provenance import provenance
+    from munit_lite.experiments.results import write_results
 
     if file is not None:
         write_results(file, numbers, settings, columns=columns)
@@ -298,7 +289,8 @@ def sweep(
     if results is not None and results.suffix != ".json":
         raise UsageError(f"--results is {results}, but its name must end in .json")
     from munit_lite.experiments.results import write_results
-    from munit_lite.experiments.sweep import gather, read_plan, run_sweep, summarize
+    from munit_lite.experiments.sweep import gather, run_sweep, summarize
+    from munit_lite.experiments.sweep_plan import read_plan
 
     plan, out = read_plan(file), out or Path("runs") / file.stem
     earlier_results = _read_earlier_results(results)
@@ -316,7 +308,11 @@ def sweep(
     text = "\n".join(filter(None, [claims.format_comparisons(comparisons), summarize(outcomes)]))
     return CommandResult(
         f"{text}\nnotebooks and numbers of the runs are in {out}",
-        {"out": str(out), "runs": [vars(o) for o in outcomes], "expectations": claims.comparison_records(comparisons)},
+        {
+            "out": str(out),
+            "runs": [vars(o) for o in outcomes],
+            "expectations": claims.to_dicts(comparisons),
+        },
         success=not any(outcome.status == "failed" for outcome in outcomes),
     )
 

@@ -11,17 +11,17 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-import tyro
-
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+Precision: TypeAlias = Literal["32-true", "tf32", "bf16-mixed"]
 LARGEST_SEED = 10**12  # the counter of a step's random numbers grows a million times as fast
 
 # ------------------------------------------------------------------------------- constraints, stated beside each field
 
 
 def _checked(default: Any, accepts: Callable[[Any], bool], meaning: str) -> Any:
-    """A field with a default value and the values it accepts; `meaning` completes "but it must be ..."."""
+    """Return a field with a default and the values it accepts; `meaning` completes "but it must be ..."."""
     return field(default=default, metadata={"accepts": accepts, "meaning": meaning})
 
 
@@ -53,9 +53,9 @@ class DataConfig:
 
     dataset: Literal["world", "fashion", "folder"] = "folder"
     """The known world, edges and photos of Fashion-MNIST, or folders of images."""
-    size: int = _whole(256)
+    image_size: int = _whole(256)
     """Height and width of the training images in pixels."""
-    variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated"] = "standard"
+    world_variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated"] = "standard"
     """Variant of the known world."""
     data_root: str = ""
     """Folder that holds the data sets; empty: the environment variable MUNIT_LITE_DATA, else ./data/downloads."""
@@ -80,21 +80,21 @@ class DataConfig:
 class NetworkConfig:
     """Sizes of the networks (paper, appendix B); the preset paper256 has the paper's."""
 
-    width: int = _whole(64)
+    base_channels: int = _whole(64)
     """Channels after the first convolution of encoders and before the last of decoders."""
-    downsamples: int = _whole(2)
+    num_downsamples: int = _whole(2)
     """Stride-2 convolutions of the content encoder."""
-    style_downsamples: int = _whole(4)
+    num_style_downsamples: int = _whole(4)
     """Stride-2 convolutions of the style encoder."""
-    blocks: int = _whole(4)
+    num_residual_blocks: int = _whole(4)
     """Residual blocks in the content encoder, and in the decoder."""
     style_dim: int = _whole(8)
     """Length of the style code."""
     mlp_width: int = _whole(256)
     """Hidden units of the AdaIN MLP."""
     same_initial_weights: bool = False
-    """Both auto-encoders start from the same weights, so that a content code means the same to both from the start."""
-    discriminator_width: int = _whole(64)
+    """Both autoencoders start from the same weights, so that a content code means the same to both from the start."""
+    discriminator_base_channels: int = _whole(64)
     """Channels after the discriminator's first layer."""
     discriminator_layers: int = _whole(4)
     """Stride-2 layers of each discriminator."""
@@ -109,7 +109,7 @@ class NetworkConfig:
 class LossConfig:
     """The adversarial family and the weight of each term (paper, equation 5)."""
 
-    gan: Literal["lsgan", "log", "hinge"] = "lsgan"
+    gan_mode: Literal["lsgan", "nonsaturating", "hinge"] = "lsgan"
     """Form of the adversarial loss."""
     gan_weight: float = _weight(1.0)
     """Weight of the adversarial loss."""
@@ -142,9 +142,9 @@ class OptimizerConfig:
     """Adam and its schedule; the preset paper256 has the original's."""
 
     learning_rate: float = _rate(1e-4)
-    """Learning rate of the auto-encoders."""
+    """Learning rate of the autoencoders."""
     discriminator_lr_ratio: float = _rate(1.0)
-    """Learning rate of the discriminators divided by that of the auto-encoders."""
+    """Learning rate of the discriminators divided by that of the autoencoders."""
     discriminator_updates: int = _whole(1)
     """Updates of the discriminators in a step, on the same images; in a short run small discriminators need several."""
     betas: tuple[float, float] = (0.5, 0.999)
@@ -163,7 +163,7 @@ class OptimizerConfig:
 class Config:
     """Everything a run depends on."""
 
-    name: tyro.conf.Suppress[str]
+    preset: str
     """Name of the preset it began from."""
     method: Literal["munit", "unit", "cyclegan", "cyclegan_noise", "bicyclegan"] = "munit"
     """MUNIT, or a baseline on the same networks; the presets named after it give it its weights."""
@@ -177,9 +177,9 @@ class Config:
     """Training steps."""
     batch_size: int = _whole(1)
     """Images of each domain in a step, of all processes together."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     """Where to compute; auto: a GPU if there is one."""
-    precision: Literal["32-true", "tf32", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     """Arithmetic: fp32; fp32 with products in tf32 on a GPU; products in bf16 with statistics and losses in fp32."""
     compile: bool = False
     """Let torch compile the networks: minutes at the start, then a GPU is faster. On a CPU it is slower."""
@@ -187,7 +187,7 @@ class Config:
     """Recompute the activations inside blocks in the backward pass: less memory, more time."""
     grad_accumulation: int = _whole(1)
     """Micro-batches into which each process splits a batch, computed one after the other: less memory, more time."""
-    threads: int = _whole(0, least=0)
+    num_threads: int = _whole(0, least=0)
     """Torch's CPU threads (0: leave as they are)."""
     log_every: int = _whole(20)
     """Steps between two records of the losses."""
@@ -201,13 +201,24 @@ class Config:
     def __post_init__(self) -> None:
         _check_fields(self)
         _check_pairing(self)
-        _check_size(self)
+        check_size(self.data.image_size, self.network)
+        _check_discriminator_size(self.data.image_size, self.network)
 
 
 # ------------------------------------------------------------------------------------------------------ overrides
 
 # Names under which older run folders, checkpoints, sweep files and result files hold a field.
 OLD_NAMES = {
+    "gan": "gan_mode",
+    "size": "image_size",
+    "variant": "world_variant",
+    "width": "base_channels",
+    "discriminator_width": "discriminator_base_channels",
+    "downsamples": "num_downsamples",
+    "style_downsamples": "num_style_downsamples",
+    "blocks": "num_residual_blocks",
+    "threads": "num_threads",
+    "name": "preset",
     "equal_start": "same_initial_weights",
     "penalty": "r1_weight",
     "penalty_every": "r1_interval",
@@ -217,6 +228,8 @@ OLD_NAMES = {
     "accumulate": "grad_accumulation",
     "keep": "num_checkpoints",
 }
+# Old name of a field and a value that only older files have -> the value's name of today.
+OLD_VALUES = {("gan", "log"): "nonsaturating"}
 # Fields of older files that no longer exist, with the only value that still means something.
 REMOVED = {"perceptual_weight": 0.0}
 
@@ -226,13 +239,13 @@ def override(config: Config, /, **values: Any) -> Config:
 
     Args:
         config: the configuration to start from.
-        **values: new values by field name. Names in `OLD_NAMES` are accepted for their new names.
+        **values: new values by field name; names in `OLD_NAMES` are accepted, too, with the values of their time.
 
     Raises:
         ValueError: an unknown field (the message lists the known ones) or a value that the field does not accept.
 
     Example:
-        >>> override(Config(name="mine"), steps=500, style_dim=3).network.style_dim
+        >>> override(Config(preset="mine"), steps=500, style_dim=3).network.style_dim
         3
     """
     home = _homes()
@@ -242,8 +255,8 @@ def override(config: Config, /, **values: Any) -> Config:
         if name in REMOVED and value == REMOVED[name]:
             continue
         if name not in home:
-            raise ValueError(f"unknown field {name!r}; known: {', '.join(sorted(home))}")
-        by_record.setdefault(home[name], {})[name] = value
+            raise ValueError(f"unknown field {old_name!r}; known: {', '.join(sorted(home))}")
+        by_record.setdefault(home[name], {})[name] = OLD_VALUES.get((old_name, str(value)), value)
     changes: dict[str, Any] = by_record.pop("", {})
     for record, inner in by_record.items():
         changes[record] = replace(getattr(config, record), **inner)
@@ -262,21 +275,21 @@ def from_dict(values: dict[str, Any]) -> Config:
         values: as `to_dict` returns them, or as they come back from JSON, with lists in place of tuples.
 
     Raises:
-        ValueError: as `override`.
+        ValueError: a field is unknown, or has a value that it does not accept.
     """
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat.update(value if isinstance(value, dict) else {key: value})
-    name = flat.pop("name")
-    return override(Config(name=name), **{k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
+    preset = flat.pop(next(key for key in flat if OLD_NAMES.get(key, key) == "preset"))
+    return override(Config(preset=preset), **{k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
 
 
 _RECORDS = {"data": DataConfig, "network": NetworkConfig, "loss": LossConfig, "optimizer": OptimizerConfig}
 
 
 def _homes() -> dict[str, str]:
-    """Field name -> the dataclass it belongs to ("" for Config itself)."""
-    home = {f.name: "" for f in fields(Config) if f.name not in (*_RECORDS, "name")}
+    """Map each field name to the dataclass it belongs to ("" for Config itself)."""
+    home = {f.name: "" for f in fields(Config) if f.name not in (*_RECORDS, "preset")}
     for record, kind in _RECORDS.items():
         home.update({f.name: record for f in fields(kind)})
     return home
@@ -298,7 +311,7 @@ def _check_fields(config: Config) -> None:
 
 
 def _choices(config: Config) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    """Name, value and accepted values of each field that names one of several."""
+    """Yield name, value and accepted values of each field that names one of several."""
     for record in (config, *(getattr(config, name) for name in _RECORDS)):
         for name, kind in get_type_hints(type(record)).items():
             if get_origin(kind) is Literal:
@@ -317,26 +330,49 @@ def smallest_size(network: NetworkConfig) -> int:
 
     The first convolution mirrors 3 pixels of the image, the residual blocks mirror 1 pixel of the content code.
     """
-    return max(4, 2 ** (network.downsamples + 1))
+    return 2 ** (network.num_downsamples + 1)
 
 
-def _check_size(config: Config) -> None:
-    size, network = config.data.size, config.network
-    if size % 2**network.downsamples:
-        raise ValueError(
-            f"size {size} is not divisible by {2**network.downsamples}: the content encoder halves the side "
-            f"{network.downsamples} times"
+def check_size(size: int, network: NetworkConfig) -> None:
+    """Check that encoders of these sizes can encode square images of a side, in pixels.
+
+    Raises:
+        ValueError: the side is too small for an encoder, or not divisible by the stride of the content encoder.
+    """
+    stride, style_stride = 2**network.num_downsamples, 2**network.num_style_downsamples
+    if size < (least := max(smallest_size(network), style_stride)):
+        reason = (
+            f"the style encoder halves the side {network.num_style_downsamples} times; lower num_style_downsamples"
+            if least == style_stride
+            else "reflect padding has nothing to mirror; lower num_downsamples"
         )
-    if size < (least := smallest_size(network)):
-        raise ValueError(f"size {size} is below {least}: reflect padding has nothing to mirror; lower downsamples")
-    if size < 2**network.style_downsamples:
+        raise ValueError(f"image_size {size} is below {least}: {reason}, or raise image_size")
+    if size % stride:
+        lower = size // stride * stride
         raise ValueError(
-            f"size {size} is below {2**network.style_downsamples}: the style encoder halves the side "
-            f"{network.style_downsamples} times; lower style_downsamples"
+            f"image_size {size} is not divisible by {stride}: the content encoder halves the side "
+            f"{network.num_downsamples} times; use {lower} or {lower + stride}"
         )
+
+
+def _check_discriminator_size(size: int, network: NetworkConfig) -> None:
     if size < (least := 2 ** (network.discriminator_layers + network.discriminator_scales - 1)):
         raise ValueError(
-            f"size {size} is below {least}: {network.discriminator_layers} discriminator layers at "
+            f"image_size {size} is below {least}: {network.discriminator_layers} discriminator layers at "
             f"{network.discriminator_scales} scales halve the side until reflect padding has nothing to mirror; "
             "lower discriminator_layers or discriminator_scales"
         )
+
+
+def check_domain(domain: int) -> int:
+    """Return the number of a domain unchanged if it is 1 or 2.
+
+    Args:
+        domain: as the caller was given it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if domain not in (1, 2):
+        raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
+    return domain

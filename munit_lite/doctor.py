@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from munit_lite.experiments import notebook_times
-from munit_lite.experiments.results import NOTEBOOKS, read_results
+from munit_lite.experiments.results import read_results
+from munit_lite.paths import CHECKPOINTS_DIR, NOTEBOOKS_DIR
 from munit_lite.presets import preset
 
 GIB = 2**30
@@ -75,7 +76,7 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing essential is missing or broken."""
+        """Return whether nothing essential is missing or broken."""
         return not any(problem.essential for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def diagnose() -> Report:
     """Examine this machine, topic by topic.
 
     Returns:
-        a report of every topic; a topic that cannot be examined becomes a problem, and the others follow.
+        A report of every topic; a topic that cannot be examined becomes a problem, and the others follow.
     """
     report = Report()
     for topic, check in TOPICS.items():
@@ -234,11 +235,11 @@ def check_data() -> Findings:
 def check_checkpoints() -> Findings:
     """Check that every shipped checkpoint loads."""
     from munit_lite.evaluation.attribute_predictors import load_attribute_predictor, predictor_file
-    from munit_lite.storage.checkpoints import SHIPPED, load
+    from munit_lite.storage.checkpoints import load
     from munit_lite.world import DOMAIN_NAMES
 
     predictors = {predictor_file(domain): domain for domain in DOMAIN_NAMES}
-    files = sorted({*SHIPPED.glob("*.safetensors"), *predictors})
+    files = sorted({*CHECKPOINTS_DIR.glob("*.safetensors"), *predictors})
     for file in files:
         try:
             if file in predictors:
@@ -263,7 +264,7 @@ def check_browser() -> Findings:
 def estimate_notebooks() -> Findings:
     """Estimate the minutes of each notebook from the time of one small training step."""
     try:
-        here, there = notebook_times.time_yardstick_step(), read_results("calibration")["seconds_per_step"]
+        here, there = notebook_times.time_calibration_step(), read_results("calibration")["seconds_per_step"]
         yield Fact(
             "estimated by",
             {"seconds_here": here, "seconds_there": there},
@@ -273,7 +274,7 @@ def estimate_notebooks() -> Findings:
     except Exception as error:
         factor = 1.0
         yield Problem(f"this CPU's speed cannot be measured ({_one_line(error)}): minutes are for two cores")
-    files = sorted(NOTEBOOKS.glob("*.ipynb"))
+    files = sorted(NOTEBOOKS_DIR.glob("*.ipynb"))
     if not files:
         yield Problem("there is no folder of notebooks beside the package: clone the repository to get the course")
     for file in files:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 import torchvision.transforms.v2.functional as TF
 from torch import Tensor
-from torchvision.utils import make_grid, save_image
+from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
-from munit_lite.data.image_files import DataError, list_images, read_image, uint8_to_float
+from munit_lite.config import check_domain, check_size
+from munit_lite.data.image_files import DataError, float_to_uint8, list_images, read_image, uint8_to_float, write_png
 from munit_lite.model import MUNIT
-from munit_lite.world import check_domain
 
 SHEET = "sheet.png"
 SHEET_INPUTS, SHEET_STYLES = 16, 8  # at most this many rows and columns
@@ -59,7 +59,8 @@ def translate_files(
         styles are on the sheet) and `settings`.
 
     Raises:
-        DataError: an image is missing or cannot be read, a file exists already or cannot be written.
+        DataError: an image is missing or cannot be read, or a file exists already.
+        StorageError: a file cannot be written.
         ValueError: a number is out of range, or fresh styles are requested together with examples.
 
     Example:
@@ -72,8 +73,8 @@ def translate_files(
         ...     sorted(file.name for file in (Path(folder) / "out").iterdir())
         ['sheet.png', 'sketch_style1.png', 'sketch_style2.png']
     """
-    side = model.config.data.size if size is None else size
-    check_size(model, side)
+    side = model.config.data.image_size if size is None else size
+    check_size(side, model.config.network)
     check_domain(source)
     for name, number in {"styles": styles, "batch_size": batch_size}.items():
         if number < 1:
@@ -94,23 +95,19 @@ def translate_files(
         style = _encode_styles(model, examples, 3 - source, batch_size).expand(len(inputs), -1, -1)
     else:
         style = _sample_styles(model, len(inputs), styles, fresh_styles, seed)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        rows: list[list[Tensor]] = [[_sheet_cell(image)] for image in inputs[:SHEET_INPUTS]]
-        outputs = _translate(model, inputs, style, source, batch_size)
-        progress = tqdm(output_files, desc="translating", unit="image", delay=1, mininterval=1)
-        for number, (file, output) in enumerate(zip(progress, outputs, strict=True)):
-            save_image(output.float() / 255, file)
-            row, column = divmod(number, len(style_names))
-            if row < SHEET_INPUTS and column < SHEET_STYLES:
-                rows[row].append(_sheet_cell(output))
-        if examples is not None:
-            header = [_sheet_cell(example) for example in examples[:SHEET_STYLES]]
-            rows.insert(0, [torch.full_like(header[0], 255), *header])
-        cells = torch.stack([cell for row in rows for cell in row]).float() / 255
-        save_image(make_grid(cells, nrow=len(rows[0]), pad_value=1), out / SHEET)
-    except OSError as error:
-        raise DataError(f"cannot write to {out}: {error}; free some space or choose another folder") from error
+    rows: list[list[Tensor]] = [[_sheet_cell(image)] for image in inputs[:SHEET_INPUTS]]
+    outputs = _translate(model, inputs, style, source, batch_size)
+    progress = tqdm(output_files, desc="translating", unit="image", delay=1, mininterval=1)
+    for number, (file, output) in enumerate(zip(progress, outputs, strict=True)):
+        write_png(file, output)
+        row, column = divmod(number, len(style_names))
+        if row < SHEET_INPUTS and column < SHEET_STYLES:
+            rows[row].append(_sheet_cell(output))
+    if examples is not None:
+        header = [_sheet_cell(example) for example in examples[:SHEET_STYLES]]
+        rows.insert(0, [torch.full_like(header[0], 255), *header])
+    cells = torch.stack([cell for row in rows for cell in row])
+    write_png(out / SHEET, make_grid(cells, nrow=len(rows[0]), pad_value=255))
     labels = [str(file) for file in example_files] or style_names
     pairs = [(file, label) for file in input_files for label in labels]
     return {
@@ -122,24 +119,6 @@ def translate_files(
         "sheet_shows": {"inputs": min(len(inputs), SHEET_INPUTS), "styles": min(len(style_names), SHEET_STYLES)},
         "settings": {"source": source, "target": 3 - source, "size": side, "seed": seed, "fresh_styles": fresh_styles},
     }
-
-
-def check_size(model: MUNIT, size: int) -> None:
-    """Check that a model can translate square images of this side, in pixels.
-
-    Raises:
-        ValueError: the side is not divisible by the stride of the content encoder, or too small for an encoder.
-    """
-    network = model.config.network
-    stride = 2**network.downsamples
-    smallest = max(2 * stride, 2**network.style_downsamples)  # reflection cannot pad a content code of one pixel
-    if size < smallest:
-        raise ValueError(f"size is {size}, but this model needs at least {smallest}")
-    if size % stride:
-        lower = size // stride * stride
-        raise ValueError(
-            f"size is {size}, but it must be divisible by {stride} for this model; use {lower} or {lower + stride}"
-        )
 
 
 def read_center_crops(files: Sequence[Path], size: int) -> Tensor:
@@ -228,7 +207,7 @@ def _translate(model: MUNIT, inputs: Tensor, style: Tensor, source: int, batch_s
         flat_style = style[rows].flatten(0, 1)  # (b * K, style_dim)
         for pairs in torch.arange(len(flat_style)).split(batch_size):
             images = model.decode(content[pairs // per_input], flat_style[pairs], 3 - source)
-            yield from ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()
+            yield from float_to_uint8(images).cpu()
 
 
 def _sheet_cell(image: Tensor) -> Tensor:

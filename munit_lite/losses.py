@@ -17,7 +17,7 @@ from munit_lite.networks import instance_norm, upcast_to_fp32
 # ------------------------------------------------------------------------------ bidirectional reconstruction
 
 
-def image_reconstruction(x_recon: Tensor, x: Tensor) -> Tensor:
+def image_reconstruction_loss(x_recon: Tensor, x: Tensor) -> Tensor:
     r"""Compute the image reconstruction loss (equation 1): the mean absolute error of an image decoded from its codes.
 
     $$
@@ -34,13 +34,13 @@ def image_reconstruction(x_recon: Tensor, x: Tensor) -> Tensor:
 
     Example:
         >>> x = torch.zeros(2, 3, 4, 4)
-        >>> image_reconstruction(x + 0.5, x)
+        >>> image_reconstruction_loss(x + 0.5, x)
         tensor(0.5000)
     """
     return _mean_absolute_error(x_recon, x, "image")
 
 
-def content_reconstruction(c_recon: Tensor, c: Tensor) -> Tensor:
+def content_reconstruction_loss(c_recon: Tensor, c: Tensor) -> Tensor:
     r"""Compute the content reconstruction loss (equation 2): the content code must come back from the translation.
 
     The target is not detached: as in the original, the gradient flows into both arguments.
@@ -59,13 +59,13 @@ def content_reconstruction(c_recon: Tensor, c: Tensor) -> Tensor:
 
     Example:
         >>> c = torch.zeros(2, 8, 4, 4)
-        >>> content_reconstruction(c - 2, c)
+        >>> content_reconstruction_loss(c - 2, c)
         tensor(2.)
     """
     return _mean_absolute_error(c_recon, c, "content")
 
 
-def style_reconstruction(s_recon: Tensor, s: Tensor) -> Tensor:
+def style_reconstruction_loss(s_recon: Tensor, s: Tensor) -> Tensor:
     r"""Compute the style reconstruction loss (equation 3): the sampled style must come back from the translation.
 
     $$
@@ -81,13 +81,13 @@ def style_reconstruction(s_recon: Tensor, s: Tensor) -> Tensor:
         ValueError: the shapes differ.
 
     Example:
-        >>> style_reconstruction(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.5]]))
+        >>> style_reconstruction_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.5]]))
         tensor(0.7500)
     """
     return _mean_absolute_error(s_recon, s, "style")
 
 
-def cycle_reconstruction(x_cycle: Tensor, x: Tensor) -> Tensor:
+def cycle_consistency_loss(x_cycle: Tensor, x: Tensor) -> Tensor:
     r"""Compute the style-augmented cycle consistency loss (section 5.1): the error of translating an image and back.
 
     $$
@@ -104,7 +104,7 @@ def cycle_reconstruction(x_cycle: Tensor, x: Tensor) -> Tensor:
 
     Example:
         >>> x = torch.zeros(2, 3, 4, 4)
-        >>> cycle_reconstruction(x + 0.25, x)
+        >>> cycle_consistency_loss(x + 0.25, x)
         tensor(0.2500)
     """
     return _mean_absolute_error(x_cycle, x, "image")
@@ -123,7 +123,7 @@ def _mean_absolute_error(reconstruction: Tensor, target: Tensor, what: str) -> T
 # Each takes one tensor of logits for each scale of the discriminator and sums over the scales, without a factor 1/2.
 
 
-def lsgan_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+def lsgan_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     r"""Compute the least-squares discriminator loss, which the original trains: targets 1 for real and 0 for fake.
 
     $$ \min_D \; \mathbb E[D(\hat x)^2] + \mathbb E[(D(x) - 1)^2] $$
@@ -132,14 +132,18 @@ def lsgan_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tenso
         real: logits of real images x, one (B, 1, h, w) for each scale.
         fake: logits of translations x̂, as many.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: real and fake have different numbers of scales, or none.
+
     Example:
-        >>> lsgan_discriminator([torch.ones(2, 1, 2, 2)], [torch.full((2, 1, 2, 2), 0.5)])
+        >>> lsgan_discriminator_loss([torch.ones(2, 1, 2, 2)], [torch.full((2, 1, 2, 2), 0.5)])
         tensor(0.2500)
     """
     return _sum((f**2).mean() + ((r - 1) ** 2).mean() for r, f in _scales(real, fake))
 
 
-def lsgan_generator(fake: Sequence[Tensor]) -> Tensor:
+def lsgan_generator_loss(fake: Sequence[Tensor]) -> Tensor:
     r"""Compute the least-squares generator loss: the generator is trained towards an output of 1.
 
     $$ \min_G \; \mathbb E[(D(\hat x) - 1)^2] $$
@@ -147,14 +151,18 @@ def lsgan_generator(fake: Sequence[Tensor]) -> Tensor:
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
+
     Example:
-        >>> lsgan_generator([torch.full((2, 1, 2, 2), 0.5)])
+        >>> lsgan_generator_loss([torch.full((2, 1, 2, 2), 0.5)])
         tensor(0.2500)
     """
     return _sum(((f - 1) ** 2).mean() for (f,) in _scales(fake))
 
 
-def log_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+def minimax_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     r"""Compute the negative of equation 4, which the discriminator descends; D is the sigmoid of a logit.
 
     $$
@@ -167,14 +175,18 @@ def log_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
         real: logits of real images x_2, one (B, 1, h, w) for each scale.
         fake: logits of translations x_1→2, as many.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: real and fake have different numbers of scales, or none.
+
     Example:
-        >>> log_discriminator([torch.zeros(2, 1, 2, 2)], [torch.zeros(2, 1, 2, 2)])  # 2 log 2
+        >>> minimax_discriminator_loss([torch.zeros(2, 1, 2, 2)], [torch.zeros(2, 1, 2, 2)])  # 2 log 2
         tensor(1.3863)
     """
     return _sum(F.softplus(-r).mean() + F.softplus(f).mean() for r, f in _scales(real, fake))
 
 
-def log_generator(fake: Sequence[Tensor]) -> Tensor:
+def minimax_generator_loss(fake: Sequence[Tensor]) -> Tensor:
     r"""Compute the generator's half of equation 4 as written; it saturates where the discriminator wins.
 
     $$ \min_G \; \mathbb E[\log(1 - D(\hat x))] $$
@@ -182,29 +194,37 @@ def log_generator(fake: Sequence[Tensor]) -> Tensor:
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
+
     Example:
-        >>> log_generator([torch.zeros(2, 1, 2, 2)])
+        >>> minimax_generator_loss([torch.zeros(2, 1, 2, 2)])
         tensor(-0.6931)
     """
     return _sum(-F.softplus(f).mean() for (f,) in _scales(fake))
 
 
-def nonsaturating_generator(fake: Sequence[Tensor]) -> Tensor:
-    r"""Compute the loss trained in place of `log_generator`: the same optimum, and a gradient where D wins.
+def nonsaturating_generator_loss(fake: Sequence[Tensor]) -> Tensor:
+    r"""Compute the loss trained in place of `minimax_generator_loss`: the same optimum, and a gradient where D wins.
 
     $$ \min_G \; -\mathbb E[\log D(\hat x)] $$
 
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
+
     Example:
-        >>> nonsaturating_generator([torch.zeros(2, 1, 2, 2)])
+        >>> nonsaturating_generator_loss([torch.zeros(2, 1, 2, 2)])
         tensor(0.6931)
     """
     return _sum(F.softplus(-f).mean() for (f,) in _scales(fake))
 
 
-def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+def hinge_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     r"""Compute the hinge discriminator loss: a margin of 1 on either side is enough (not in the paper).
 
     $$ \min_D \; \mathbb E[\max(0, 1 - D(x))] + \mathbb E[\max(0, 1 + D(\hat x))] $$
@@ -213,14 +233,18 @@ def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tenso
         real: logits of real images x, one (B, 1, h, w) for each scale.
         fake: logits of translations x̂, as many.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: real and fake have different numbers of scales, or none.
+
     Example:
-        >>> hinge_discriminator([torch.full((2, 1, 2, 2), 3.0)], [torch.zeros(2, 1, 2, 2)])
+        >>> hinge_discriminator_loss([torch.full((2, 1, 2, 2), 3.0)], [torch.zeros(2, 1, 2, 2)])
         tensor(1.)
     """
     return _sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in _scales(real, fake))
 
 
-def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
+def hinge_generator_loss(fake: Sequence[Tensor]) -> Tensor:
     r"""Compute the hinge generator loss (not in the paper).
 
     $$ \min_G \; -\mathbb E[D(\hat x)] $$
@@ -228,8 +252,12 @@ def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
     Args:
         fake: logits of translations, one (B, 1, h, w) for each scale.
 
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
+
     Example:
-        >>> hinge_generator([torch.full((2, 1, 2, 2), 3.0)])
+        >>> hinge_generator_loss([torch.full((2, 1, 2, 2), 3.0)])
         tensor(-3.)
     """
     return _sum(-f.mean() for (f,) in _scales(fake))
@@ -247,6 +275,13 @@ def r1_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
             scales.
         x: real images that require a gradient, (B, 3, H, W).
 
+    Returns:
+        a scalar with a graph, so that the discriminator can learn from it: the mean over the B images.
+
+    Raises:
+        TypeError: the logits are a bare tensor, whose batch would be taken for scales.
+        ValueError: there is no scale.
+
     Example:
         >>> x = torch.ones(1, 3, 2, 2, requires_grad=True)
         >>> r1_penalty([(2 * x).sum(dim=1, keepdim=True)], x)  # each of 12 slopes is 2 / 4
@@ -257,8 +292,16 @@ def r1_penalty(real: Sequence[Tensor], x: Tensor) -> Tensor:
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
-DISCRIMINATOR_LOSSES = {"lsgan": lsgan_discriminator, "log": log_discriminator, "hinge": hinge_discriminator}
-GENERATOR_LOSSES = {"lsgan": lsgan_generator, "log": nonsaturating_generator, "hinge": hinge_generator}
+DISCRIMINATOR_LOSSES = {
+    "lsgan": lsgan_discriminator_loss,
+    "nonsaturating": minimax_discriminator_loss,
+    "hinge": hinge_discriminator_loss,
+}
+GENERATOR_LOSSES = {
+    "lsgan": lsgan_generator_loss,
+    "nonsaturating": nonsaturating_generator_loss,
+    "hinge": hinge_generator_loss,
+}
 
 
 def _scales(*logits: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
@@ -286,7 +329,7 @@ def _sum(scalars: Iterable[Tensor]) -> Tensor:
 # ------------------------------------------------------------------------------------------------- perceptual
 
 
-def domain_invariant_perceptual(features_1: Tensor, features_2: Tensor, eps: float = 1e-5) -> Tensor:
+def domain_invariant_perceptual_loss(features_1: Tensor, features_2: Tensor, eps: float = 1e-5) -> Tensor:
     r"""Compute the squared distance of instance-normalized features (appendix A.3).
 
     The paper trains it on street scenes only. The normalization removes the statistics that distinguish the domains.
@@ -306,7 +349,7 @@ def domain_invariant_perceptual(features_1: Tensor, features_2: Tensor, eps: flo
 
     Example:
         >>> features = torch.arange(8.0).view(1, 2, 2, 2)
-        >>> domain_invariant_perceptual(features, 3 * features + 1) < 1e-9
+        >>> domain_invariant_perceptual_loss(features, 3 * features + 1) < 1e-9
         tensor(True)
     """
     if features_1.shape != features_2.shape:
@@ -320,8 +363,8 @@ def domain_invariant_perceptual(features_1: Tensor, features_2: Tensor, eps: flo
 # ------------------------------------------------------------------------------------------------------- total
 
 
-def total(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    r"""Compute the auto-encoders' objective (equation 5): the weighted sum of the losses of both domains.
+def total_loss(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    r"""Compute the autoencoders' objective (equation 5): the weighted sum of the losses of both domains.
 
     $$
     \min_{E_1, E_2, G_1, G_2} \; \max_{D_1, D_2} \; \mathcal L_{GAN}^{x_1} + \mathcal L_{GAN}^{x_2}
@@ -335,10 +378,12 @@ def total(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
         weights: a weight for each loss (λ_x = `image`, λ_c = `content`, λ_s = `style`, …).
 
     Raises:
-        ValueError: a loss has no weight, or there are no losses.
+        ValueError: a loss was computed but has no weight, or it has a weight but was not computed for each domain; or
+            there are no losses.
 
     Example:
-        >>> total({"image_1": torch.tensor(0.5), "gan_1": torch.tensor(2.0)}, {"image": 10.0, "gan": 1.0})
+        >>> loss_terms = {"image_1": torch.tensor(0.5), "gan_1": torch.tensor(2.0)}
+        >>> total_loss(loss_terms, {"image": 10.0, "gan": 1.0, "kl": 0.0})
         tensor(7.)
     """
     unknown = sorted({name.rsplit("_", 1)[0] for name in loss_terms} - set(weights))
@@ -346,4 +391,11 @@ def total(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
         raise ValueError(f"no weight for the loss {unknown[0]!r}; weights are given for: {', '.join(sorted(weights))}")
     if not loss_terms:
         raise ValueError("there are no losses to weigh")
+    domains = sorted({name.rsplit("_", 1)[1] for name in loss_terms})
+    for loss, weight in weights.items():
+        for name in (f"{loss}_{domain}" for domain in domains):
+            if name not in loss_terms and weight:
+                raise ValueError(
+                    f"the loss {name} has a weight, but it was not computed; computed: {', '.join(loss_terms)}"
+                )
     return _sum(weights[name.rsplit("_", 1)[0]] * value for name, value in loss_terms.items())

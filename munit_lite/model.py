@@ -1,17 +1,16 @@
-r"""MUNIT: two auto-encoders, two discriminators, and what one does with them after training."""
+r"""MUNIT: two autoencoders, two discriminators, and what one does with them after training."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from munit_lite.config import Config, smallest_size
+from munit_lite.config import Config, check_domain, smallest_size
 from munit_lite.networks import AutoEncoder, MultiScaleDiscriminator
-from munit_lite.world import check_domain
 
 
 class MUNIT(nn.Module):
-    """The model of the paper's figure 2: an auto-encoder and a discriminator for each domain.
+    """The model of the paper's figure 2: an autoencoder and a discriminator for each domain.
 
     The global random state decides the initial weights; `munit_lite.build` derives them from `config.seed`.
 
@@ -34,19 +33,27 @@ class MUNIT(nn.Module):
         self.config = config
         n = config.network
         self.auto_encoders = nn.ModuleList(
-            AutoEncoder(n.width, n.downsamples, n.style_downsamples, n.blocks, n.style_dim, n.mlp_width) for _ in (1, 2)
+            AutoEncoder(
+                n.base_channels,
+                n.num_downsamples,
+                n.num_style_downsamples,
+                n.num_residual_blocks,
+                n.style_dim,
+                n.mlp_width,
+            )
+            for _ in (1, 2)
         )
         if n.same_initial_weights:
             self.auto_encoders[1].load_state_dict(self.auto_encoders[0].state_dict())
         self.discriminators = nn.ModuleList(
             MultiScaleDiscriminator(
-                n.discriminator_width, n.discriminator_layers, n.discriminator_scales, n.discriminator_init
+                n.discriminator_base_channels, n.discriminator_layers, n.discriminator_scales, n.discriminator_init
             )
             for _ in (1, 2)
         )
 
     def auto_encoder(self, domain: int) -> AutoEncoder:
-        """Return the auto-encoder of domain 1 or 2; raises ValueError for any other."""
+        """Return the autoencoder of domain 1 or 2; raises ValueError for any other."""
         return self.auto_encoders[check_domain(domain) - 1]  # type: ignore[return-value]
 
     def discriminator(self, domain: int) -> MultiScaleDiscriminator:
@@ -64,7 +71,7 @@ class MUNIT(nn.Module):
             content and style, as `encode_content` and `encode_style` return them.
 
         Raises:
-            ValueError: as of `encode_content` and `encode_style`.
+            ValueError: `encode_content` or `encode_style` does not accept the images or the domain.
         """
         return self.encode_content(images, domain), self.encode_style(images, domain)
 
@@ -76,7 +83,7 @@ class MUNIT(nn.Module):
             domain: of the images, 1 or 2.
 
         Returns:
-            (B, C, H/4, W/4) with two downsamples, as in the paper.
+            (B, C, H/4, W/4) with two downsamplings, as in the paper.
 
         Raises:
             ValueError: the images have another shape, a side that the encoder cannot halve, or one that is too small
@@ -101,11 +108,11 @@ class MUNIT(nn.Module):
             ValueError: the images have another shape, or are too small to be halved as often as the style encoder does;
                 or there is no such domain.
         """
-        smallest = 2**self.config.network.style_downsamples
+        smallest = 2**self.config.network.num_style_downsamples
         if min(self._check_images(images).shape[2:]) < smallest:
             raise ValueError(
                 f"images are {images.shape[2]} x {images.shape[3]} pixels, but the style encoder halves them "
-                f"{self.config.network.style_downsamples} times: both sides must be {smallest} or more"
+                f"{self.config.network.num_style_downsamples} times: both sides must be {smallest} or more"
             )
         return self.auto_encoder(domain).style_encoder(images)
 
@@ -118,13 +125,13 @@ class MUNIT(nn.Module):
             domain: of the images to decode, 1 or 2.
 
         Returns:
-            (B, 3, 4h, 4w) in (-1, 1), with two upsamples as in the paper.
+            (B, 3, 4h, 4w) in (-1, 1), with two upsamplings, as in the paper.
 
         Raises:
             ValueError: content or style has another shape, or there is no such domain.
         """
         network, style_dim = self.config.network, self.config.network.style_dim
-        channels = network.width * 2**network.downsamples
+        channels = network.base_channels * 2**network.num_downsamples
         if content.ndim != 4 or content.shape[1] != channels:
             raise ValueError(f"content has shape {tuple(content.shape)}, but this model needs (B, {channels}, h, w)")
         if style.shape != (len(content), style_dim):
@@ -141,7 +148,7 @@ class MUNIT(nn.Module):
 
         Args:
             count: how many.
-            generator: on the CPU; makes the styles repeatable, on every device the same.
+            generator: on the CPU; with it the styles are repeatable, and the same for every device.
 
         Returns:
             (count, style_dim), of the model's device and type.
@@ -160,7 +167,7 @@ class MUNIT(nn.Module):
             (B, 3, H, W) in (-1, 1), with a gradient.
 
         Raises:
-            ValueError: as of `encode_content` and `encode_style`.
+            ValueError: `encode_content` or `encode_style` does not accept the images or the domain.
         """
         return self.decode(self.encode_content(images, domain), self.encode_style(images, domain), domain)
 
@@ -193,10 +200,7 @@ class MUNIT(nn.Module):
             ValueError: there is no such domain, source and target are equal, both kinds of style are given, or a shape
                 is wrong.
         """
-        if check_domain(source) == check_domain(target):
-            raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
-        if style is not None and style_from is not None:
-            raise ValueError("give `style` or `style_from`, not both")
+        check_translation(source, target, style, style_from)
         content = self.encode_content(images, source)
         if style_from is not None:
             style = self.encode_style(style_from, target)
@@ -214,7 +218,10 @@ class MUNIT(nn.Module):
             images_2: (B, 3, H, W) in [-1, 1] of domain 2.
 
         Returns:
-            content of 1 in the style of 2, and content of 2 in the style of 1; both (B, 3, H, W).
+            the content of 1 in the style of 2, and the content of 2 in the style of 1; both (B, 3, H, W) in (-1, 1).
+
+        Raises:
+            ValueError: images have another shape, or there are not as many of domain 1 as of domain 2.
         """
         return (
             self.translate(images_1, 1, 2, style_from=images_2),
@@ -224,9 +231,21 @@ class MUNIT(nn.Module):
     def _check_images(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}, but (B, 3, H, W) is needed")
-        step, least = 2**self.config.network.downsamples, smallest_size(self.config.network)
+        step, least = 2**self.config.network.num_downsamples, smallest_size(self.config.network)
         for side, pixels in (("height", images.shape[2]), ("width", images.shape[3])):
             if pixels % step:
                 nearest = max(least, round(pixels / step) * step)
                 raise ValueError(f"image {side} {pixels} is not divisible by {step}; resize or crop it to {nearest}")
         return images
+
+
+def check_translation(source: int, target: int, style: Tensor | None, style_from: Tensor | None) -> None:
+    """Check the arguments of `translate`.
+
+    Raises:
+        ValueError: there is no such domain, source and target are equal, or both kinds of style are given.
+    """
+    if check_domain(source) == check_domain(target):
+        raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
+    if style is not None and style_from is not None:
+        raise ValueError("give `style` or `style_from`, not both")

@@ -1,6 +1,6 @@
 r"""The networks of the paper's figure 3 and appendix B.
 
-They stand in the order in which an image meets them: blocks, content encoder, style encoder, decoder, the auto-encoder
+They stand in the order in which an image meets them: blocks, content encoder, style encoder, decoder, the autoencoder
 that joins them, and the multi-scale discriminator. Style enters a decoder as an argument; no module keeps state between
 calls.
 """
@@ -57,7 +57,7 @@ def adaptive_instance_norm(features: Tensor, scale: Tensor, shift: Tensor, eps: 
 
 
 class LayerNorm(nn.Module):
-    r"""The decoder's layer normalization: one mean and one standard deviation for a whole sample (appendix B).
+    r"""Normalize a whole sample by one mean and one standard deviation, as the decoder does (appendix B).
 
     As in the original, the standard deviation d(z) is the unbiased one, ε is added to it, and the scale starts at
     U(0, 1).
@@ -112,7 +112,7 @@ def leaky_relu(features: Tensor) -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """Reflect padding, convolution with bias, normalization, activation.
+    """Pad by reflection, convolve with a bias, normalize and activate.
 
     Args:
         in_channels: channels of the input.
@@ -158,7 +158,7 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 3×3 with instance normalization; no activation after the sum.
+    """Add conv(relu(conv(x))) to x, both 3×3 with instance normalization; no activation follows the sum.
 
     Args:
         channels: of input and output.
@@ -174,7 +174,7 @@ class ResidualBlock(nn.Module):
 
 
 class AdaINResidualBlock(nn.Module):
-    """The same block with AdaIN in place of instance normalization: here the style enters the decoder.
+    """Add conv(relu(conv(x))) to x, both 3×3 with AdaIN, through which the style enters the decoder.
 
     Args:
         channels: of input and output.
@@ -199,51 +199,51 @@ class AdaINResidualBlock(nn.Module):
 
 
 class ContentEncoder(nn.Module):
-    """E^c, image → content: strided convolutions and residual blocks, all with instance normalization.
+    """Encode the content of an image (E^c) by strided convolutions and residual blocks with instance normalization.
 
     Args:
-        width: channels after the first convolution (64 in the paper).
-        downsamples: stride-2 convolutions (2 in the paper); each halves the side and doubles the channels.
-        blocks: residual blocks (4 in the paper).
+        base_channels: channels after the first convolution (64 in the paper).
+        num_downsamples: stride-2 convolutions (2 in the paper); each halves the side and doubles the channels.
+        num_residual_blocks: residual blocks (4 in the paper).
 
     Example:
-        >>> ContentEncoder(width=8, downsamples=2, blocks=1)(torch.zeros(2, 3, 32, 32)).shape
+        >>> ContentEncoder(base_channels=8, num_downsamples=2, num_residual_blocks=1)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 32, 8, 8])
     """
 
-    def __init__(self, width: int, downsamples: int, blocks: int) -> None:
+    def __init__(self, base_channels: int, num_downsamples: int, num_residual_blocks: int) -> None:
         super().__init__()
-        channels = [width * 2**k for k in range(downsamples + 1)]
+        channels = [base_channels * 2**k for k in range(num_downsamples + 1)]
         self.layers = nn.Sequential(
-            ConvBlock(3, width, 7, norm=instance_norm),
+            ConvBlock(3, base_channels, 7, norm=instance_norm),
             *(ConvBlock(a, b, 4, 2, norm=instance_norm) for a, b in itertools.pairwise(channels)),
-            *(ResidualBlock(channels[-1]) for _ in range(blocks)),
+            *(ResidualBlock(channels[-1]) for _ in range(num_residual_blocks)),
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image)  # (B, 3, H, W) -> (B, 4 width, H/4, W/4) with 2 downsamples
+        return self.layers(image)  # (B, 3, H, W) -> (B, 4 base_channels, H/4, W/4) with 2 downsamplings
 
 
 class StyleEncoder(nn.Module):
-    """E^s, image → style: strided convolutions, global average pooling, a linear map.
+    """Encode the style of an image (E^s) by strided convolutions, global average pooling and a linear map.
 
     It has no normalization, which would remove the means and variances that carry the style.
 
     Args:
-        width: channels after the first convolution (64 in the paper); they double twice at most.
-        downsamples: stride-2 convolutions (4 in the paper).
+        base_channels: channels after the first convolution (64 in the paper); they double twice at most.
+        num_downsamples: stride-2 convolutions (4 in the paper).
         style_dim: length of the style code (8 in the paper).
 
     Example:
-        >>> StyleEncoder(width=8, downsamples=3, style_dim=3)(torch.zeros(2, 3, 32, 32)).shape
+        >>> StyleEncoder(base_channels=8, num_downsamples=3, style_dim=3)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 3])
     """
 
-    def __init__(self, width: int, downsamples: int, style_dim: int) -> None:
+    def __init__(self, base_channels: int, num_downsamples: int, style_dim: int) -> None:
         super().__init__()
-        channels = [width * 2 ** min(k, 2) for k in range(downsamples + 1)]
+        channels = [base_channels * 2 ** min(k, 2) for k in range(num_downsamples + 1)]
         self.layers = nn.Sequential(
-            ConvBlock(3, width, 7),
+            ConvBlock(3, base_channels, 7),
             *(ConvBlock(a, b, 4, 2) for a, b in itertools.pairwise(channels)),
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels[-1], style_dim, 1),
@@ -255,40 +255,42 @@ class StyleEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """G, (content, style) → image: AdaIN residual blocks, then upsampling.
+    """Decode an image from content and style (G) by AdaIN residual blocks and upsampling.
 
     An MLP computes the scale and shift of every AdaIN layer from the style code.
 
     Args:
-        width: channels before the last convolution (64 in the paper).
-        upsamples: doublings of the side (2 in the paper); the content has width · 2^upsamples channels.
-        blocks: AdaIN residual blocks (4 in the paper).
+        base_channels: channels before the last convolution (64 in the paper).
+        num_upsamples: doublings of the side (2 in the paper); the content has base_channels · 2^num_upsamples channels.
+        num_residual_blocks: AdaIN residual blocks (4 in the paper).
         style_dim: length of the style code (8 in the paper).
         mlp_width: units of each of the MLP's two hidden layers (256 in the paper).
 
     Example:
-        >>> decoder = Decoder(width=8, upsamples=2, blocks=1, style_dim=3, mlp_width=16)
+        >>> decoder = Decoder(base_channels=8, num_upsamples=2, num_residual_blocks=1, style_dim=3, mlp_width=16)
         >>> decoder(torch.zeros(2, 32, 8, 8), torch.zeros(2, 3)).shape
         torch.Size([2, 3, 32, 32])
     """
 
-    def __init__(self, width: int, upsamples: int, blocks: int, style_dim: int, mlp_width: int) -> None:
+    def __init__(
+        self, base_channels: int, num_upsamples: int, num_residual_blocks: int, style_dim: int, mlp_width: int
+    ) -> None:
         super().__init__()
-        self.channels = width * 2**upsamples
+        self.channels = base_channels * 2**num_upsamples
         self.mlp = nn.Sequential(
             nn.Linear(style_dim, mlp_width),
             nn.ReLU(),
             nn.Linear(mlp_width, mlp_width),
             nn.ReLU(),
-            nn.Linear(mlp_width, blocks * 4 * self.channels),
+            nn.Linear(mlp_width, num_residual_blocks * 4 * self.channels),
         )
-        self.blocks = nn.ModuleList(AdaINResidualBlock(self.channels) for _ in range(blocks))
+        self.blocks = nn.ModuleList(AdaINResidualBlock(self.channels) for _ in range(num_residual_blocks))
         self.upsampling = nn.Sequential()
-        for k in range(upsamples, 0, -1):
+        for k in range(num_upsamples, 0, -1):
             self.upsampling.append(nn.Upsample(scale_factor=2, mode="nearest"))
-            half = width * 2 ** (k - 1)
+            half = base_channels * 2 ** (k - 1)
             self.upsampling.append(ConvBlock(2 * half, half, 5, norm=LayerNorm(half)))
-        self.to_image = ConvBlock(width, 3, 7, activation=torch.tanh)
+        self.to_image = ConvBlock(base_channels, 3, 7, activation=torch.tanh)
 
     def adain_parameters(self, style: Tensor) -> Tensor:
         """Compute shift and scale of every AdaIN layer: (B, style_dim) -> (B, blocks, 4, channels)."""
@@ -302,30 +304,36 @@ class Decoder(nn.Module):
 
 
 class AutoEncoder(nn.Module):
-    """One domain's content encoder E^c, style encoder E^s and decoder G.
+    """Hold the content encoder E^c, the style encoder E^s and the decoder G of one domain.
 
     Args:
-        width: channels after the first convolution of the encoders and before the last of the decoder.
-        downsamples: stride-2 convolutions of the content encoder, and doublings of the decoder.
-        style_downsamples: stride-2 convolutions of the style encoder.
-        blocks: residual blocks of the content encoder, and of the decoder.
+        base_channels: channels after the first convolution of the encoders and before the last of the decoder.
+        num_downsamples: stride-2 convolutions of the content encoder, and doublings of the decoder.
+        num_style_downsamples: stride-2 convolutions of the style encoder.
+        num_residual_blocks: residual blocks of the content encoder, and of the decoder.
         style_dim: length of the style code.
         mlp_width: hidden units of the AdaIN MLP.
 
     Example:
-        >>> auto_encoder = AutoEncoder(8, 2, 3, blocks=1, style_dim=3, mlp_width=16)
+        >>> auto_encoder = AutoEncoder(8, 2, 3, num_residual_blocks=1, style_dim=3, mlp_width=16)
         >>> content, style = auto_encoder.encode(torch.zeros(2, 3, 32, 32))
         >>> auto_encoder.decoder(content, style).shape
         torch.Size([2, 3, 32, 32])
     """
 
     def __init__(
-        self, width: int, downsamples: int, style_downsamples: int, blocks: int, style_dim: int, mlp_width: int
+        self,
+        base_channels: int,
+        num_downsamples: int,
+        num_style_downsamples: int,
+        num_residual_blocks: int,
+        style_dim: int,
+        mlp_width: int,
     ) -> None:
         super().__init__()
-        self.content_encoder = ContentEncoder(width, downsamples, blocks)
-        self.style_encoder = StyleEncoder(width, style_downsamples, style_dim)
-        self.decoder = Decoder(width, downsamples, blocks, style_dim, mlp_width)
+        self.content_encoder = ContentEncoder(base_channels, num_downsamples, num_residual_blocks)
+        self.style_encoder = StyleEncoder(base_channels, num_style_downsamples, style_dim)
+        self.decoder = Decoder(base_channels, num_downsamples, num_residual_blocks, style_dim, mlp_width)
         kaiming_init(self)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -343,16 +351,16 @@ class AutoEncoder(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """A fully convolutional discriminator without normalization: one logit for each patch of the image.
+    """Compute one logit for each patch of an image by convolutions without normalization.
 
     Args:
-        width: channels after the first layer; they double with each layer.
+        base_channels: channels after the first layer; they double with each layer.
         layers: stride-2 convolutions.
     """
 
-    def __init__(self, width: int, layers: int) -> None:
+    def __init__(self, base_channels: int, layers: int) -> None:
         super().__init__()
-        channels = [3] + [width * 2**k for k in range(layers)]
+        channels = [3] + [base_channels * 2**k for k in range(layers)]
         self.layers = nn.Sequential(
             *(ConvBlock(a, b, 4, 2, activation=leaky_relu) for a, b in itertools.pairwise(channels)),
             nn.Conv2d(channels[-1], 1, 1),
@@ -363,23 +371,23 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """Patch discriminators with separate weights on the image and on its downsampled copies.
+    """Apply patch discriminators with separate weights to an image and to its downsampled copies.
 
     Args:
-        width: channels after the first layer (64 in the paper).
+        base_channels: channels after the first layer (64 in the paper).
         layers: stride-2 layers (4 in the paper).
         scales: copies of the image, each half the side of the one before (3 in the paper).
         init: a name in `DISCRIMINATOR_INITS` (gaussian in the original).
 
     Example:
-        >>> discriminator = MultiScaleDiscriminator(width=8, layers=2, scales=2)
+        >>> discriminator = MultiScaleDiscriminator(base_channels=8, layers=2, scales=2)
         >>> [tuple(logits.shape) for logits in discriminator(torch.zeros(4, 3, 32, 32))]
         [(4, 1, 8, 8), (4, 1, 4, 4)]
     """
 
-    def __init__(self, width: int, layers: int, scales: int, init: str = "gaussian") -> None:
+    def __init__(self, base_channels: int, layers: int, scales: int, init: str = "gaussian") -> None:
         super().__init__()
-        self.scales = nn.ModuleList(PatchDiscriminator(width, layers) for _ in range(scales))
+        self.scales = nn.ModuleList(PatchDiscriminator(base_channels, layers) for _ in range(scales))
         DISCRIMINATOR_INITS[init](self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -399,7 +407,7 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def kaiming_init(module: nn.Module) -> None:
-    """Initialize weights with Kaiming's normal distribution and biases with 0: the auto-encoders, MLP included."""
+    """Initialize weights with Kaiming's normal distribution and biases with 0: the autoencoders, MLP included."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight)

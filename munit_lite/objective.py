@@ -21,7 +21,7 @@ LossTerms = dict[str, Tensor]  # "<loss>_<domain>", such as "style_2" -> scalar
 
 
 class Outputs(NamedTuple):
-    """What the auto-encoders compute from one batch; the generator and the discriminator losses both use it."""
+    """Outputs of the autoencoders for one batch, which the generator and the discriminator losses both use."""
 
     content_1: Tensor  # c_1 = E_1^c(x_1), (B, C, h, w)
     content_2: Tensor
@@ -34,7 +34,7 @@ class Outputs(NamedTuple):
 
 
 class Objective:
-    """MUNIT's outputs and losses of one step (paper, figure 2 and section 3.2).
+    """Compute MUNIT's outputs and losses of one step (paper, figure 2 and section 3.2).
 
     A baseline is a subclass that overrides `generate` and `generator_losses` (see `munit_lite.methods`).
 
@@ -71,6 +71,12 @@ class Objective:
             x_2: images of domain 2, unpaired with x_1.
             s_1: styles of domain 1 from the prior N(0, I), (B, style_dim).
             s_2: styles of domain 2 from the prior.
+
+        Returns:
+            codes, reconstructions and translations, with gradients.
+
+        Raises:
+            ValueError: images or styles have a shape that the model does not accept.
         """
         model = self.model
         # Encode each image into a content code and a style code.
@@ -85,9 +91,21 @@ class Objective:
         return Outputs(content_1, content_2, style_1, style_2, recon_1, recon_2, image_1_to_2, image_2_to_1)
 
     def discriminator_losses(self, x_1: Tensor, x_2: Tensor, outputs: Outputs) -> LossTerms:
-        """Compute the discriminators' losses (equation 4), which do not reach the auto-encoders."""
+        """Compute the discriminators' losses (equation 4), which do not reach the autoencoders.
+
+        Args:
+            x_1: real images of domain 1, (B, 3, H, W) in [-1, 1].
+            x_2: real images of domain 2.
+            outputs: what `generate` returned, with or without gradients; its translations are the generated images.
+
+        Returns:
+            scalars `discriminator_1` and `discriminator_2`.
+
+        Raises:
+            RuntimeError: the images are too small for the discriminators' reflect padding.
+        """
         discriminator_1, discriminator_2 = self.model.discriminator(1), self.model.discriminator(2)
-        adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan_mode]
         fake_1, fake_2 = outputs.image_2_to_1.detach(), outputs.image_1_to_2.detach()
         return {
             "discriminator_1": adversarial_loss(discriminator_1(x_1), discriminator_1(fake_1)),
@@ -95,44 +113,52 @@ class Objective:
         }
 
     def r1_penalty(self, x_1: Tensor, x_2: Tensor) -> Tensor:
-        """Compute the R1 gradient penalty of both discriminators on real images, summed (not in the paper)."""
+        """Compute the R1 gradient penalty of both discriminators on real images (not in the paper).
+
+        Args:
+            x_1: real images of domain 1, (B, 3, H, W) in [-1, 1].
+            x_2: real images of domain 2.
+
+        Returns:
+            the sum over the two domains, a scalar, without its weight.
+        """
         x_1, x_2 = x_1.detach().requires_grad_(), x_2.detach().requires_grad_()
         penalty_1 = losses.r1_penalty(self.model.discriminator(1)(x_1), x_1)
         penalty_2 = losses.r1_penalty(self.model.discriminator(2)(x_2), x_2)
         return penalty_1 + penalty_2
 
     def generator_losses(self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: Outputs) -> LossTerms:
-        """Compute the auto-encoders' losses (equations 1 to 4, and the cycle loss where it has a weight).
+        """Compute the autoencoders' losses (equations 1 to 4, and the cycle loss where it has a weight).
 
         Args:
-            x_1: as for `generate`; so are x_2, s_1 and s_2.
+            x_1: images of domain 1, (B, 3, H, W) in [-1, 1].
             x_2: images of domain 2.
-            s_1: sampled styles of domain 1.
-            s_2: sampled styles of domain 2.
+            s_1: the styles of domain 1 that `generate` was given, (B, style_dim).
+            s_2: those of domain 2.
             outputs: what `generate` returned for these arguments, with gradients.
 
         Returns:
             the losses of both domains, unweighted.
         """
         model, image_1_to_2, image_2_to_1 = self.model, outputs.image_1_to_2, outputs.image_2_to_1
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         # Encode the translations again: c_1 and s_2 must come back from x_1→2, c_2 and s_1 from x_2→1.
         recon_content_1, recon_style_2 = model.encode(image_1_to_2, domain=2)
         recon_content_2, recon_style_1 = model.encode(image_2_to_1, domain=1)
         loss_terms = {
-            "image_1": losses.image_reconstruction(outputs.recon_1, x_1),  # equation 1
-            "image_2": losses.image_reconstruction(outputs.recon_2, x_2),
+            "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),  # equation 1
+            "image_2": losses.image_reconstruction_loss(outputs.recon_2, x_2),
             "gan_1": adversarial_loss(model.discriminator(1)(image_2_to_1)),  # equation 4
             "gan_2": adversarial_loss(model.discriminator(2)(image_1_to_2)),
-            "content_1": losses.content_reconstruction(recon_content_1, outputs.content_1),  # equation 2
-            "content_2": losses.content_reconstruction(recon_content_2, outputs.content_2),
-            "style_1": losses.style_reconstruction(recon_style_1, s_1),  # equation 3
-            "style_2": losses.style_reconstruction(recon_style_2, s_2),
+            "content_1": losses.content_reconstruction_loss(recon_content_1, outputs.content_1),  # equation 2
+            "content_2": losses.content_reconstruction_loss(recon_content_2, outputs.content_2),
+            "style_1": losses.style_reconstruction_loss(recon_style_1, s_1),  # equation 3
+            "style_2": losses.style_reconstruction_loss(recon_style_2, s_2),
         }
         if self.loss.cycle_weight:
             # Translate back with each image's own style.
             cycle_1 = model.decode(recon_content_1, outputs.style_1, domain=1)
             cycle_2 = model.decode(recon_content_2, outputs.style_2, domain=2)
-            loss_terms["cycle_1"] = losses.cycle_reconstruction(cycle_1, x_1)  # section 5.1
-            loss_terms["cycle_2"] = losses.cycle_reconstruction(cycle_2, x_2)
+            loss_terms["cycle_1"] = losses.cycle_consistency_loss(cycle_1, x_1)  # section 5.1
+            loss_terms["cycle_2"] = losses.cycle_consistency_loss(cycle_2, x_2)
         return loss_terms

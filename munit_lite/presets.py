@@ -34,33 +34,33 @@ def preset(name: str, /, **overrides: Any) -> Config:
 
 
 def _preset(name: str, /, **overrides: Any) -> None:
-    PRESETS[name] = override(Config(name=name), **overrides)
+    PRESETS[name] = override(Config(preset=name), **overrides)
 
 
 _preset("paper256")
 
 # The known world has three style factors per domain, so a continuous inverse needs style_dim 3.
 _WORLD = {"dataset": "world", "style_dim": 3, "learning_rate": 1e-3, "schedule": "cosine"}
-# A run of minutes on two cores. The discriminator learns more slowly than the auto-encoders, so it gets two updates per
+# A run of minutes on two cores. The discriminator learns more slowly than the autoencoders, so it gets two updates per
 # step, and R1 keeps it smooth where it wins. The cycle loss keeps rings from becoming discs. Without the same initial
 # weights a run may translate discs into rings and rings into discs. One downsampling and two residual blocks preserve
 # the outline in the content code.
 _MINUTES = {
-    "size": 32,
+    "image_size": 32,
     "steps": 1600,
     "batch_size": 8,
-    "width": 16,
-    "downsamples": 1,
-    "style_downsamples": 3,
-    "blocks": 2,
+    "base_channels": 16,
+    "num_downsamples": 1,
+    "num_style_downsamples": 3,
+    "num_residual_blocks": 2,
     "mlp_width": 64,
     "same_initial_weights": True,
-    "discriminator_width": 32,
+    "discriminator_base_channels": 32,
     "discriminator_layers": 4,
     "discriminator_scales": 1,
     "discriminator_init": "kaiming",
     "discriminator_updates": 2,
-    "gan": "log",
+    "gan_mode": "nonsaturating",
     "r1_weight": 0.02,
     "cycle_weight": 10.0,
     "learning_rate": 2e-3,
@@ -69,17 +69,32 @@ _MINUTES = {
     "ema_decay": 0.995,
 }
 _preset("world32", **_WORLD | _MINUTES)
-_preset("world64", **_WORLD, width=32, mlp_width=128, discriminator_width=32, size=64, steps=100_000, batch_size=16)
-_preset("world128", **_WORLD, size=128, steps=200_000, batch_size=8)
+_preset(
+    "world64",
+    **_WORLD,
+    base_channels=32,
+    mlp_width=128,
+    discriminator_base_channels=32,
+    image_size=64,
+    steps=100_000,
+    batch_size=16,
+)
+_preset("world128", **_WORLD, image_size=128, steps=200_000, batch_size=8)
 _preset("fashion32", **_MINUTES, dataset="fashion")
 _preset(
     "apples2citrus",
     **_MINUTES
-    | {"dataset": "folder", "folder": "apples2citrus", "size": 64, "downsamples": 2, "style_downsamples": 4}
+    | {
+        "dataset": "folder",
+        "folder": "apples2citrus",
+        "image_size": 64,
+        "num_downsamples": 2,
+        "num_style_downsamples": 4,
+    }
     | {"batch_size": 4, "steps": 2500},
 )
-_preset("folder64", width=32, discriminator_width=32, size=64, steps=100_000, batch_size=8)
-_preset("folder128", size=128, steps=200_000, batch_size=4)
+_preset("folder64", base_channels=32, discriminator_base_channels=32, image_size=64, steps=100_000, batch_size=8)
+_preset("folder128", image_size=128, steps=200_000, batch_size=4)
 
 # The baselines of the paper's table: the same networks, data and steps, the losses and weights of their own papers.
 _BASELINES: dict[str, dict[str, Any]] = {
@@ -93,5 +108,5 @@ for _data in ("world32", "world64", "fashion32", "apples2citrus"):
         if _weights.get("paired") and PRESETS[_data].data.dataset == "folder":
             continue  # no true pairs there
         _own = {"content_weight": 0.0, "style_weight": 0.0} | _weights
-        _named = replace(PRESETS[_data], name=f"{_data}_{_method}")
-        PRESETS[_named.name] = override(_named, method=_method, **_own)
+        _named = replace(PRESETS[_data], preset=f"{_data}_{_method}")
+        PRESETS[_named.preset] = override(_named, method=_method, **_own)

@@ -1,7 +1,7 @@
 """The training step and the loop, in the order of the paper's algorithm (section 3.2 and appendix B).
 
 One step encodes both images, decodes reconstructions and translations, updates the discriminators on the translations,
-and then updates the auto-encoders on what the discriminators say and on the reconstructions. Batches and sampled styles
+and then updates the autoencoders on what the discriminators say and on the reconstructions. Batches and sampled styles
 are pure functions of (seed, step), so a run resumes exactly from weights, optimizer states and the step number alone,
 also with another number of processes.
 """
@@ -27,19 +27,13 @@ from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import Config, OptimizerConfig
 from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
-from munit_lite.interruptions import (
-    TrainingError,
-    explain_failed_step,
-    finite_record,
-    finite_state,
-    raise_stop,
-    save_on_data_error,
-    stop_signals,
-)
+from munit_lite.interruptions import raise_stop, save_on_data_error, stop_signals
 from munit_lite.methods import build, build_objective
 from munit_lite.model import MUNIT
 from munit_lite.objective import LossTerms, Objective, Outputs
-from munit_lite.storage.run_folder import RunFolder, TrainingState
+from munit_lite.storage.checkpoints import TrainingState
+from munit_lite.storage.run_folder import RunFolder
+from munit_lite.training_errors import TrainingError, check_finite_losses, check_finite_state, explain_failed_step
 
 __all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", "train"]
 
@@ -67,29 +61,29 @@ class Trainer:
     discriminator_optimizer: torch.optim.Optimizer
 
     @classmethod
-    def new(cls, config: Config, fabric: Fabric, straight_line: bool = False) -> Trainer:
+    def new(cls, config: Config, fabric: Fabric, accelerated: bool = True) -> Trainer:
         """Build model, objective and optimizers for the first step.
 
         Args:
             config: what to train.
             fabric: device and processes.
-            straight_line: take the objective of `munit_lite.methods` on a plain model, without `acceleration`.
+            accelerated: False takes the straight-line objective and the plain model of `munit_lite.methods`.
 
         Raises:
             ValueError: a loss has a weight, but the method never computes it.
         """
-        if straight_line:
+        if accelerated:
+            model, objective, step_context = accelerate(config, fabric)
+        else:
             model = build(config).to(fabric.device)
             model, objective, step_context = Accelerated(model, build_objective(model), nullcontext)
-        else:
-            model, objective, step_context = accelerate(config, fabric)
         generator_optimizer = adam(config, model.auto_encoders.parameters(), fabric.device)
         discriminator_optimizer = adam(config, model.discriminators.parameters(), fabric.device)
         ema = AveragedModel(model.auto_encoders)
         return cls(config, fabric, model, objective, step_context, ema, generator_optimizer, discriminator_optimizer)
 
     def step(self, number: int, x_1: Tensor, x_2: Tensor) -> LossTerms:
-        """Update the discriminators and the auto-encoders once.
+        """Update the discriminators and the autoencoders once.
 
         Args:
             number: the step, counted from 0; it decides the learning rate and the sampled styles.
@@ -97,7 +91,7 @@ class Trainer:
             x_2: images of domain 2, unpaired with x_1.
 
         Returns:
-            every loss, detached, and the auto-encoders' `total`.
+            every loss, detached, and the autoencoders' `total`.
         """
         config, optimizer, fabric = self.config, self.config.optimizer, self.fabric
         lr = learning_rate(optimizer, number, config.steps)
@@ -129,7 +123,7 @@ class Trainer:
                     average_gradients(fabric, self.model.discriminators.parameters())
                     self.discriminator_optimizer.step()
 
-            # Update the auto-encoders. The updated discriminators see the same translations; they get no gradients.
+            # Update the autoencoders. The updated discriminators see the same translations; they get no gradients.
             self.model.discriminators.requires_grad_(False)
             self.generator_optimizer.zero_grad()
             generator_losses = []
@@ -173,7 +167,7 @@ class Trainer:
             outputs = self._generate(micro_batch)
         with self.fabric.autocast():
             loss_terms = self.objective.generator_losses(*micro_batch, outputs)
-        return loss_terms | {"total": losses.total(loss_terms, self.config.loss.weights())}
+        return loss_terms | {"total": losses.total_loss(loss_terms, self.config.loss.weights())}
 
     def state(self, step: int) -> TrainingState:
         """Collect what a run resumes from after this many steps."""
@@ -184,7 +178,7 @@ class Trainer:
         )
 
     def ema_model(self) -> MUNIT:
-        """Copy the model with the averaged auto-encoders, which sampling and evaluation use."""
+        """Copy the model with the averaged autoencoders, which sampling and evaluation use."""
         model = build(self.config).to(self.fabric.device)
         model.auto_encoders.load_state_dict(self.ema.module.state_dict())
         model.discriminators.load_state_dict(self.model.discriminators.state_dict())
@@ -228,7 +222,8 @@ def train(
         the run, with the averaged model.
 
     Raises:
-        CheckpointError: the folder holds a run of another configuration, or cannot be written.
+        CheckpointError: the folder holds a run of another configuration.
+        StorageError: the folder cannot be written, or another run is using it.
         DataError: an image can no longer be read; a single process saves its state first.
         TrainingError: a loss is not finite, memory is full, or torch.compile failed; the message says what to do. The
             last saved state stays in the folder.
@@ -239,7 +234,8 @@ def train(
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from munit_lite.presets import preset
-        >>> config = preset("world32", steps=1, width=4, discriminator_width=4, batch_size=1, num_checkpoints=0)
+        >>> small = {"base_channels": 4, "discriminator_base_channels": 4, "batch_size": 1}
+        >>> config = preset("world32", steps=1, num_checkpoints=0, **small)
         >>> with TemporaryDirectory() as folder:
         ...     run = train(config, folder, callbacks=[])
         >>> run.history[0]["step"]
@@ -276,7 +272,7 @@ def train(
                 stop = all_reduce_max(fabric, received()) if logging or fabric.world_size == 1 else 0
                 saving = done % config.save_every == 0 or done in checkpoint_steps or last or stop
                 if logging or saving:  # the only places that wait for the device
-                    record = finite_record(done, loss_terms, folder, fabric)
+                    record = check_finite_losses(done, loss_terms, folder, fabric)
                 if logging:
                     history.append(record)
                     if is_main:
@@ -284,7 +280,7 @@ def train(
                     for callback in own_callbacks:
                         callback.on_log(record)
                 if saving and is_main:
-                    state = finite_state(trainer.state(done), folder)
+                    state = check_finite_state(trainer.state(done), folder)
                 if is_main and (done in checkpoint_steps or sampling):
                     ema_model = trainer.ema_model()
                     if done in checkpoint_steps:
@@ -323,7 +319,11 @@ def detach(loss_terms: LossTerms) -> LossTerms:
 
 
 def mean_losses(micro_batch_losses: list[LossTerms]) -> LossTerms:
-    """Compute the mean of each loss over the micro-batches."""
+    """Compute the mean of each loss over the micro-batches.
+
+    Args:
+        micro_batch_losses: scalars by the names of the losses, for each micro-batch.
+    """
     means: LossTerms = {}
     for loss_terms in micro_batch_losses:
         for name, value in loss_terms.items():
@@ -332,12 +332,15 @@ def mean_losses(micro_batch_losses: list[LossTerms]) -> LossTerms:
 
 
 def learning_rate(optimizer: OptimizerConfig, step: int, steps: int) -> float:
-    """Compute the auto-encoders' learning rate in a step.
+    """Compute the autoencoders' learning rate in a step.
 
     Args:
         optimizer: the schedule.
         step: counted from 0.
         steps: of the whole run.
+
+    Returns:
+        the rate, 0 or more; that of the discriminators is `discriminator_lr_ratio` times as large.
 
     Example:
         >>> [learning_rate(OptimizerConfig(learning_rate=1.0, decay_every=10), step, 100) for step in (0, 10, 20)]
@@ -361,6 +364,11 @@ def update_ema(ema: AveragedModel, module: nn.Module, decay: float) -> None:
 
     The decay grows with the run up to `decay`, so that a short run is not the average of its beginning.
     `AveragedModel.update_parameters` would bring its counter to the device, and wait for it.
+
+    Args:
+        ema: the average, updated in place.
+        module: the network whose weights are averaged.
+        decay: of a long run, in [0, 1).
     """
     count = int(ema.n_averaged)  # on the CPU
     weight = 1 - min(decay, (1 + count) / (10 + count)) if count else 1.0

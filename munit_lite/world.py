@@ -17,10 +17,12 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.counter_rng import uniform
 
 SKETCH, PAINTING = 1, 2
 DOMAIN_NAMES = {SKETCH: "sketch", PAINTING: "painting"}
+DIRECTIONS = {(1, 2): "sketch to painting", (2, 1): "painting to sketch"}  # (source, target) -> name
 
 
 class Factor(NamedTuple):
@@ -131,9 +133,21 @@ class Content(_Record):
         period = _periods(self.shape_class, self.angle)
         return torch.where(period > 0, self.angle / period.clamp_min(1e-9), torch.zeros_like(self.angle))
 
+    @property
+    def factors(self) -> Tensor:
+        """(B, 4), the values of `CONTENT_FACTORS`."""
+        return torch.cat([self.position, self.size[:, None], self.rotation[:, None]], dim=1)
+
+
+class _Style(_Record):
+    @property
+    def factors(self) -> Tensor:
+        """(B, 3), the values of `STYLE_FACTORS`."""
+        return torch.stack([getattr(self, f.name) for f in fields(self)], dim=1)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
-class SketchStyle(_Record):
+class SketchStyle(_Style):
     """The style s_1 of sketches: line width in image widths, ink and paper as gray levels in [0, 1]; each (B,)."""
 
     line_width: Tensor
@@ -142,7 +156,7 @@ class SketchStyle(_Record):
 
 
 @dataclass(frozen=True)
-class PaintingStyle(_Record):
+class PaintingStyle(_Style):
     """The style s_2 of paintings: hues in turns of the color wheel, direction of the light in radians; each (B,)."""
 
     foreground_hue: Tensor
@@ -181,20 +195,26 @@ def code_from_style(style: Style) -> Tensor:
 
     A code is infinite where a factor lies at an end of its open range.
     """
-    domain = SKETCH if isinstance(style, SketchStyle) else PAINTING
-    quantiles = [(getattr(style, f.name) - f.low) / f.span for f in STYLE_FACTORS[domain]]
-    return torch.special.ndtri(torch.stack(quantiles, dim=1))
+    low, span = factor_ranges(STYLE_FACTORS[SKETCH if isinstance(style, SketchStyle) else PAINTING], style.factors)
+    return torch.special.ndtri((style.factors - low) / span)
 
 
-def check_domain(domain: int) -> int:
-    """Return the domain if it is 1 or 2.
+def factor_ranges(factors: tuple[Factor, ...], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the lower end and the span of K factors, both (K,), with the type and on the device of `like`."""
+    return _table([factor.low for factor in factors], like), _table([factor.span for factor in factors], like)
 
-    Raises:
-        ValueError: it is neither.
+
+def content_from_quantiles(quantiles: Tensor, shape_class: Tensor, dtype: torch.dtype | None = None) -> Content:
+    """Convert quantiles of the content factors to a content: factor = low + span * quantile.
+
+    Args:
+        quantiles: of x, y, size and rotation, (B, 4) in (0, 1).
+        shape_class: (B,) int64, index into `SHAPES`.
+        dtype: of the factors; by default that of the quantiles.
     """
-    if domain not in (1, 2):
-        raise ValueError(f"domain is {domain!r}, but there are two: 1 and 2")
-    return domain
+    values = (factor.low + factor.span * quantiles[:, k] for k, factor in enumerate(CONTENT_FACTORS))
+    x, y, size, rotation = (value.to(dtype or quantiles.dtype) for value in values)
+    return Content(shape_class, torch.stack([x, y], dim=1), size, rotation * _periods(shape_class, rotation))
 
 
 # --------------------------------------------------------------------------------------------------- rendering
@@ -206,6 +226,11 @@ def _table(rows: list, like: Tensor) -> Tensor:
 
 def _periods(shape_class: Tensor, like: Tensor) -> Tensor:
     return _table([shape.period for shape in SHAPES], like)[shape_class]
+
+
+def is_round(shape_class: Tensor) -> Tensor:
+    """Return a mask, (B,), of the classes, (B,), whose shapes are round and so have no rotation."""
+    return torch.tensor([shape.symmetry == 0 for shape in SHAPES], device=shape_class.device)[shape_class]
 
 
 def signed_distance(content: Content, size: int) -> Tensor:
@@ -247,8 +272,8 @@ def signed_distance(content: Content, size: int) -> Tensor:
 
     middle = _table([shape.radius for shape in SHAPES], circumradius)[content.shape_class][:, None, None]
     half_width = _table([shape.half_width for shape in SHAPES], circumradius)[content.shape_class][:, None, None]
-    is_round = torch.tensor([shape.symmetry == 0 for shape in SHAPES], device=circumradius.device)[content.shape_class]
-    return torch.where(is_round[:, None, None], (radius - middle).abs() - half_width, cornered) * circumradius
+    round_shapes = is_round(content.shape_class)[:, None, None]
+    return torch.where(round_shapes, (radius - middle).abs() - half_width, cornered) * circumradius
 
 
 def _segments(ends: Tensor) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
@@ -386,9 +411,7 @@ class World:
             normal = {name: torch.special.ndtri(quantile[name]) for name in ("x", "size")}
             mixture = rho * normal["x"] + math.sqrt(1 - rho**2) * normal["size"]
             quantile["size"] = torch.special.ndtr(mixture)
-        factors = zip(CONTENT_FACTORS, quantile.values(), strict=True)
-        x, y, size, rotation = ((factor.low + factor.span * q).float() for factor, q in factors)
-        return Content(shape_class, torch.stack([x, y], 1), size, rotation * _periods(shape_class, rotation))
+        return content_from_quantiles(torch.stack(list(quantile.values()), dim=1), shape_class, torch.float32)
 
     def style_code(self, index: Tensor, seed: int, domain: int, stream: str = "train") -> Tensor:
         """Sample style codes from the prior q(s) = N(0, I), (B, 3); the arguments are those of `content`."""

@@ -42,7 +42,7 @@ def _ones(u: Array) -> Array:
 _DISCRIMINATOR = {
     "lsgan": ((lambda r: (r - 1) ** 2, lambda r: 2 * (r - 1)), (lambda f: f**2, lambda f: 2 * f)),
     # -log D = softplus(-u) with slope -(1 - D);  -log(1 - D) = softplus(u) with slope D.
-    "log": ((lambda r: softplus(-r), lambda r: -sigmoid(-r)), (softplus, sigmoid)),
+    "minimax": ((lambda r: softplus(-r), lambda r: -sigmoid(-r)), (softplus, sigmoid)),
     "hinge": (
         (lambda r: np.maximum(0, 1 - r), lambda r: np.where(r < 1, -1.0, 0.0)),
         (lambda f: np.maximum(0, 1 + f), lambda f: np.where(f > -1, 1.0, 0.0)),
@@ -51,7 +51,7 @@ _DISCRIMINATOR = {
 # (f, f') for the fake logits in the generator's loss.
 _GENERATOR = {
     "lsgan": (lambda f: (f - 1) ** 2, lambda f: 2 * (f - 1)),
-    "log": (lambda f: -softplus(f), lambda f: -sigmoid(f)),
+    "minimax": (lambda f: -softplus(f), lambda f: -sigmoid(f)),
     "nonsaturating": (lambda f: softplus(-f), lambda f: -sigmoid(-f)),
     "hinge": (lambda f: -f, lambda f: -_ones(f)),
 }

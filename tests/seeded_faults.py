@@ -25,7 +25,9 @@ import nbformat
 import tyro
 from notebook_files import ROOT, WRITTEN, code
 
-from munit_lite.experiments.results import RESULTS, provenance, read_results_file, write_results
+from munit_lite.experiments.provenance import provenance
+from munit_lite.experiments.results import read_results_file, write_results
+from munit_lite.paths import RESULTS_DIR
 
 NOTICED = 9  # of ten faults, at least
 PLUGINS = ["-p", "no:cacheprovider", "-p", "nbval_numbers"]
@@ -101,8 +103,8 @@ FAULTS = (
         "the style read from a painting is compared with s1, but s2 was decoded",
         ("06",),
         "objective.py",
-        '"style_2": losses.style_reconstruction(recon_style_2, s_2),',
-        '"style_2": losses.style_reconstruction(recon_style_2, s_1),',
+        '"style_2": losses.style_reconstruction_loss(recon_style_2, s_2),',
+        '"style_2": losses.style_reconstruction_loss(recon_style_2, s_1),',
     ),
     Fault(
         "swapped style decoded",
@@ -213,7 +215,7 @@ def run_with(fault: Fault, tree: Path, jobs: int) -> dict[str, dict[str, str] | 
 
 def measured_before() -> dict[str, Any]:
     """What was measured at this commit: {"control": notebooks, "faults": {name: {…, "notebooks": notebooks}}}."""
-    path = RESULTS / "seeded_faults.json"
+    path = RESULTS_DIR / "seeded_faults.json"
     if path.exists():
         stored = read_results_file(path)
         commits = stored["provenance"]["commit"], provenance({})["commit"]

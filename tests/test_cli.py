@@ -17,15 +17,22 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import acceleration, cli
 from munit_lite import inference as translations
-from munit_lite.course import explorers
-from munit_lite.evaluation import metrics
+from munit_lite.evaluation import evaluate as evaluation
+from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
-from munit_lite.experiments.benchmark_records import contradictions
+from munit_lite.experiments.benchmark_tables import find_inconsistencies
 from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.presets import PRESETS
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import save_model
 
-_SMALL = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "threads": 1}
+_SMALL = {
+    "base-channels": 4,
+    "mlp-width": 8,
+    "num-residual-blocks": 1,
+    "discriminator-base-channels": 4,
+    "batch-size": 2,
+    "num-threads": 1,
+}
 SMALL = [word for name, value in _SMALL.items() for word in (f"--{name}", str(value))]
 
 
@@ -85,7 +92,7 @@ def one_object(text: str) -> dict:
 def test_train_takes_every_field_as_an_option(tmp_path, command):
     code, out, _ = command("train", "world32", "--steps", 2, *SMALL, "--out", tmp_path / "run")
     assert code == 0 and "trained 2 steps" in out
-    assert ml.load(tmp_path / "run").config.network.width == 4
+    assert ml.load(tmp_path / "run").config.network.base_channels == 4
 
 
 @pytest.mark.slow
@@ -131,7 +138,7 @@ def test_translate_passes_every_option_on(finished, sketches, command, tmp_path,
 
     real = translations.translate_files
     monkeypatch.setattr(translations, "translate_files", spy)
-    numbers = ["--source", 2, "--styles", 2, "--size", 64, "--seed", 5, "--batch-size", 3]
+    numbers = ["--source", 2, "--styles", 2, "--image-size", 64, "--seed", 5, "--batch-size", 3]
     flags = ["--fresh-styles", "--device", "cpu", "--overwrite"]
     assert command("translate", finished, sketches, tmp_path / "out", *numbers, *flags)[0] == 0
     assert given == {
@@ -175,13 +182,15 @@ def test_evaluate_reports_every_proposition(finished, tmp_path, command):
     file = tmp_path / "verdicts.json"
     code, out, _ = command("evaluate", finished, "--propositions", "--count", 100, "--json-file", file)
     numbers = read_results(file)
-    assert code == 0 and list(numbers) == ["minimum", "latents", "joint", "cycle", "content"]
+    assert code == 0 and list(numbers) == list(OLD_CHECK_NAMES.values())
     assert all(verdict["summary"] in out for verdict in numbers.values())
-    assert numbers["minimum"]["status"] == "fails" and "R" in numbers["minimum"]["reasons"]  # four steps are few
+    assert numbers["optimality"]["status"] == "fails"
+    assert "reconstruction" in numbers["optimality"]["reasons"]  # four steps are few
     measured = {name: verdict["measured"] for name, verdict in numbers.items()}
-    assert measured.pop("latents") == "the codes" and measured.pop("cycle") == "images and codes"
+    assert measured.pop("latent_matching") == "the codes"
+    assert measured.pop("cycle_consistency") == "images and codes"
     assert all("predicted attributes" in what for what in measured.values())
-    assert "p(c1) = p(c2), channel means" in [finding["name"] for finding in numbers["latents"]["findings"]]
+    assert "p(c1) = p(c2), channel means" in [finding["name"] for finding in numbers["latent_matching"]["findings"]]
 
 
 @pytest.mark.slow
@@ -195,7 +204,7 @@ def test_evaluate_prints_the_same_numbers_on_stdout_as_in_its_file(finished, tmp
 
 
 def test_a_number_that_is_not_finite_is_null_in_json(finished, command, monkeypatch):
-    monkeypatch.setattr(metrics, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
+    monkeypatch.setattr(evaluation, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
     _, out, _ = command("evaluate", finished, "--json")
     assert one_object(out)["numbers"] == {"there": {"error": None, "n": 3}}
 
@@ -205,7 +214,7 @@ def test_what_a_command_prints_goes_to_stderr_when_json_is_asked_for(finished, c
         print("a note")
         return {}
 
-    monkeypatch.setattr(metrics, "evaluate", chatty)
+    monkeypatch.setattr(evaluation, "evaluate", chatty)
     _, out, err = command("evaluate", finished, "--json")
     assert one_object(out)["numbers"] == {} and "a note" in err
 
@@ -220,7 +229,7 @@ def test_bench_measures_a_step_and_where_its_time_goes_beside_the_straight_line_
     assert len(shares) == 6 and sum(shares) == pytest.approx(1) and min(shares) > 0
     assert 0 < row["share_of_peak"] < 1
     assert row["flop_per_step"] > 2e9  # 14 decodings and encodings of 8 images, each above 30 MFLOP, there and back
-    assert contradictions(row) == []
+    assert find_inconsistencies(row) == []
     assert row["straight_line_peak_memory_gib"] > 0.2
 
 
@@ -254,27 +263,6 @@ def test_bench_explains_why_a_preset_could_not_be_measured(command, monkeypatch)
     assert code == 1 and "one step of world32 could not be measured" in err
 
 
-def test_bench_times_every_explorer_from_a_moved_slider_to_its_picture(command, monkeypatch, tmp_path):
-    kept = {"WorldExplorer": explorers.WorldExplorer, "StyleExplorer": explorers.StyleExplorer}
-    monkeypatch.setattr(explorers, "__all__", list(kept))
-    seen = {name: [] for name in kept}
-    for name, kind in kept.items():
-
-        def redraw(self, *change, name=name, original=kind._redraw):
-            original(self, *change)
-            seen[name].append(self.problem)
-
-        monkeypatch.setattr(kind, "_redraw", redraw)
-    file = tmp_path / "explorers.json"
-    code, out, _ = command("bench", "--explorers", "--steps", 2, "--json-file", file)
-    numbers = read_results(file)
-    assert code == 0 and list(numbers) == list(kept)
-    for name, row in numbers.items():
-        assert f"`{name}`" in out and row["sliders"] > 1 and 0 < row["median"] <= row["percentile_95"]
-        assert row["sliders"] < row["moves"] <= 2 * row["sliders"] and set(seen[name]) == {""}
-        assert len(seen[name]) == row["moves"] + 2, "each move draws; so do the beginning and the one not counted"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "RUN", "--count", "2"]])
 def test_a_reader_that_has_gone_is_no_error(arguments, finished):
@@ -286,6 +274,11 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
 
 
 # ---------------------------------------------------------------------------------------------- mistakes, exit codes
+
+
+def test_the_name_of_the_preset_is_no_option(command):
+    code, _, err = command("train", "world32", "--preset", "mine")
+    assert code == 2 and "--preset" in err
 
 
 @pytest.mark.parametrize(
@@ -302,9 +295,12 @@ def test_a_reader_that_has_gone_is_no_error(arguments, finished):
         (["evaluate", "no/run", "--count", "1"], 2, "--count is 1, but an interval needs 2 or more"),
         (["evaluate", "fashion32", "--propositions"], 1, "but this is a model of fashion data"),
         (["bench", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
-        (["bench", "--explorers", "--steps", "0"], 2, "--steps is 0, but it must be 1 or more"),
         (["train", "world32", "--steps", "0"], 2, "steps is 0, but it must be a whole number of 1 or more"),
-        (["train", "world32", "--size", "30", "--downsamples", "2"], 2, "size 30 is not divisible by 4"),
+        (
+            ["train", "world32", "--image-size", "30", "--num-downsamples", "2"],
+            2,
+            "image_size 30 is not divisible by 4",
+        ),
         (["train", "world32", "--kl-weight", "1"], 1, "the method munit never computes this loss"),
         (["sweep", "plan.yaml", "--results", "numbers.txt"], 2, "numbers.txt, but its name must end in .json"),
     ],
@@ -328,7 +324,7 @@ def test_a_model_of_folders_whose_photos_name_no_varieties_cannot_be_evaluated(t
         (tmp_path / name).mkdir()
         for number in range(2):
             Image.new("RGB", (80, 80), (20 * k, 20 * number, 0)).save(tmp_path / name / f"IMG_{number}.png")
-    small = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4}
+    small = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4}
     save_model(tmp_path / "model.safetensors", ml.build(ml.preset("folder64", folder=str(tmp_path), **small)), step=1)
     code, _, err = command("evaluate", tmp_path / "model.safetensors")
     assert (
@@ -365,7 +361,7 @@ def test_a_model_is_measured_on_the_device_that_is_asked_for(finished, command, 
         return {"there": {"n": 3}}
 
     monkeypatch.setattr(acceleration, "find_device", lambda name: asked.append(name) or "meta")
-    monkeypatch.setattr(metrics, "evaluate", measured)
+    monkeypatch.setattr(evaluation, "evaluate", measured)
     assert command("evaluate", finished, "--device", "cuda")[0] == 0
     assert asked == ["cuda"] and set(seen) == {"meta"}
 
@@ -374,7 +370,7 @@ def test_a_full_gpu_is_explained_with_a_remedy(finished, command, monkeypatch):
     def full(model, count, seed):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
 
-    monkeypatch.setattr(metrics, "evaluate", full)
+    monkeypatch.setattr(evaluation, "evaluate", full)
     code, _, err = command("evaluate", finished)
     assert code == 1 and "memory is full; use a smaller --batch-size" in err
 
@@ -383,7 +379,7 @@ def test_a_bug_is_shown_whole_and_the_doctor_is_named(finished, command, monkeyp
     def broken(model, count, seed):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(metrics, "evaluate", broken)
+    monkeypatch.setattr(evaluation, "evaluate", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         command("evaluate", finished)
     assert "`munit-lite doctor`" in capsys.readouterr().err
@@ -435,7 +431,7 @@ def test_other_commands_are_stopped_with_the_same_codes(sent, code, finished, co
         time.sleep(10)
         pytest.fail("it went on")
 
-    monkeypatch.setattr(metrics, "evaluate", stopped)
+    monkeypatch.setattr(evaluation, "evaluate", stopped)
     assert command("evaluate", finished)[0] == code
     assert signal.getsignal(signal.SIGTERM) == before
 

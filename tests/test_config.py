@@ -6,7 +6,16 @@ from typing import get_args, get_type_hints
 import pytest
 
 import munit_lite as ml
-from munit_lite.config import Config, DataConfig, LossConfig, NetworkConfig, OptimizerConfig, from_dict, to_dict
+from munit_lite.config import (
+    OLD_NAMES,
+    Config,
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    from_dict,
+    to_dict,
+)
 from munit_lite.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES
 from munit_lite.networks import DISCRIMINATOR_INITS
 from munit_lite.presets import PRESETS
@@ -21,8 +30,8 @@ def test_field_names_are_unique_across_records_so_that_an_override_needs_no_path
 
 def test_the_choices_of_a_record_are_those_that_the_code_knows():
     hints = {name: kind for r in (DataConfig, NetworkConfig, LossConfig) for name, kind in get_type_hints(r).items()}
-    assert get_args(hints["variant"]) == tuple(WORLD_VARIANTS)
-    assert set(get_args(hints["gan"])) == set(DISCRIMINATOR_LOSSES) == set(GENERATOR_LOSSES)
+    assert get_args(hints["world_variant"]) == tuple(WORLD_VARIANTS)
+    assert set(get_args(hints["gan_mode"])) == set(DISCRIMINATOR_LOSSES) == set(GENERATOR_LOSSES)
     assert set(get_args(hints["discriminator_init"])) == set(DISCRIMINATOR_INITS)
 
 
@@ -36,7 +45,7 @@ def test_the_mandated_presets_exist_with_their_style_dims():
 
 def test_every_baseline_has_a_preset_on_each_data_of_the_tables_and_differs_from_munits_in_its_terms_alone():
     methods = set(get_args(get_type_hints(Config)["method"])) - {"munit"}
-    named = {(config.name.removesuffix(f"_{config.method}"), config.method) for config in PRESETS.values()}
+    named = {(config.preset.removesuffix(f"_{config.method}"), config.method) for config in PRESETS.values()}
     baselines = {(data, method) for data, method in named if method != "munit"}
     with_pairs = {(data, method) for data in ("world32", "world64", "fashion32") for method in methods}
     assert baselines == with_pairs | {("apples2citrus", method) for method in methods - {"bicyclegan"}}
@@ -45,8 +54,8 @@ def test_every_baseline_has_a_preset_on_each_data_of_the_tables_and_differs_from
         assert baseline.data.paired == (method == "bicyclegan")
         same = dataclasses.replace(baseline.data, paired=False), baseline.network, baseline.optimizer, baseline.steps
         assert same == (munit.data, munit.network, munit.optimizer, munit.steps)
-        assert (baseline.loss.gan, baseline.loss.gan_weight, baseline.loss.r1_weight) == (
-            munit.loss.gan, munit.loss.gan_weight, munit.loss.r1_weight,
+        assert (baseline.loss.gan_mode, baseline.loss.gan_weight, baseline.loss.r1_weight) == (
+            munit.loss.gan_mode, munit.loss.gan_weight, munit.loss.r1_weight,
         )  # fmt: skip
 
 
@@ -67,12 +76,21 @@ def test_baselines_have_their_papers_weights(method, weights):
 def test_paper256_is_the_papers_model_and_recipe():
     config = ml.preset("paper256")
     network, optimizer = config.network, config.optimizer
-    assert (network.width, network.downsamples, network.style_downsamples, network.blocks) == (64, 2, 4, 4)
-    assert (network.discriminator_width, network.discriminator_layers, network.discriminator_scales) == (64, 4, 3)
+    assert (
+        network.base_channels,
+        network.num_downsamples,
+        network.num_style_downsamples,
+        network.num_residual_blocks,
+    ) == (64, 2, 4, 4)
+    assert (network.discriminator_base_channels, network.discriminator_layers, network.discriminator_scales) == (
+        64,
+        4,
+        3,
+    )
     assert (optimizer.learning_rate, optimizer.betas, optimizer.weight_decay) == (1e-4, (0.5, 0.999), 1e-4)
     assert (optimizer.schedule, optimizer.decay_every) == ("step", 100_000)
-    assert (config.batch_size, config.steps, config.data.size) == (1, 1_000_000, 256)
-    assert config.loss.gan == "lsgan"
+    assert (config.batch_size, config.steps, config.data.image_size) == (1, 1_000_000, 256)
+    assert config.loss.gan_mode == "lsgan"
     weights = {"gan": 1, "image": 10, "content": 1, "style": 1, "cycle": 0, "kl": 0}
     assert config.method == "munit" and config.loss.weights() == weights
 
@@ -83,6 +101,28 @@ def test_overrides_reach_the_record_they_live_in_and_leave_the_preset_alone():
     assert ml.preset("world32").network.style_dim == 3
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.steps = 8
+
+
+def test_a_configuration_under_the_old_names_and_values_is_read_as_todays():
+    config = ml.preset(
+        "world64", image_size=128, world_variant="cyclic", base_channels=24, discriminator_base_channels=12,
+        num_downsamples=1, num_style_downsamples=3, num_residual_blocks=5, num_threads=3, gan_mode="nonsaturating",
+    )  # fmt: skip
+    old_names = {new: old for old, new in OLD_NAMES.items()}
+    values = json.loads(json.dumps(to_dict(config)))
+    for record in (values, values["data"], values["network"], values["loss"]):
+        for name in set(record) & set(old_names):
+            record[old_names[name]] = record.pop(name)
+    assert values["name"] == "world64" and values["loss"]["gan"] == "nonsaturating"
+    values["loss"]["gan"] = "log"
+    assert from_dict(values) == config
+
+
+def test_an_old_value_is_accepted_under_the_old_name_only():
+    assert ml.preset("world64", gan="log").loss.gan_mode == "nonsaturating"
+    assert ml.preset("world64", gan="hinge").loss.gan_mode == "hinge"
+    with pytest.raises(ValueError, match="gan_mode 'log' is not one of lsgan, nonsaturating, hinge"):
+        ml.preset("world64", gan_mode="log")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -101,17 +141,23 @@ def test_a_configuration_survives_json(name):
         (lambda: ml.preset("world32", batch_size=2.5), r"batch_size is 2.5"),
         (lambda: ml.preset("world32", learning_rate=0.0), r"learning_rate is 0.0, but it must be above 0"),
         (lambda: ml.preset("world32", image_weight=-1.0), r"image_weight is -1.0, but it must be 0 or more"),
-        (lambda: ml.preset("world32", gan="wgan"), r"gan 'wgan' is not one of lsgan, log, hinge"),
+        (lambda: ml.preset("world32", gan_mode="wgan"), r"gan_mode 'wgan' is not one of lsgan, nonsaturating, hinge"),
         (lambda: ml.preset("world32", dataset="mnist"), r"dataset 'mnist' is not one of"),
-        (lambda: ml.preset("world32", variant="flat"), r"variant 'flat' is not one of standard, two_shapes"),
+        (
+            lambda: ml.preset("world32", world_variant="flat"),
+            r"world_variant 'flat' is not one of standard, two_shapes",
+        ),
         (lambda: ml.preset("world32", ema_decay=1.0), r"ema_decay is 1.0"),
         (lambda: ml.preset("world32", kl_weight=-1.0), r"kl_weight is -1.0, but it must be 0 or more"),
         (lambda: ml.preset("world32", method="pix2pix"), r"method 'pix2pix' is not one of munit, unit"),
         (lambda: ml.preset("world32", method="bicyclegan"), r"method is bicyclegan, which learns from true pairs"),
         (lambda: ml.preset("folder64", paired=True), r"paired training needs data of true pairs"),
-        (lambda: ml.preset("folder64", size=66), r"size 66 is not divisible by 4"),
+        (lambda: ml.preset("folder64", image_size=66), r"image_size 66 is not divisible by 4"),
         (lambda: ml.preset("world32", decay_every=0), r"decay_every is 0, but it must be a whole number of 1 or more"),
-        (lambda: ml.preset("world32", threads=-1), r"threads is -1, but it must be a whole number of 0 or more"),
+        (
+            lambda: ml.preset("world32", num_threads=-1),
+            r"num_threads is -1, but it must be a whole number of 0 or more",
+        ),
         (
             lambda: ml.preset("world32", num_checkpoints=2.5),
             r"num_checkpoints is 2.5, but it must be a whole number of 0 or more",
@@ -122,13 +168,19 @@ def test_a_configuration_survives_json(name):
             lambda: ml.preset("world32", discriminator_lr_ratio=-1.0),
             r"discriminator_lr_ratio is -1.0, but it must be above 0",
         ),
-        (lambda: ml.preset("world32", size=16, downsamples=4, style_downsamples=2), r"size 16 is below 32: reflect"),
+        (
+            lambda: ml.preset("world32", image_size=16, num_downsamples=4, num_style_downsamples=2),
+            r"image_size 16 is below 32: reflect",
+        ),
         (lambda: ml.preset("world32", device="gpu"), r"device 'gpu' is not one of auto, cpu, cuda, mps"),
         (
-            lambda: ml.preset("world32", style_downsamples=6),
-            r"size 32 is below 64: the style encoder halves the side 6",
+            lambda: ml.preset("world32", num_style_downsamples=6),
+            r"image_size 32 is below 64: the style encoder halves the side 6",
         ),
-        (lambda: ml.preset("paper256", size=32), r"size 32 is below 64: 4 discriminator layers at 3 scales"),
+        (
+            lambda: ml.preset("paper256", image_size=32),
+            r"image_size 32 is below 64: 4 discriminator layers at 3 scales",
+        ),
     ],
 )
 def test_a_bad_configuration_is_an_error_that_says_what_is_wrong(make, message):

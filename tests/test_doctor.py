@@ -21,8 +21,8 @@ from munit_lite import doctor
 from munit_lite.doctor import Fact, Problem, diagnose
 from munit_lite.experiments import notebook_times, results
 from munit_lite.experiments.results import read_results
-from munit_lite.storage.checkpoints import SHIPPED
-from munit_lite.storage.run_folder import save_model
+from munit_lite.paths import CHECKPOINTS_DIR
+from munit_lite.storage.checkpoints import save_model
 
 
 def look(topic) -> tuple[dict[str, Fact], list[Problem]]:
@@ -202,16 +202,16 @@ def test_a_missing_data_root_is_a_problem_only_where_somebody_has_named_it(tmp_p
 
 def test_every_shipped_checkpoint_is_loaded():
     facts, problems = look("checkpoints")
-    assert set(facts) == {file.stem for file in SHIPPED.glob("*.safetensors")} and not problems
+    assert set(facts) == {file.stem for file in CHECKPOINTS_DIR.glob("*.safetensors")} and not problems
     assert all(fact.value == "loads" for fact in facts.values())
 
 
 def test_damaged_and_missing_checkpoints_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
-    monkeypatch.setattr("munit_lite.evaluation.attribute_predictors.SHIPPED", tmp_path)
+    monkeypatch.setattr("munit_lite.doctor.CHECKPOINTS_DIR", tmp_path)
+    monkeypatch.setattr("munit_lite.evaluation.attribute_predictors.CHECKPOINTS_DIR", tmp_path)
     save_model(tmp_path / "good.safetensors", ml.build(tiny()), step=1)
     (tmp_path / "bad.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes()[:-7])
-    shutil.copy(SHIPPED / "attribute_predictor_sketch.safetensors", tmp_path)
+    shutil.copy(CHECKPOINTS_DIR / "attribute_predictor_sketch.safetensors", tmp_path)
     facts, problems = look("checkpoints")
     assert {name: fact.value for name, fact in facts.items()} == {
         "bad": "damaged", "good": "loads",
@@ -261,9 +261,9 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
     notebook(tmp_path / "notebooks" / "01_a.ipynb", "**Time** about 4 minutes")
     notebook(tmp_path / "notebooks" / "02_b.ipynb", "# nothing said")
     (tmp_path / "calibration.json").write_text(json.dumps({"numbers": {"seconds_per_step": 0.2}}))
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(notebook_times, "time_yardstick_step", lambda: 0.5)
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
+    monkeypatch.setattr(doctor, "NOTEBOOKS_DIR", tmp_path / "notebooks")
+    monkeypatch.setattr(notebook_times, "time_calibration_step", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 10 and facts["01_a"].display == "about 10 min (4 min on two cores)"
     assert facts["02_b"].value is None and not problems
@@ -272,23 +272,23 @@ def test_minutes_grow_with_the_seconds_of_a_training_step(tmp_path, monkeypatch)
 
 def test_minutes_that_cannot_be_scaled_are_said_to_be_those_of_two_cores(tmp_path, monkeypatch):
     notebook(tmp_path / "notebooks" / "01_a.ipynb", "**Time** about 4 minutes")
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(notebook_times, "time_yardstick_step", lambda: 0.5)
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
+    monkeypatch.setattr(doctor, "NOTEBOOKS_DIR", tmp_path / "notebooks")
+    monkeypatch.setattr(notebook_times, "time_calibration_step", lambda: 0.5)
     facts, problems = look("notebooks")
     assert facts["01_a"].value == 4 and "minutes are for two cores" in problems[0].message
 
 
 def test_every_notebook_of_the_course_says_its_time():
-    files = sorted(doctor.NOTEBOOKS.glob("*.ipynb"))
+    files = sorted(doctor.NOTEBOOKS_DIR.glob("*.ipynb"))
     assert files and all(notebook_times.stated_minutes(file) for file in files)
 
 
-def test_the_yardstick_is_the_time_of_real_steps(monkeypatch):
+def test_the_calibration_is_the_time_of_real_steps(monkeypatch):
     """Steps made to sleep are as slow as they are made; the first one does not count, the best of the others does."""
     sleeps = iter([0.05, 0.3, 0.2, 0.4])
     monkeypatch.setattr("munit_lite.training.Trainer.step", lambda self, *_: time.sleep(next(sleeps)))
-    assert notebook_times.time_yardstick_step(3) == pytest.approx(0.2, abs=0.05)
+    assert notebook_times.time_calibration_step(3) == pytest.approx(0.2, abs=0.05)
 
 
 def test_a_topic_that_fails_leaves_the_others(monkeypatch):

@@ -22,16 +22,16 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback
-from munit_lite.config import REMOVED, Config, from_dict, override, to_dict
+from munit_lite.config import OLD_VALUES, REMOVED, Config, from_dict, override, to_dict
 from munit_lite.experiments.claims import compare, ledger
 from munit_lite.experiments.results import is_sweep, read_results, read_results_file
-from munit_lite.experiments.sweep import gather, read_plan, run_sweep
+from munit_lite.experiments.sweep import gather, run_sweep
+from munit_lite.experiments.sweep_plan import read_plan
 from munit_lite.experiments.tables import photo_table, table_1, table_2
 from munit_lite.methods import build
 from munit_lite.model import MUNIT
 from munit_lite.presets import PRESETS
-from munit_lite.storage.checkpoints import shipped_checkpoints
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import save_model, shipped_checkpoints
 from munit_lite.storage.tensors import read_header
 from tools.readme import seeds_table
 
@@ -105,14 +105,14 @@ def reduced(name: str) -> Config:
     return override(
         config,
         dataset="world",
-        size=max(32, 2 ** (network.discriminator_layers + network.discriminator_scales - 1)),
-        width=4,
+        image_size=max(32, 2 ** (network.discriminator_layers + network.discriminator_scales - 1)),
+        base_channels=4,
         mlp_width=8,
-        discriminator_width=4,
+        discriminator_base_channels=4,
         batch_size=2,
         seed=2,
         log_every=1,
-        threads=1,
+        num_threads=1,
         device="cpu",
     )
 
@@ -148,7 +148,7 @@ def test_an_old_configuration_is_read_as_todays_preset(name):
 )
 def test_the_first_losses_of_a_preset_are_the_golden_ones(name, threads):
     golden = read(FIRST_LOSSES)[name]
-    found = first_losses(override(from_dict(golden["config"]), threads=threads))
+    found = first_losses(override(from_dict(golden["config"]), num_threads=threads))
     assert_close(found[:1], golden["losses"][:1], tolerance=FIRST_TOLERANCE)
     assert_close(found[1:], golden["losses"][1:], tolerance=LATER_TOLERANCE)
 
@@ -162,11 +162,11 @@ SAVED, CRASHED = 3, 4
 def stopped_config() -> Config:
     """The configuration of the golden run folder; no field that may be renamed has its default."""
     return tiny(
-        width=2,
+        base_channels=2,
         mlp_width=4,
-        discriminator_width=2,
+        discriminator_base_channels=2,
         discriminator_layers=2,
-        style_downsamples=1,
+        num_style_downsamples=1,
         style_dim=2,
         same_initial_weights=True,
         r1_weight=0.05,
@@ -283,12 +283,13 @@ def values(config: dict[str, Any]) -> Counter:
 @pytest.mark.parametrize("name", shipped_checkpoints())
 def test_the_configuration_of_a_shipped_checkpoint_is_read_in_full(name):
     held = read_header(shipped_checkpoints()[name])["config"]
-    for (
-        removed,
-        value,
-    ) in REMOVED.items():  # it had the only value that still means something
-        assert held["loss"].pop(removed) == value
-    assert values(held) <= values(to_dict(from_dict(held)))
+    found = values(to_dict(from_dict(held)))
+    for removed, value in REMOVED.items():
+        assert held["loss"].pop(removed) == value  # the only value that still means something
+    for (field, old_value), value in OLD_VALUES.items():
+        if held["loss"].get(field) == old_value:
+            held["loss"][field] = value
+    assert values(held) <= found
 
 
 # -------------------------------------------------------------------------------------------- results and sweeps

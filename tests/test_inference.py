@@ -10,8 +10,8 @@ from PIL import Image
 from tiny import tiny
 
 import munit_lite as ml
-from munit_lite import inference as translations
-from munit_lite.inference import SHEET_CELL, SHEET_INPUTS, SHEET_STYLES, check_size, translate_files
+from munit_lite.config import check_size
+from munit_lite.inference import SHEET_CELL, SHEET_INPUTS, SHEET_STYLES, translate_files
 
 pytestmark = pytest.mark.numerical
 
@@ -108,7 +108,7 @@ def test_another_size_than_the_models_own(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "message"),
-    [(33, "must be divisible by 2 .*use 32 or 34"), (4, "size is 4, but this model needs at least 8")],
+    [(33, "size 33 is not divisible by 2: .*use 32 or 34"), (4, "size 4 is below 8")],
 )
 def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path, size, message):
     with pytest.raises(ValueError, match=message):
@@ -116,9 +116,9 @@ def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("downsamples", "style_downsamples"), [(1, 3), (2, 2), (3, 2), (1, 1)])
-def test_the_smallest_size_works_and_half_of_it_does_not(downsamples, style_downsamples):
-    network = {"downsamples": downsamples, "style_downsamples": style_downsamples}
+@pytest.mark.parametrize(("num_downsamples", "num_style_downsamples"), [(1, 3), (2, 2), (3, 2), (1, 1)])
+def test_the_smallest_size_works_and_half_of_it_does_not(num_downsamples, num_style_downsamples):
+    network = {"num_downsamples": num_downsamples, "num_style_downsamples": num_style_downsamples}
     model = ml.build(tiny(**network)).eval()
     smallest = next(size for size in (2, 4, 8, 16, 32) if _accepted(model, size))
     for size, works in ((smallest, True), (smallest // 2, False)):
@@ -132,7 +132,7 @@ def test_the_smallest_size_works_and_half_of_it_does_not(downsamples, style_down
 
 def _accepted(model, size) -> bool:
     try:
-        check_size(model, size)
+        check_size(size, model.config.network)
     except ValueError:
         return False
     return True
@@ -246,12 +246,12 @@ def test_a_folder_that_is_read_is_not_written_into(model, sketches, tmp_path):
         ({"images": "nowhere"}, "there is no file or folder .*nowhere"),
         ({"style_from": "nowhere"}, "there is no file or folder .*nowhere"),
         ({"out": "sketches/sketch0.png"}, "sketch0.png is a file, but it must be a folder"),
-        ({"out": "sketches/sketch0.png/out"}, "cannot write to .*choose another folder"),
+        ({"out": "sketches/sketch0.png/out"}, r"cannot write .*out/sketch0_style1\.png: .*choose another folder"),
     ],
 )
 def test_paths_that_cannot_be_used_are_named(model, sketches, tmp_path, options, message):
     paths = {name: tmp_path / value for name, value in ({"images": "sketches", "out": "out"} | options).items()}
-    with pytest.raises(ml.DataError, match=message):
+    with pytest.raises((ml.DataError, ml.StorageError), match=message):
         translate_files(model, **paths)
 
 
@@ -273,9 +273,12 @@ def test_values_out_of_range_are_refused(model, sketches, tmp_path, options, mes
 
 
 def test_a_full_disk_is_reported_with_what_to_do(model, sketches, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(translations, "save_image", full)
-    with pytest.raises(ml.DataError, match=r"cannot write to .*No space left.*free some space"):
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(
+        ml.StorageError, match=r"cannot write .*sketch0_style1\.png: No space left on device; free some space"
+    ):
         translate_files(model, sketches, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())

@@ -34,7 +34,8 @@ import torch
 import munit_lite as ml
 from munit_lite.world import World
 
-small = dict(width=4, mlp_width=8, blocks=1, discriminator_width=4, batch_size=2, steps=2, device="cpu")
+small = dict(base_channels=4, mlp_width=8, num_residual_blocks=1, discriminator_base_channels=4)
+small |= dict(batch_size=2, steps=2, device="cpu")
 run = ml.train(ml.preset("world32", **small), out="run")
 sketches = World().images(torch.arange(2), seed=0, domain=1, size=32)
 assert ml.load("run").translate(sketches, source=1, target=2).shape == (2, 3, 32, 32)
@@ -126,7 +127,6 @@ def test_a_command_of_the_core_runs_in_the_base_installation(arguments, expected
         (["train", "fashion32", "--steps", "1"], "evaluation"),
         (["evaluate", "world32"], "evaluation"),
         (["sweep", "plan.yaml"], "notebooks"),
-        (["bench", "--explorers"], "notebooks"),
     ],
 )
 def test_a_command_that_needs_an_extra_names_it(arguments, extra, tmp_path):

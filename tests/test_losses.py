@@ -15,21 +15,21 @@ from munit_lite import losses
 pytestmark = pytest.mark.numerical
 
 RECONSTRUCTIONS = {
-    "image": losses.image_reconstruction,
-    "content": losses.content_reconstruction,
-    "style": losses.style_reconstruction,
-    "cycle": losses.cycle_reconstruction,
+    "image": losses.image_reconstruction_loss,
+    "content": losses.content_reconstruction_loss,
+    "style": losses.style_reconstruction_loss,
+    "cycle": losses.cycle_consistency_loss,
 }
 DISCRIMINATORS = {
-    "lsgan": losses.lsgan_discriminator,
-    "log": losses.log_discriminator,
-    "hinge": losses.hinge_discriminator,
+    "lsgan": losses.lsgan_discriminator_loss,
+    "minimax": losses.minimax_discriminator_loss,
+    "hinge": losses.hinge_discriminator_loss,
 }
 GENERATORS = {
-    "lsgan": losses.lsgan_generator,
-    "log": losses.log_generator,
-    "nonsaturating": losses.nonsaturating_generator,
-    "hinge": losses.hinge_generator,
+    "lsgan": losses.lsgan_generator_loss,
+    "minimax": losses.minimax_generator_loss,
+    "nonsaturating": losses.nonsaturating_generator_loss,
+    "hinge": losses.hinge_generator_loss,
 }
 FEATURES = {"batch": (3, 4, 6, 5), "batch of one": (1, 4, 3, 3), "one pixel": (2, 3, 1, 1), "one number": (1, 1, 1, 1)}
 LOGITS = {
@@ -119,8 +119,8 @@ def test_style_target_of_the_wrong_domain_keeps_the_loss_above_its_floor(shrink)
     """A known bug: with target s1 the best that an encoder of s2 can do is to answer 0, at sqrt(2/pi)."""
     generator = torch.Generator().manual_seed(0)
     s_1, s_2 = torch.randn(2, 50_000, 8, generator=generator, dtype=torch.float64)
-    assert losses.style_reconstruction(s_2, s_2) == 0
-    wrong = losses.style_reconstruction(shrink * s_2, s_1).item()
+    assert losses.style_reconstruction_loss(s_2, s_2) == 0
+    wrong = losses.style_reconstruction_loss(shrink * s_2, s_1).item()
     five_errors = 5 / math.sqrt(s_1.numel())
     assert wrong == pytest.approx(math.sqrt(2 / math.pi * (1 + shrink**2)), abs=five_errors)
     assert wrong > math.sqrt(2 / math.pi) - five_errors
@@ -152,24 +152,26 @@ def test_real_and_fake_batches_are_averaged_separately(form):
 
 
 @pytest.mark.parametrize("level", [-700.0, -40.0, 40.0, 700.0])
-def test_log_losses_stay_exact_where_the_sigmoid_saturates(level):
+def test_minimax_losses_stay_exact_where_the_sigmoid_saturates(level):
     logits = [np.full((1, 1, 2, 2), level)]
     assert_agrees(
-        value_and_gradients(losses.log_discriminator, logits, logits),
-        *reference.discriminator_loss("log", logits, logits),
+        value_and_gradients(losses.minimax_discriminator_loss, logits, logits),
+        *reference.discriminator_loss("minimax", logits, logits),
     )
-    for form in ("log", "nonsaturating"):
+    for form in ("minimax", "nonsaturating"):
         assert_agrees(value_and_gradients(GENERATORS[form], logits), *reference.generator_loss(form, logits))
 
 
-def test_log_form_is_the_papers_equation_with_a_sigmoid():
+def test_minimax_form_is_the_papers_equation_with_a_sigmoid():
     real, fake = draw_logits("one scale", "real"), draw_logits("one scale", "fake")
     d_real, d_fake = (1 / (1 + np.exp(-u[0])) for u in (real, fake))
     adversarial = np.log(1 - d_fake).mean() + np.log(d_real).mean()  # equation 4, which D ascends and G descends
-    value, _ = value_and_gradients(losses.log_discriminator, real, fake)
+    value, _ = value_and_gradients(losses.minimax_discriminator_loss, real, fake)
     assert value == pytest.approx(-adversarial, rel=1e-12)
-    assert value_and_gradients(losses.log_generator, fake)[0] == pytest.approx(np.log(1 - d_fake).mean(), rel=1e-12)
-    assert value_and_gradients(losses.nonsaturating_generator, fake)[0] == pytest.approx(-np.log(d_fake).mean())
+    assert value_and_gradients(losses.minimax_generator_loss, fake)[0] == pytest.approx(
+        np.log(1 - d_fake).mean(), rel=1e-12
+    )
+    assert value_and_gradients(losses.nonsaturating_generator_loss, fake)[0] == pytest.approx(-np.log(d_fake).mean())
 
 
 @pytest.mark.parametrize("form", DISCRIMINATORS)
@@ -189,20 +191,20 @@ def test_generator_loss_passes_gradcheck(form):
 @pytest.mark.parametrize(
     ("loss", "level", "per_scale"),
     [
-        (lambda d: losses.lsgan_discriminator(d, d), 0.5, 1 / 2),
-        (losses.lsgan_generator, 0.5, 1 / 4),
-        (lambda d: losses.log_discriminator(d, d), 0.0, 2 * math.log(2)),
-        (losses.log_generator, 0.0, -math.log(2)),
-        (losses.nonsaturating_generator, 0.0, math.log(2)),
-        (lambda d: losses.hinge_discriminator(d, d), 0.0, 2.0),
-        (losses.hinge_generator, 0.0, 0.0),
+        (lambda d: losses.lsgan_discriminator_loss(d, d), 0.5, 1 / 2),
+        (losses.lsgan_generator_loss, 0.5, 1 / 4),
+        (lambda d: losses.minimax_discriminator_loss(d, d), 0.0, 2 * math.log(2)),
+        (losses.minimax_generator_loss, 0.0, -math.log(2)),
+        (losses.nonsaturating_generator_loss, 0.0, math.log(2)),
+        (lambda d: losses.hinge_discriminator_loss(d, d), 0.0, 2.0),
+        (losses.hinge_generator_loss, 0.0, 0.0),
     ],
 )
 def test_constants_where_real_and_fake_cannot_be_told_apart(loss, level, per_scale, scales):
     assert loss(constant_logits(level, scales)).item() == pytest.approx(scales * per_scale, rel=1e-14)
 
 
-@pytest.mark.parametrize(("form", "optimum"), [("lsgan", 0.5), ("log", 0.0)])
+@pytest.mark.parametrize(("form", "optimum"), [("lsgan", 0.5), ("minimax", 0.0)])
 def test_one_half_is_the_discriminators_best_answer_to_equal_distributions(form, optimum):
     at, below, above = (
         DISCRIMINATORS[form](d, d) for d in map(constant_logits, (optimum, optimum - 0.1, optimum + 0.1))
@@ -213,7 +215,7 @@ def test_one_half_is_the_discriminators_best_answer_to_equal_distributions(form,
 @pytest.mark.parametrize("form", GENERATORS)
 def test_generator_wants_to_look_real_where_the_discriminator_wants_it_to_look_fake(form):
     fake = [np.zeros((1, 1, 2, 2))]
-    discriminator = DISCRIMINATORS["log" if form == "nonsaturating" else form]
+    discriminator = DISCRIMINATORS["minimax" if form == "nonsaturating" else form]
     _, (for_generator,) = value_and_gradients(GENERATORS[form], fake)
     _, (_, for_discriminator) = value_and_gradients(discriminator, fake, fake)
     assert (for_generator < 0).all() and (for_discriminator >= 0).all()
@@ -223,16 +225,16 @@ def test_generator_wants_to_look_real_where_the_discriminator_wants_it_to_look_f
 
 def test_least_squares_targets_are_one_for_the_generator_and_zero_and_one_for_the_discriminator():
     zeros, ones = constant_logits(0.0), constant_logits(1.0)
-    assert losses.lsgan_generator(ones) == 0 and losses.lsgan_generator(zeros) == 3
-    assert losses.lsgan_discriminator(ones, zeros) == 0 and losses.lsgan_discriminator(zeros, ones) == 6
+    assert losses.lsgan_generator_loss(ones) == 0 and losses.lsgan_generator_loss(zeros) == 3
+    assert losses.lsgan_discriminator_loss(ones, zeros) == 0 and losses.lsgan_discriminator_loss(zeros, ones) == 6
 
 
 def test_only_the_nonsaturating_generator_learns_where_the_discriminator_wins():
     fake = [np.full((1, 1, 1, 1), -30.0)]
-    _, (saturated,) = value_and_gradients(losses.log_generator, fake)
-    _, (alive,) = value_and_gradients(losses.nonsaturating_generator, fake)
+    _, (saturated,) = value_and_gradients(losses.minimax_generator_loss, fake)
+    _, (alive,) = value_and_gradients(losses.nonsaturating_generator_loss, fake)
     assert abs(saturated.item()) < 1e-12 and alive.item() == pytest.approx(-1)
-    assert losses.GENERATOR_LOSSES["log"] is losses.nonsaturating_generator
+    assert losses.GENERATOR_LOSSES["nonsaturating"] is losses.nonsaturating_generator_loss
 
 
 def test_r1_penalty_of_a_quadratic_is_half_its_squared_slope():
@@ -268,20 +270,20 @@ def test_perceptual_loss_agrees_with_numpy(case, eps):
     a, b = draw(FEATURES[case], "a"), draw(FEATURES[case], "b")
     a[:, 0] = 0.7  # a constant channel
     value, in_a, in_b = reference.perceptual(a, b, eps)
-    actual = value_and_gradients(lambda x, y: losses.domain_invariant_perceptual(x, y, eps), a, b)
+    actual = value_and_gradients(lambda x, y: losses.domain_invariant_perceptual_loss(x, y, eps), a, b)
     assert_agrees(actual, value, [in_a, in_b])
 
 
 def test_perceptual_loss_passes_gradcheck():
     inputs = double(2, 2, 3, 2, label="a"), double(2, 2, 3, 2, label="b")
-    assert torch.autograd.gradcheck(losses.domain_invariant_perceptual, inputs)
+    assert torch.autograd.gradcheck(losses.domain_invariant_perceptual_loss, inputs)
 
 
 def test_perceptual_loss_does_not_see_a_channels_mean_and_contrast_but_sees_its_pattern():
     features = double(2, 4, 5, 5).detach()
     gain, offset = torch.rand(2, 2, 4, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) + 0.5
-    assert losses.domain_invariant_perceptual(features, gain * features + offset) < 1e-8
-    assert losses.domain_invariant_perceptual(features, features.flip(3)) > 0.5
+    assert losses.domain_invariant_perceptual_loss(features, gain * features + offset) < 1e-8
+    assert losses.domain_invariant_perceptual_loss(features, features.flip(3)) > 0.5
 
 
 # --------------------------------------------------------------------------------------------------------- total
@@ -292,7 +294,7 @@ def test_total_weighs_each_kind_in_both_domains():
     names = [f"{kind}_{domain}" for kind in weights for domain in (1, 2)]
     values = [np.array(float(k * k)) for k in range(len(names))]
     value, gradients = value_and_gradients(
-        lambda *terms: losses.total(dict(zip(names, terms, strict=True)), weights), *values
+        lambda *terms: losses.total_loss(dict(zip(names, terms, strict=True)), weights), *values
     )
     assert value == 1 * (0 + 1) + 10 * (4 + 9) + 0.5 * (16 + 25) + 2 * (36 + 49)
     assert [g.item() for g in gradients] == [1, 1, 10, 10, 0.5, 0.5, 2, 2, 0, 0]
@@ -300,12 +302,32 @@ def test_total_weighs_each_kind_in_both_domains():
 
 def test_total_refuses_a_term_without_a_weight():
     with pytest.raises(ValueError, match="no weight for the loss 'stile'; weights are given for: image, style"):
-        losses.total({"image_1": torch.zeros(()), "stile_2": torch.zeros(())}, {"style": 1.0, "image": 1.0})
+        losses.total_loss({"image_1": torch.zeros(()), "stile_2": torch.zeros(())}, {"style": 1.0, "image": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("computed", "missing"),
+    [
+        (["image_1", "image_2"], "style_1"),  # in no domain
+        (["image_1", "image_2", "style_1"], "style_2"),  # in one domain only
+    ],
+)
+def test_total_refuses_a_weight_for_a_loss_that_was_not_computed(computed, missing):
+    loss_terms = {name: torch.ones(()) for name in computed}
+    with pytest.raises(
+        ValueError, match=rf"the loss {missing} has a weight, but it was not computed; computed: image_1"
+    ):
+        losses.total_loss(loss_terms, {"image": 10.0, "style": 1.0})
+
+
+def test_total_accepts_a_weight_of_zero_for_a_loss_that_was_not_computed():
+    loss_terms = {"image_1": torch.tensor(1.0), "image_2": torch.tensor(2.0)}
+    assert losses.total_loss(loss_terms, {"image": 10.0, "style": 0.0}) == 30
 
 
 def test_total_refuses_no_terms():
     with pytest.raises(ValueError, match="there are no losses to weigh"):
-        losses.total({}, {"image": 1.0})
+        losses.total_loss({}, {"image": 1.0})
 
 
 @pytest.mark.parametrize("form", sorted(losses.GENERATOR_LOSSES))

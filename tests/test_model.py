@@ -18,7 +18,7 @@ pytestmark = pytest.mark.numerical
 
 @pytest.fixture(scope="module")
 def model() -> MUNIT:
-    return build(preset("world32", downsamples=2, same_initial_weights=False))
+    return build(preset("world32", num_downsamples=2, same_initial_weights=False))
 
 
 def pictures(count: int = 2, seed: int = 0, height: int = 32, width: int = 32) -> Tensor:
@@ -266,7 +266,7 @@ def test_state_dict_round_trip_restores_every_output(model):
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
-    other = build(preset("world32", seed=9, downsamples=2))
+    other = build(preset("world32", seed=9, num_downsamples=2))
     assert not torch.equal(other.translate(pictures(), style=styles()), model.translate(pictures(), style=styles()))
     other.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(weights(other), weights(model))

@@ -29,7 +29,7 @@ from munit_lite.presets import PRESETS, preset
 pytestmark = pytest.mark.numerical
 
 # The paper's shape in small: two downsamplings, four blocks, the original's initialization.
-SMALL = preset("world32", downsamples=2, blocks=4, discriminator_init="gaussian")
+SMALL = preset("world32", num_downsamples=2, num_residual_blocks=4, discriminator_init="gaussian")
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -53,7 +53,9 @@ def arrays(module: nn.Module, kind: type, first: str = "weight", second: str = "
 @pytest.fixture(scope="module")
 def tiny() -> AutoEncoder:
     torch.manual_seed(0)
-    return with_random_biases(AutoEncoder(4, downsamples=2, style_downsamples=3, blocks=2, style_dim=3, mlp_width=8))
+    return with_random_biases(
+        AutoEncoder(4, num_downsamples=2, num_style_downsamples=3, num_residual_blocks=2, style_dim=3, mlp_width=8)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +114,16 @@ def test_discriminator_and_layer_norm_shapes_are_the_papers(paper):
 @pytest.mark.parametrize("name", PRESETS)
 def test_shapes_of_every_network_in_every_preset(name):
     config = preset(name)
-    n, size = config.network, config.data.size
+    n, size = config.network, config.data.image_size
     with torch.device("meta"):
         model, images = MUNIT(config), torch.zeros(2, 3, size, size + 16)
     content, style = model.auto_encoders[0].encode(images)
-    assert content.shape == (2, n.width * 2**n.downsamples, size >> n.downsamples, (size + 16) >> n.downsamples)
+    assert content.shape == (
+        2,
+        n.base_channels * 2**n.num_downsamples,
+        size >> n.num_downsamples,
+        (size + 16) >> n.num_downsamples,
+    )
     assert style.shape == (2, n.style_dim)
     assert model.auto_encoders[0].decoder(content, style).shape == images.shape
     square = [size >> (n.discriminator_layers + k) for k in range(n.discriminator_scales)]
@@ -305,7 +312,7 @@ def test_gradients_reach_every_parameter_of_all_four_networks():
     objective = build_objective(model)
     outputs = objective.generate(*images, *priors)
     loss_terms = objective.generator_losses(*images, *priors, outputs)
-    losses.total(loss_terms, SMALL.loss.weights()).backward()
+    losses.total_loss(loss_terms, SMALL.loss.weights()).backward()
     model.discriminators.zero_grad()  # what the generator's objective sent there is not what trains them
     torch.stack([*objective.discriminator_losses(*images, outputs).values()]).sum().backward()
 

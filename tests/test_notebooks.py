@@ -105,7 +105,7 @@ def test_the_frame_is_there(name):
     assert "parameters" in tags(first_code) and re.search(r"^fast = False", first_code.source, flags=re.MULTILINE)
     assert sum("parameters" in tags(cell) for cell in cells) == 1
     setup = code(read(name))[1]
-    assert TAG_IGNORED in tags(setup) and re.search(r"(start|check_parameters)\(In\b", setup.source)
+    assert TAG_IGNORED in tags(setup) and re.search(r"(setup_notebook|check_parameters)\(In\b", setup.source)
     assert 3 <= len(re.findall(r"^\d\. \*\*", aims(name), flags=re.MULTILINE)) <= 5
     assert pictures(name)
     recall = next(cell.source for cell in cells if cell.source.startswith("## Recall"))
@@ -208,8 +208,9 @@ def test_a_teaching_notebook_has_every_part_in_order(name):
     parameters = code(notebook)[0].source
     assert all(re.search(rf"^{word} = ", parameters, flags=re.MULTILINE) for word in ("seed", "device", "fast"))
     marks = [
-        "## You will be able to", "fast = False", "start(In", "model_diagram(", "predict(", 'equation("',
-        "assert_close(", "table(", "answer(", "## Break it", "Explorer(", "exercises.", "## Recall", "**Next**",
+        "## You will be able to", "fast = False", "setup_notebook(In", "model_diagram(", "predict(", 'equation("',
+        "assert_close(", "print_table(", "score_prediction(", "## Break it", "Explorer(", "exercises.", "## Recall",
+        "**Next**",
     ]  # fmt: skip
     sources = [cell.source for cell in notebook.cells]
     for mark in marks:
@@ -234,12 +235,12 @@ def test_each_aim_is_tied_to_an_exercise_and_each_exercise_to_an_aim(name):
 def test_the_prediction_is_scored_below_by_something_measured(name):
     sources = [cell.source for cell in code(read(name))]
     asked = next(k for k, source in enumerate(sources) if "predict(" in source)
-    scored = next(k for k, source in enumerate(sources) if "answer(" in source)
+    scored = next(k for k, source in enumerate(sources) if "score_prediction(" in source)
     assert scored > asked
     (call,) = (
         node
         for node in ast.walk(ast.parse(sources[scored]))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "answer"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "score_prediction"
     )
     assert not isinstance(call.args[1], ast.Constant), "the right choice is typed in, not measured"
 

@@ -45,13 +45,13 @@ def test_the_generator_losses_are_the_papers_equations_with_the_right_targets(st
         "style_2": (model.encode_style(x_12, 2) - s_2).abs().mean(),
         "cycle_1": (model.decode(model.encode_content(x_12, 2), model.encode_style(x_1, 1), 1) - x_1).abs().mean(),
         "cycle_2": (model.decode(model.encode_content(x_21, 1), model.encode_style(x_2, 2), 2) - x_2).abs().mean(),
-        "gan_1": losses.GENERATOR_LOSSES[weights.gan](model.discriminator(1)(x_21)),
-        "gan_2": losses.GENERATOR_LOSSES[weights.gan](model.discriminator(2)(x_12)),
+        "gan_1": losses.GENERATOR_LOSSES[weights.gan_mode](model.discriminator(1)(x_21)),
+        "gan_2": losses.GENERATOR_LOSSES[weights.gan_mode](model.discriminator(2)(x_12)),
     }
     assert set(loss_terms) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(loss_terms[name], value, msg=name)
-    total = losses.total(loss_terms, weights.weights())
+    total = losses.total_loss(loss_terms, weights.weights())
     by_hand = sum(
         value * {"image": 10, "content": 2, "style": 1, "gan": 1, "cycle": 10}[name[:-2]]
         for name, value in loss_terms.items()
@@ -64,7 +64,7 @@ def test_the_discriminator_losses_compare_real_images_with_translations_into_the
     found = objective.discriminator_losses(x_1, x_2, outputs)
     for domain, real, fake in ((1, x_1, outputs.image_2_to_1), (2, x_2, outputs.image_1_to_2)):
         discriminator = objective.model.discriminator(domain)
-        expected = losses.DISCRIMINATOR_LOSSES[objective.loss.gan](discriminator(real), discriminator(fake))
+        expected = losses.DISCRIMINATOR_LOSSES[objective.loss.gan_mode](discriminator(real), discriminator(fake))
         torch.testing.assert_close(found[f"discriminator_{domain}"], expected)
     sum(found.values()).backward()
     assert all(p.grad is None for p in objective.model.auto_encoders.parameters())

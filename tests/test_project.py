@@ -16,25 +16,29 @@ PACKAGE = ROOT / "munit_lite"
 
 # The reading order of the package: a module may import only modules that stand before it.
 _READING_ORDER = """
-networks losses config presets acceleration.devices acceleration.distributed acceleration.fused_layers
-acceleration.parallel_domains storage.files data.image_files data.downloads storage.tensors
-evaluation.statistics theory.linear_gaussian theory.two_sample theory.verdicts course.figures course.diagrams
-course.formulas course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
+networks config acceleration.devices acceleration.distributed model acceleration.fused_layers
+acceleration.parallel_domains losses objective methods.cyclegan methods.unit methods.bicyclegan methods
+acceleration.objective acceleration.accelerate acceleration storage.files storage.tensors paths
+storage.checkpoints storage.run_folder training_errors data.image_files counter_rng world data.base
+samples presets data.fetch data.downloads evaluation.statistics evaluation.translator
+theory.linear_gaussian theory.two_sample theory.verdicts course.figures course.diagrams
+course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
 course.exercises.content_encoder course.exercises.style_encoder course.exercises.adain_decoder
-course.exercises.image_reconstruction course.exercises.latent_reconstruction course.exercises.adversarial_loss
-course.exercises.full_objective course.exercises.optimality course.exercises.latent_matching
-course.exercises.cycle_consistency course.exercises.joint_matching course.exercises.experiments
-course.exercises.real_images course.exercises course.explorers.widget course counter_rng world model objective
-methods.cyclegan methods.unit methods.bicyclegan methods acceleration.objective acceleration.accelerate
-acceleration data.base data.folders data.synthetic data.fashion data storage.run_folder storage.nvlabs
-storage.checkpoints callbacks interruptions training inference evaluation.attribute_predictors
-evaluation.image_metrics evaluation.photo_metrics evaluation.mode_coverage evaluation.metrics
-evaluation.metric_names experiments.results experiments.claims theory.variants theory.inversion theory.oracle
-theory.propositions theory.calibration experiments.sweep experiments.tables experiments.steganography
-experiments.notebook_times experiments.benchmark_records experiments.benchmark course.equations
-course.notebook course.explorers.proposition course.explorers.model_explorer course.explorers.world
-course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
-course.explorers.symmetry course.explorers course.explorers.timing doctor course.reexports commands cli
+course.exercises.image_reconstruction course.exercises.latent_reconstruction
+course.exercises.adversarial_loss course.exercises.full_objective course.exercises.optimality
+course.exercises.latent_matching course.exercises.cycle_consistency course.exercises.joint_matching
+course.exercises.experiments course.exercises.real_images course.exercises course.explorers.pictures
+course.explorers.widget course data.folder_layout data.folders data.synthetic data.fashion data
+storage.nvlabs callbacks interruptions training inference evaluation.attribute_predictors
+evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.world_metrics
+evaluation.evaluate evaluation.metric_names evaluation.steganography experiments.provenance
+experiments.results experiments.markdown experiments.claims theory.variants theory.inversion
+theory.oracle theory.propositions theory.error_rates experiments.sweep_plan experiments.sweep
+experiments.tables experiments.notebook_times experiments.benchmark_tables experiments.benchmark
+course.equation_display course.equations course.notebook course.explorers.proposition
+course.explorers.model_explorer course.explorers.world course.explorers.style course.explorers.loss
+course.explorers.example course.explorers.adain course.explorers.symmetry course.explorers doctor
+course.reexports commands cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.
@@ -134,9 +138,9 @@ def test_links_of_the_readme_resolve():
 
 def test_every_number_of_the_readme_comes_from_the_results():
     text = (ROOT / "README.md").read_text()
-    assert readme.update(text) == text, "run: python tools/readme.py"
+    assert readme.update(text) == text, "run: python -m tools.readme"
 
 
 def test_the_tracks_and_the_syllabus_of_the_readme_are_what_the_notebooks_state():
     text = (ROOT / "README.md").read_text()
-    assert syllabus.update(text) == text, "run: python tools/syllabus.py"
+    assert syllabus.update(text) == text, "run: python -m tools.syllabus"

@@ -17,14 +17,16 @@ import munit_lite as ml
 from munit_lite import cli
 from munit_lite.config import from_dict, override
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
-from munit_lite.experiments.results import train_command, write_results
+from munit_lite.experiments.provenance import train_command
+from munit_lite.experiments.results import write_results
+from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.presets import PRESETS, preset
-from munit_lite.storage.checkpoints import SHIPPED, load, shipped_checkpoints
+from munit_lite.storage.checkpoints import load, shipped_checkpoints
 from munit_lite.storage.files import CheckpointError
 from munit_lite.storage.tensors import read_tensors
 from tools.publish_checkpoint import MAX_BYTES, card, cards, publish
 
-FILES = sorted(SHIPPED.glob("*.safetensors"))
+FILES = sorted(CHECKPOINTS_DIR.glob("*.safetensors"))
 NUMBERS = {
     "there": {"accuracy": 0.97531, "accuracy_interval": 0.0123, "contents": 10000},
     "back": {"accuracy": 0.5, "accuracy_interval": 0.25, "contents": 10000, "only_here": 1.0},
@@ -42,7 +44,7 @@ def run(tmp_path_factory):
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     for module in ("munit_lite.storage.checkpoints", "tools.publish_checkpoint"):
-        monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "shelf")
+        monkeypatch.setattr(f"{module}.CHECKPOINTS_DIR", tmp_path / "shelf")
     return tmp_path / "shelf"
 
 
@@ -69,23 +71,23 @@ def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
         load_attribute_predictor({"attribute_predictor_sketch": 1, "attribute_predictor_painting": 2}[file.stem])
     else:
         model = load(file.stem)
-        size = model.config.data.size
+        size = model.config.data.image_size
         assert model.translate(torch.zeros(1, 3, size, size)).isfinite().all()
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_every_shipped_checkpoint_has_its_card_of_today(file):
     text = file.with_suffix(".md").read_text()
-    assert text == card(file), "write them afresh: python tools/publish_checkpoint.py cards"
+    assert text == card(file), "write them afresh: python -m tools.publish_checkpoint cards"
     assert not re.search(r"/(home|root|work|tmp)/\w", text) and "## Measured" in text
 
 
 def test_the_checksums_are_of_exactly_the_shipped_files():
-    done = subprocess.run(["sha256sum", "--check", "--strict", "checksums.txt"], cwd=SHIPPED, check=False)
+    done = subprocess.run(["sha256sum", "--check", "--strict", "checksums.txt"], cwd=CHECKPOINTS_DIR, check=False)
     assert done.returncode == 0
-    lines = (SHIPPED / "checksums.txt").read_text().splitlines()
+    lines = (CHECKPOINTS_DIR / "checksums.txt").read_text().splitlines()
     assert [line.split("  ")[1] for line in lines] == [file.name for file in FILES]
-    cards_there = {file.stem for file in SHIPPED.glob("*.md")}
+    cards_there = {file.stem for file in CHECKPOINTS_DIR.glob("*.md")}
     assert cards_there == {file.stem for file in FILES}
 
 
@@ -114,7 +116,7 @@ def test_recipe_and_figures_travel_in_the_file_and_stand_in_the_card(run, shelf)
     _, header = read_tensors(path)
     assert header["note"]["results"]["numbers"] == NUMBERS and header["step"] == 4
     config = load("mine").config
-    assert config == override(run.config, device="auto", threads=0, data_root="")  # no path of a machine
+    assert config == override(run.config, device="auto", num_threads=0, data_root="")  # no path of a machine
     text = (shelf / "mine.md").read_text()
     assert "| accuracy | 0.975 ± 0.012 | 0.500 ± 0.250 |" in text and "| contents | 10,000 | 10,000 |" in text
     assert "| only here |  | 1.000 |" in text and "Measured by `munit-lite evaluate runs/mine`\n" in text
@@ -159,7 +161,7 @@ def test_what_is_too_large_in_float32_is_rounded_to_float16_and_what_is_too_larg
     assert 0 < difference.abs().max() < 0.02
     monkeypatch.setattr("tools.publish_checkpoint.MAX_BYTES", 100_000 + 2 * count - 1)
     with pytest.raises(
-        CheckpointError, match=r"mine has .* MB in float16, but a published file has at most .*smaller width"
+        CheckpointError, match=r"mine has .* MB in float16, but a published file has at most .*smaller base_channels"
     ):
         publish(str(run.folder), "mine")
 
@@ -182,7 +184,7 @@ def test_figures_that_are_none_are_refused(run, shelf, tmp_path, text):
 
 
 def test_a_model_that_was_only_saved_has_no_card(run, shelf):
-    from munit_lite.storage.run_folder import save_model
+    from munit_lite.storage.checkpoints import save_model
 
     save_model(shelf / "saved.safetensors", run.model, 4)
     with pytest.raises(CheckpointError, match=r"saved\.safetensors has no measured figures: it was saved, but not"):
@@ -209,7 +211,7 @@ def test_cards_are_written_afresh(run, shelf):
 
 
 def test_absolute_folders_become_names_below_the_data_root(run, shelf, tmp_path):
-    from munit_lite.storage.run_folder import save_model
+    from munit_lite.storage.checkpoints import save_model
 
     config = override(run.config, dataset="folder", folder="/a/b/apples2citrus")
     save_model(tmp_path / "a.safetensors", ml.build(config), 4)
@@ -233,13 +235,13 @@ def test_the_command_of_a_card_trains_the_very_same_configuration(config):
 
 def test_a_model_of_a_preset_that_is_gone_says_so():
     with pytest.raises(ValueError, match="the preset 'old', which no longer exists"):
-        train_command(override(preset("world32"), seed=3).__class__(name="old"))
+        train_command(override(preset("world32"), seed=3).__class__(preset="old"))
 
 
 @pytest.mark.slow
 def test_one_command_ships(run, tmp_path):
     program = (
-        "import sys, runpy, pathlib, munit_lite.storage.checkpoints as c; c.SHIPPED = pathlib.Path(sys.argv.pop(1)); "
+        "import sys, runpy, pathlib, munit_lite.paths as c; c.CHECKPOINTS_DIR = pathlib.Path(sys.argv.pop(1)); "
         "runpy.run_module('tools.publish_checkpoint', run_name='__main__')"
     )
     line = [sys.executable, "-c", program, tmp_path / "shelf", "publish", run.folder]

@@ -57,8 +57,8 @@ def pretended(tmp_path, monkeypatch):
         return {"cell": "c", "nbval": "Cell outputs differ"} if notebook[:2] in reds.get(name, ()) else None
 
     monkeypatch.setattr(seeded_faults, "first_red", first_red)
-    monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
-    monkeypatch.setattr(seeded_faults, "RESULTS", tmp_path)
+    monkeypatch.setattr("munit_lite.experiments.results.RESULTS_DIR", tmp_path)
+    monkeypatch.setattr(seeded_faults, "RESULTS_DIR", tmp_path)
     return reds, ran
 
 

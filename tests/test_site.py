@@ -148,9 +148,9 @@ def test_the_api_stands_in_the_navigation_of_every_page(site):
 
 
 @pytest.mark.parametrize("number, name", [
-    (1, "image_reconstruction"),
-    (2, "content_reconstruction"),
-    (3, "style_reconstruction"),
+    (1, "image_reconstruction_loss"),
+    (2, "content_reconstruction_loss"),
+    (3, "style_reconstruction_loss"),
 ])  # fmt: skip
 def test_the_equation_of_a_loss_is_shown_with_its_arguments_and_example(number, name, site):
     entry = api_page(site, "losses").find(id=f"munit_lite.losses.{name}").find_next("dd")

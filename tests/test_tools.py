@@ -1,11 +1,15 @@
-"""The course tracks hold every notebook, in order, with the minutes and exercises that it states."""
+"""The course tracks hold every notebook, in order, with the minutes and exercises that it states; generated blocks of a
+page are replaced whole."""
 
 import re
 
 import pytest
 from notebook_files import WRITTEN, markdown, read
 
-from tools import syllabus
+from munit_lite.course import explorers
+from munit_lite.experiments.results import read_results
+from tools import benchmark_explorers, syllabus
+from tools.markdown_blocks import replace_block
 
 NUMBERS = [name[:2] for name in WRITTEN]
 
@@ -36,3 +40,37 @@ def test_every_exercise_and_the_minutes_are_those_that_the_notebook_states(name)
 def test_a_notebook_that_is_missing_is_an_error():
     with pytest.raises(ValueError, match="there are 0 notebooks 99_"):
         syllabus.read_lesson("99")
+
+
+def test_a_block_of_a_page_is_replaced_and_must_be_there_once():
+    page = "a\n<!-- t -->\nold\n<!-- /t -->\nb"
+    assert replace_block(page, "t", r"new \1") == "a\n<!-- t -->\nnew \\1\n<!-- /t -->\nb"
+    for text in ("", page + page):
+        with pytest.raises(ValueError, match=r"has [02] blocks named t, but it needs exactly one"):
+            replace_block(text, "t", "")
+
+
+def test_every_explorer_is_timed_from_a_moved_slider_to_its_picture(monkeypatch, tmp_path, capsys):
+    kept = {"WorldExplorer": explorers.WorldExplorer, "StyleExplorer": explorers.StyleExplorer}
+    monkeypatch.setattr(explorers, "__all__", list(kept))
+    seen = {name: [] for name in kept}
+    for name, kind in kept.items():
+
+        def redraw(self, *change, name=name, original=kind._redraw):
+            original(self, *change)
+            seen[name].append(self.problem)
+
+        monkeypatch.setattr(kind, "_redraw", redraw)
+    monkeypatch.setattr("munit_lite.experiments.results.RESULTS_DIR", tmp_path)
+    numbers = read_results(benchmark_explorers.main(moves=2))
+    out = capsys.readouterr().out
+    assert list(numbers) == list(kept)
+    for name, row in numbers.items():
+        assert f"`{name}`" in out and row["sliders"] > 1 and 0 < row["median"] <= row["percentile_95"]
+        assert row["sliders"] < row["moves"] <= 2 * row["sliders"] and set(seen[name]) == {""}
+        assert len(seen[name]) == row["moves"] + 2, "each move draws; so do the beginning and the one not counted"
+
+
+def test_at_least_one_move_is_timed():
+    with pytest.raises(ValueError, match="--moves is 0, but it must be 1 or more"):
+        benchmark_explorers.main(moves=0)

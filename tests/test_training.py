@@ -16,9 +16,10 @@ from torch import nn
 
 import munit_lite as ml
 from munit_lite.acceleration.objective import AcceleratedObjective
-from munit_lite.callbacks import Callback, default_callbacks, sample_rows, sample_sheet
+from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import OptimizerConfig
 from munit_lite.data import open_data
+from munit_lite.samples import sample_rows, sample_sheet
 from munit_lite.training import Trainer, learning_rate, sample_styles
 
 
@@ -109,7 +110,7 @@ def test_each_update_moves_only_its_own_networks():
     sum(objective.discriminator_losses(x_1, x_2, outputs).values()).backward()
     assert grads(model.discriminators) and not grads(model.auto_encoders)
     before = [p.clone() for p in model.discriminators.parameters()]
-    trainer.discriminator_optimizer.step = lambda: None  # only the auto-encoders' update is left
+    trainer.discriminator_optimizer.step = lambda: None  # only the autoencoders' update is left
     trainer.step(0, x_1, x_2)
     assert all(torch.equal(a, b) for a, b in zip(before, model.discriminators.parameters(), strict=True))
     assert all(p.requires_grad for p in model.parameters())
@@ -158,13 +159,16 @@ def test_sampled_styles_depend_on_seed_and_step_alone():
 
 @pytest.mark.slow
 def test_reconstruction_is_learned(tmp_path):
-    run = ml.train(tiny(steps=80, width=8, batch_size=4), tmp_path, callbacks=[])
+    run = ml.train(tiny(steps=80, base_channels=8, batch_size=4), tmp_path, callbacks=[])
     first, last = run.history[0], run.history[-1]
     for name in ("image_1", "image_2"):
         assert last[name] < 0.6 * first[name]
 
 
-@pytest.mark.parametrize("overrides", [{"precision": "bf16-mixed"}, {"gan": "log"}, {"gan": "lsgan"}, {"gan": "hinge"}])
+@pytest.mark.parametrize(
+    "overrides",
+    [{"precision": "bf16-mixed"}, {"gan_mode": "nonsaturating"}, {"gan_mode": "lsgan"}, {"gan_mode": "hinge"}],
+)
 def test_variants_of_the_step_train_without_infinities(overrides, tmp_path):
     run = ml.train(tiny(steps=3, **overrides), tmp_path, callbacks=[])
     assert len(run.history) == 3
@@ -310,12 +314,12 @@ def test_a_state_that_no_run_could_go_on_from_is_not_saved(monkeypatch, tmp_path
 @pytest.mark.parametrize("fails", ["storage.run_folder.RunFolder.save_checkpoint", "callbacks.SampleSheets.on_sample"])
 def test_kept_weights_and_sheets_whose_writing_failed_are_made_when_the_run_goes_on(fails, monkeypatch, tmp_path):
     def full(*_):
-        raise ml.CheckpointError("cannot write: No space left on device")
+        raise ml.StorageError("cannot write: No space left on device")
 
     config = tiny(steps=4, num_checkpoints=1, sample_every=4)
     with monkeypatch.context() as broken:
         broken.setattr(f"munit_lite.{fails}", full)
-        with pytest.raises(ml.CheckpointError):
+        with pytest.raises(ml.StorageError):
             ml.train(config, tmp_path)
     run = ml.train(config, tmp_path)
     assert (tmp_path / "samples" / "step_00000004.png").is_file()

@@ -6,10 +6,10 @@ from munit_lite.config import Config
 
 def tiny(**overrides) -> Config:
     settings = {
-        "width": 4,
+        "base_channels": 4,
         "mlp_width": 8,
-        "blocks": 1,
-        "discriminator_width": 4,
+        "num_residual_blocks": 1,
+        "discriminator_base_channels": 4,
         "same_initial_weights": False,
         "discriminator_updates": 1,
         "r1_weight": 0.0,
@@ -20,7 +20,7 @@ def tiny(**overrides) -> Config:
         "save_every": 4,
         "sample_every": 1000,
         "num_checkpoints": 2,
-        "threads": 1,
+        "num_threads": 1,
         "device": "cpu",
     }
     return ml.preset("world32", **settings | overrides)

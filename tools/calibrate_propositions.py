@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 
 from munit_lite.experiments.results import write_results
-from munit_lite.theory.calibration import count_null_rejections, count_statuses, measure_inversion_errors
+from munit_lite.theory.error_rates import count_null_rejections, count_statuses, measure_inversion_errors
 from munit_lite.theory.variants import BROKEN_VARIANTS, ORACLE, UNDETECTABLE_VARIANTS
 
 

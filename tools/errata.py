@@ -1,14 +1,16 @@
 """Write the table of bugs in ERRATA.md from the exercises' known bugs, so that no row is written by hand.
 
-python tools/errata.py
+python -m tools.errata
 """
 
 from __future__ import annotations
 
 from munit_lite.course.exercises import EXERCISES
-from munit_lite.experiments.results import NOTEBOOKS, ROOT, markdown_table, replace_block
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.paths import NOTEBOOKS_DIR, REPOSITORY_DIR
+from tools.markdown_blocks import replace_block
 
-PAGE = ROOT / "ERRATA.md"
+PAGE = REPOSITORY_DIR / "ERRATA.md"
 
 
 def notebook_link(exercise: str) -> str:
@@ -17,7 +19,7 @@ def notebook_link(exercise: str) -> str:
     Raises:
         ValueError: no notebook poses it.
     """
-    for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
+    for notebook in sorted(NOTEBOOKS_DIR.glob("*.ipynb")):
         if f"exercises.{exercise}(" in notebook.read_text():
             return f"[{notebook.stem}](notebooks/{notebook.name})"
     raise ValueError(f"no notebook calls exercises.{exercise}")

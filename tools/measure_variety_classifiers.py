@@ -23,16 +23,19 @@ def measure_classifiers(folder: str = "apples2citrus", size: int = 64, seed: int
     `classifier_accuracy` is not, the test photos differ systematically from the training photos.
 
     Args:
-        folder: Dataset folder with trainA, trainB, testA and testB.
-        size: Height and width in pixels.
-        seed: Seed of the folds and of the shuffled labels.
+        folder: dataset folder with trainA, trainB, testA and testB.
+        size: height and width in pixels.
+        seed: seed of the folds and of the shuffled labels.
+
+    Returns:
+        The path of the written file.
     """
-    data = open_data(preset("folder64", folder=folder, size=size))
+    data = open_data(preset("folder64", folder=folder, image_size=size))
     assert isinstance(data, FolderData)
     measured = {}
     for domain in (1, 2):
         classifier = fit_variety_classifier(data, domain, seed)
-        classes = classifier.labels.class_indices(classifier.labels.train)
+        classes = classifier.labels.indices(classifier.labels.train)
         folds = StratifiedKFold(5, shuffle=True, random_state=seed)
         predictions = cross_val_predict(new_logistic_regression(), classifier.features, classes.numpy(), cv=folds)
         accuracy, interval = mean_with_interval(torch.from_numpy(predictions) == classes)

@@ -1,7 +1,7 @@
 """Publish a checkpoint: a small file with its recipe, measured figures, checksum and model card in data/checkpoints.
 
-`python tools/publish_checkpoint.py publish RUN NAME` publishes a run's latest averaged weights with RUN/results.json;
-`python tools/publish_checkpoint.py cards` writes the model cards of all published checkpoints again.
+`python -m tools.publish_checkpoint publish RUN NAME` publishes a run's latest averaged weights with RUN/results.json;
+`python -m tools.publish_checkpoint cards` writes the model cards of all published checkpoints again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from torch import Tensor
 
 from munit_lite.config import Config, from_dict, override, to_dict
 from munit_lite.evaluation.metric_names import with_current_metric_names
-from munit_lite.experiments import results as measurements
-from munit_lite.experiments.results import markdown_table, read_results_file, train_command
-from munit_lite.storage.checkpoints import SHIPPED, CheckpointError, checkpoint_path, load
-from munit_lite.storage.files import atomic_path, sha256, write_checksum
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.experiments.provenance import train_command
+from munit_lite.experiments.results import read_results_file
+from munit_lite.paths import CHECKPOINTS_DIR
+from munit_lite.storage.checkpoints import checkpoint_path, load
+from munit_lite.storage.files import CheckpointError, StorageError, atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 MAX_BYTES = 8_000_000
-_MACHINE = {"device": "auto", "threads": 0, "data_root": ""}  # the machine of a run is not part of the model
+_MACHINE = {"device": "auto", "num_threads": 0, "data_root": ""}  # the machine of a run is not part of the model
 _DATA = {
     "world": "the known world of this course, rendered by `munit_lite/world.py` (MIT)",
     "fashion": "edges and photos of Fashion-MNIST (MIT, Zalando SE)",
@@ -53,7 +55,8 @@ def publish(
         The written weights file.
 
     Raises:
-        CheckpointError: no such model, a model that is too large, an unusable name, no figures, an unwritable folder.
+        CheckpointError: the model does not exist or is too large, its name cannot be used, it has no measured figures,
+            or the folder cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.startswith("attribute_predictor_"):
         raise CheckpointError(
@@ -64,7 +67,7 @@ def publish(
     tensors = model.state_dict().items()
     selected = {key: value for key, value in tensors if discriminators or not key.startswith("discriminators.")}
     header |= {"config": to_dict(_portable(model.config)), "note": {"results": measured}}
-    path = SHIPPED / f"{name}.safetensors"
+    path = CHECKPOINTS_DIR / f"{name}.safetensors"
     write_tensors(path, _fit_size(selected, name), header)
     write_checksum(path)
     write_card(path)
@@ -79,18 +82,18 @@ def _fit_size(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         return {key: tensor.half() for key, tensor in tensors.items()}
     raise CheckpointError(
         f"{name} has {parameters:,} parameters, {2 * parameters / 1e6:.1f} MB in float16, but a published file has at "
-        f"most {MAX_BYTES / 1e6:.0f} MB; train a model of smaller width"
+        f"most {MAX_BYTES / 1e6:.0f} MB; train a model of smaller base_channels"
     )
 
 
 def _portable(config: Config) -> Config:
-    """The same run without a machine's device and paths: datasets by their names in the data root."""
+    """Return the configuration without a machine's device and paths; datasets have their names in the data root."""
     folders = {name: getattr(config.data, name) for name in ("folder", "folder_1", "folder_2")}
     names = {name: Path(folder).name if Path(folder).is_absolute() else folder for name, folder in folders.items()}
     return override(config, **_MACHINE, **names)
 
 
-def _read_figures(file: Path) -> dict[str, Any]:
+def _read_figures(file: str | Path) -> dict[str, Any]:
     try:
         measured = read_results_file(file)
         return {"numbers": dict(measured["numbers"]), "provenance": dict(measured["provenance"])}
@@ -110,7 +113,7 @@ def _read_figures(file: Path) -> dict[str, Any]:
 
 def cards() -> None:
     """Write the model card of every published checkpoint again, for example after a preset has changed."""
-    for path in sorted(SHIPPED.glob("*.safetensors")):
+    for path in sorted(CHECKPOINTS_DIR.glob("*.safetensors")):
         write_card(path)
 
 
@@ -121,7 +124,11 @@ def write_card(path: Path) -> None:
 
 
 def card(path: Path) -> str:
-    """Return the model card of a published file, from the file and, for an attribute predictor, its results file."""
+    """Return the model card of a published file, from the file and, for an attribute predictor, its results file.
+
+    Raises:
+        CheckpointError: the file has no measured figures, or cannot be read.
+    """
     tensors, header = read_tensors(path)
     if "config" in header:
         if "results" not in header["note"]:
@@ -132,7 +139,7 @@ def card(path: Path) -> str:
         measured = header["note"]["results"]
     else:
         about, recipe = _about_predictor(path.stem, header), header["recipe"]
-        measured = _read_figures(measurements.RESULTS / "attribute_predictors.json")
+        measured = _read_figures("attribute_predictors")
         measured["numbers"] = measured["numbers"][path.stem.removeprefix("attribute_predictor_")]
     dtypes = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
@@ -167,15 +174,16 @@ Loading it executes no code from the file. License: MIT, as the course.
 def _about_model(name: str, header: dict[str, Any], with_discriminators: bool) -> str:
     config = from_dict(header["config"])
     progress = "" if header["step"] == config.steps else f", of which {header['step']:,} are done"
+    size = config.data.image_size
     discriminators = "with" if with_discriminators else "without"
-    return f"""MUNIT at {config.data.size} px, trained on {_DATA[config.data.dataset]}:
+    return f"""MUNIT at {size} px, trained on {_DATA[config.data.dataset]}:
 {config.steps:,} steps with batches of {config.batch_size}{progress}.
 The averaged weights of both autoencoders, {discriminators} the discriminators.
 The model was trained for this course, and only on these two domains.
 
 ```python
 model = munit_lite.load("{name}")
-paintings = model.translate(images, source=1, target=2)  # (B, 3, {config.data.size}, {config.data.size}) in [-1, 1]
+paintings = model.translate(images, source=1, target=2)  # (B, 3, {size}, {size}) in [-1, 1]
 ```
 
 This command trains it again:
@@ -203,7 +211,7 @@ python -m tools.train_predictors
 
 
 def _figures_table(numbers: dict[str, Any]) -> str:
-    """One row per metric; one column per direction if the numbers are given by direction."""
+    """Return a table with one row per metric, and one column per direction if the numbers are given by direction."""
     by_direction = all(isinstance(value, dict) for value in numbers.values())
     columns = numbers if by_direction else {"value": numbers}
     metrics = dict.fromkeys(key for column in columns.values() for key in column if not key.endswith("_interval"))
@@ -227,7 +235,7 @@ def _cell(value: float | None, half_width: float | None) -> str:
 if __name__ == "__main__":
     try:
         published = tyro.extras.subcommand_cli_from_dict({"publish": publish, "cards": cards})
-    except (CheckpointError, ValueError) as error:
+    except (StorageError, ValueError) as error:
         sys.exit(str(error))
     if published:
         print(f"published as {published}, with its card and checksum")

@@ -1,6 +1,6 @@
 """Write the README's tables of results, and with `--run` its picture, from `data/results/` and the checkpoints.
 
-python tools/readme.py [--run FOLDER]
+python -m tools.readme [--run FOLDER]
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ import tyro
 
 from munit_lite.config import from_dict
 from munit_lite.course import figures
-from munit_lite.course.explorers import timing as explorer_timing
 from munit_lite.data import open_data
 from munit_lite.evaluation.metric_names import with_current_metric_names
-from munit_lite.experiments import benchmark_records as benchmark
-from munit_lite.experiments.results import RESULTS, ROOT, markdown_table, read_results, replace_block, train_command
-from munit_lite.storage.checkpoints import SHIPPED, load
+from munit_lite.experiments.benchmark_tables import cost_table, profile_table
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.experiments.provenance import train_command
+from munit_lite.experiments.results import read_results
+from munit_lite.paths import CHECKPOINTS_DIR, REPOSITORY_DIR, RESULTS_DIR
+from munit_lite.storage.checkpoints import load
 from munit_lite.storage.tensors import read_tensors
+from tools.benchmark_explorers import latency_table
+from tools.markdown_blocks import replace_block
 
-README = ROOT / "README.md"
-PICTURE = RESULTS / "world32_translations.png"
+README = REPOSITORY_DIR / "README.md"
+PICTURE = RESULTS_DIR / "world32_translations.png"
 
 _LABELS = {
     "class_accuracy": "predicted class is right",
@@ -38,7 +42,11 @@ _LABELS = {
 
 
 def seeds_table(names: list[str]) -> str:
-    """Return mean and range over runs with several seeds; one row per metric, one column per direction."""
+    """Return mean and range over runs as a Markdown table with one row per metric and one column per direction.
+
+    Args:
+        names: results files, one for each seed.
+    """
     runs = [read_results(name) for name in names]
     directions = list(runs[0])
     rows = []
@@ -67,7 +75,7 @@ def photo_table(name: str) -> str:
 def checkpoints_table() -> str:
     """Return every published model with its results in both directions; the cards hold the complete commands."""
     rows = []
-    for path in sorted(SHIPPED.glob("*.safetensors")):
+    for path in sorted(CHECKPOINTS_DIR.glob("*.safetensors")):
         _, header = read_tensors(path)
         if "config" not in header:  # an attribute predictor
             continue
@@ -87,13 +95,13 @@ def blocks() -> dict[str, str]:
     """Return every table by the name of its block in the README."""
     reference = read_results("bench_reference")
     return {
-        "world32": seeds_table(sorted(file.stem for file in RESULTS.glob("world32_seed*.json"))),
+        "world32": seeds_table(sorted(file.stem for file in RESULTS_DIR.glob("world32_seed*.json"))),
         "fashion32": photo_table("fashion32"),
         "shipped": checkpoints_table(),
-        "bench_cpu": benchmark.cost_table(read_results("bench_cpu")),
-        "bench_reference": benchmark.cost_table(reference),
-        "bench_split": benchmark.profile_table(reference),
-        "bench_explorers": explorer_timing.latency_table(read_results("bench_explorers")),
+        "bench_cpu": cost_table(read_results("bench_cpu")),
+        "bench_reference": cost_table(reference),
+        "bench_split": profile_table(reference),
+        "bench_explorers": latency_table(read_results("bench_explorers")),
     }
 
 
@@ -122,7 +130,7 @@ def main(run: Path | None = None) -> None:
     """Write the README's tables again.
 
     Args:
-        run: Also draw the README's picture with this run folder's model.
+        run: folder of a run; if given, its model also draws the README's picture.
     """
     if run is not None:
         PICTURE.write_bytes(translations(run))

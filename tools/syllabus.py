@@ -1,6 +1,6 @@
 """Write the README's course tracks and syllabus from what the notebooks state: minutes, exercises and their levels.
 
-python tools/syllabus.py
+python -m tools.syllabus
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.notebook_times import stated_minutes
-from munit_lite.experiments.results import NOTEBOOKS, ROOT, markdown_table, replace_block
+from munit_lite.paths import NOTEBOOKS_DIR, REPOSITORY_DIR
+from tools.markdown_blocks import replace_block
 
-README = ROOT / "README.md"
+README = REPOSITORY_DIR / "README.md"
 AFTERNOON = ("00", "01", "04", "08", "14")
 WEEKEND = {
     "Saturday": ("00", "01", "02", "03", "04", "05", "06"),
@@ -49,7 +51,7 @@ def read_lesson(number: str) -> Lesson:
     Raises:
         ValueError: there is not exactly one.
     """
-    files = sorted(NOTEBOOKS.glob(f"{number}_*.ipynb"))
+    files = sorted(NOTEBOOKS_DIR.glob(f"{number}_*.ipynb"))
     if len(files) != 1:
         raise ValueError(f"there are {len(files)} notebooks {number}_…, but there must be one")
     cells = json.loads(files[0].read_text())["cells"]

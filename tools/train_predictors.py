@@ -14,15 +14,16 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from munit_lite.evaluation.attribute_predictors import (
+    INPUT_SIZE,
     TRAIN_STREAM,
     AttributePredictor,
-    labeled_renders,
+    labeled_images,
     prediction_errors,
     predictor_file,
 )
 from munit_lite.experiments.results import write_results
+from munit_lite.storage.checkpoints import versions
 from munit_lite.storage.files import write_checksum
-from munit_lite.storage.run_folder import versions
 from munit_lite.storage.tensors import write_tensors
 from munit_lite.world import DOMAIN_NAMES, World
 from tools.publish_checkpoint import write_card
@@ -43,20 +44,21 @@ def train_predictor(domain: int, recipe: Recipe, shuffle_labels: bool = False) -
 
     Args:
         domain: 1 or 2.
-        recipe: Hyperparameters.
-        shuffle_labels: Whether to permute the labels within each batch. This is the control: such a predictor can
-            learn the averages only.
+        recipe: hyperparameters.
+        shuffle_labels: permute the labels within each batch. This is the control: such a predictor can learn only the
+            averages.
 
     Returns:
         The predictor, in evaluation mode.
     """
     torch.manual_seed(recipe.seed)
-    predictor = AttributePredictor(domain)
+    world, predictor = World(), AttributePredictor(domain)
     optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     for step in tqdm(range(recipe.steps), desc=f"predictor of {DOMAIN_NAMES[domain]}s", mininterval=1):
         index = torch.arange(recipe.batch_size) + step * recipe.batch_size
-        images, content, factors = labeled_renders(domain, index, recipe.seed, TRAIN_STREAM)
+        images, content, style, _ = labeled_images(world, domain, index, recipe.seed, INPUT_SIZE, TRAIN_STREAM)
+        factors = style.factors
         if shuffle_labels:
             order = torch.randperm(len(images))
             content, factors = content[order], factors[order]

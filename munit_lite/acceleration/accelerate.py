@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from munit_lite.acceleration.fused_layers import BlockwiseConvolution, FusedUpsampling, MatrixConvolution
 from munit_lite.acceleration.objective import AcceleratedObjective
-from munit_lite.acceleration.parallel_domains import cores_left_to, domain_threads
+from munit_lite.acceleration.parallel_domains import domain_threads, reserve_cores
 from munit_lite.config import Config
 from munit_lite.methods import build, build_objective, check_loss_weights
 from munit_lite.model import MUNIT
@@ -24,7 +24,7 @@ from munit_lite.objective import Objective
 
 
 class Accelerated(NamedTuple):
-    """What a trainer needs to take fast steps."""
+    """Model and objective with which a trainer takes fast steps."""
 
     model: MUNIT
     objective: Objective
@@ -58,14 +58,14 @@ def accelerate(config: Config, fabric: Fabric) -> Accelerated:
     def step_context() -> Iterator[None]:
         if config.compile:
             torch.compiler.cudagraph_mark_step_begin()  # until the next one, no graph's output may be overwritten
-        with cores_left_to(pool):
+        with reserve_cores(pool):
             yield
 
     return Accelerated(model, objective, step_context)
 
 
 def _pool(config: Config, fabric: Fabric) -> ThreadPoolExecutor | None:
-    """Two threads for the two domains where they save time: on a CPU that has cores for both."""
+    """Open two threads for the two domains where they save time: on a CPU that has cores for both."""
     threads = torch.get_num_threads()
     return domain_threads(threads) if fabric.device.type == "cpu" and threads > 1 and not config.compile else None
 
@@ -98,7 +98,13 @@ def accelerated_model(config: Config, device: torch.device) -> MUNIT:
 
 
 def adam(config: Config, parameters: Iterable[nn.Parameter], device: torch.device) -> torch.optim.Adam:
-    """Build the optimizer of one side, the auto-encoders or the discriminators (appendix B)."""
+    """Build the optimizer of one side, the autoencoders or the discriminators (appendix B).
+
+    Args:
+        config: its `optimizer` record holds learning rate, betas and weight decay.
+        parameters: of that side.
+        device: of the parameters; on CPU and GPU one fused operation updates them.
+    """
     optimizer = config.optimizer
     return torch.optim.Adam(
         parameters,

@@ -16,7 +16,7 @@ def open_fabric(config: Config) -> Fabric:
     Sets torch's number of threads and its arithmetic for fp32 products on a GPU, both for the whole process.
 
     Args:
-        config: device, precision, threads, and how the batch is divided.
+        config: device, precision, number of threads, and how the batch is divided.
 
     Raises:
         ValueError: the device does not exist, or the batch cannot be divided evenly.
@@ -29,8 +29,8 @@ def open_fabric(config: Config) -> Fabric:
             f"batch_size is {config.batch_size}, but {processes} processes compute it in {config.grad_accumulation} "
             f"micro-batches each: it must be a multiple of {micro_batches}"
         )
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
     tf32 = config.precision == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")  # Fabric asks torch for it in this old way
     torch.backends.cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"  # type: ignore[attr-defined]

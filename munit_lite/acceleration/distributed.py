@@ -10,12 +10,25 @@ from torch import Tensor
 
 
 def shard(fabric: Fabric, batch: Tensor) -> Tensor:
-    """Take this process's rows of a batch that belongs to all processes: (B, …) -> (B / processes, …)."""
+    """Take this process's rows of a batch that belongs to all processes.
+
+    Args:
+        fabric: the processes.
+        batch: (B, …), the same on every process; B is a multiple of their number.
+
+    Returns:
+        (B / processes, …).
+    """
     return batch.chunk(fabric.world_size)[fabric.global_rank]
 
 
 def average_gradients(fabric: Fabric, parameters: Iterable[Tensor]) -> None:
-    """Replace each gradient by its mean over the processes, in one message."""
+    """Replace each gradient by its mean over the processes, in one message.
+
+    Args:
+        fabric: the processes.
+        parameters: of any shapes, the same on every process; those without a gradient are left out.
+    """
     if fabric.world_size == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -25,7 +38,15 @@ def average_gradients(fabric: Fabric, parameters: Iterable[Tensor]) -> None:
 
 
 def all_reduce_mean(fabric: Fabric, values: Tensor) -> Tensor:
-    """Compute the mean of each value over the processes."""
+    """Compute the mean of each value over the processes.
+
+    Args:
+        fabric: the processes.
+        values: of any shape, the same shape on every process.
+
+    Returns:
+        of the same shape, equal on every process.
+    """
     if fabric.world_size == 1:
         return values
     total = values.clone()
@@ -34,7 +55,7 @@ def all_reduce_mean(fabric: Fabric, values: Tensor) -> Tensor:
 
 
 def all_reduce_max(fabric: Fabric, number: int) -> int:
-    """Compute the maximum of a number over the processes."""
+    """Compute the maximum over the processes of a number that each of them has."""
     if fabric.world_size == 1:
         return number
     largest = torch.tensor(number, device=fabric.device)

@@ -12,7 +12,7 @@ from munit_lite.networks import ConvBlock
 
 
 class FusedUpsampling(nn.Sequential):
-    """The decoder's upsampling with each doubling and its 5×5 convolution in one, at 9/25 of the products.
+    """Compute the decoder's upsampling with each doubling and its 5×5 convolution in one, at 9/25 of the products.
 
     After nearest-neighbor doubling the 25 taps of a pixel meet only nine different pixels, and which ones depends on
     whether its row and column are even or odd. So it is a 3×3 convolution of the small image into four times the
@@ -37,7 +37,7 @@ class FusedUpsampling(nn.Sequential):
 
 
 class _SameWeights(ConvBlock):
-    """A ConvBlock with the weights of another one.
+    """Share the weights of another ConvBlock.
 
     Args:
         block: whose weights, normalization and activation are used.
@@ -49,7 +49,7 @@ class _SameWeights(ConvBlock):
 
 
 class BlockwiseConvolution(_SameWeights):
-    """The convolution to the image's three channels, which computes blocks of 2×2 pixels as twelve channels.
+    """Convolve to the image's three channels by computing blocks of 2×2 pixels as twelve channels.
 
     Hardware works on eight or sixteen channels at once, so three leave most of it idle. The kernel grows by one row and
     one column of zeros and stands at four positions, one for each pixel of the block.
@@ -63,7 +63,7 @@ class BlockwiseConvolution(_SameWeights):
 
 
 class MatrixConvolution(_SameWeights):
-    """A convolution that a CPU computes as one matrix product if its output has no more than 2×2 pixels.
+    """Convolve by one matrix product, on a CPU, if the output has no more than 2×2 pixels.
 
     There the library's own spends most of its time on rearranging the large kernel and back.
     """
@@ -106,7 +106,7 @@ def upsample_and_convolve(features: Tensor, conv: nn.Conv2d, taps: Tensor) -> Te
 
 
 def _taps() -> Tensor:
-    """(2, 3, 5): for even and odd rows of the large image, which of three rows of the small one each tap meets."""
+    """Return which of three rows of the small image each tap meets, for even and odd rows of the large: (2, 3, 5)."""
     taps = torch.zeros(2, 3, 5)
     for odd in range(2):
         for tap in range(5):
@@ -123,12 +123,12 @@ def _double(lines: Tensor) -> Tensor:
 
 
 def _border_indices(image: Tensor, dim: int, depth: int) -> Tensor:
-    """The indices `depth` from the first and from the last, without a message from the host to the device."""
+    """Return the indices `depth` from the first and from the last, without a message from the host to the device."""
     return torch.arange(2, device=image.device) * (image.shape[dim] - 1 - 2 * depth) + depth
 
 
 def _border_lines(image: Tensor, dim: int, depth: int) -> Tensor:
-    """The two rows (dim 2) or columns (dim 3) that lie `depth` lines inside the image."""
+    """Return the two rows (dim 2) or columns (dim 3) that lie `depth` lines inside the image."""
     return image.index_select(dim, _border_indices(image, dim, depth))
 
 

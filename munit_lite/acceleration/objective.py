@@ -15,13 +15,13 @@ from munit_lite.objective import LossTerms, Objective, Outputs
 
 
 class AcceleratedObjective(Objective):
-    """The outputs and losses of `Objective`, in fewer and larger batches.
+    """Compute the outputs and losses of `Objective` in fewer and larger batches.
 
     A decoder computes reconstructions and translations in one batch, a discriminator real and translated images.
 
     Args:
-        model: as for `Objective`.
-        config: as for `Objective`.
+        model: the four networks.
+        config: its `loss` record gives the adversarial family, and says whether the cycle loss is needed.
         pool: two threads for the two domains (see `parallel_domains`); None computes one after the other.
     """
 
@@ -46,7 +46,7 @@ class AcceleratedObjective(Objective):
     def discriminator_losses(self, x_1: Tensor, x_2: Tensor, outputs: Outputs) -> LossTerms:
         def discriminate(domain: int, real: Tensor, fake: Tensor) -> tuple[Tensor]:
             logits = [scale.chunk(2) for scale in self.model.discriminator(domain)(torch.cat([real, fake]))]
-            adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan]
+            adversarial_loss = losses.DISCRIMINATOR_LOSSES[self.loss.gan_mode]
             return (adversarial_loss([real for real, _ in logits], [fake for _, fake in logits]),)
 
         fake_1, fake_2 = outputs.image_2_to_1.detach(), outputs.image_1_to_2.detach()
@@ -63,7 +63,7 @@ class AcceleratedObjective(Objective):
 
     def generator_losses(self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: Outputs) -> LossTerms:
         def discriminate_and_encode(domain: int, fake: Tensor) -> tuple[Tensor, ...]:
-            adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+            adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
             return adversarial_loss(self.model.discriminator(domain)(fake)), *self.model.encode(fake, domain)
 
         def decode(domain: int, content: Tensor, style: Tensor) -> tuple[Tensor]:
@@ -73,19 +73,19 @@ class AcceleratedObjective(Objective):
             self.pool, discriminate_and_encode, [outputs.image_2_to_1], [outputs.image_1_to_2]
         )
         loss_terms = {
-            "image_1": losses.image_reconstruction(outputs.recon_1, x_1),
-            "image_2": losses.image_reconstruction(outputs.recon_2, x_2),
+            "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),
+            "image_2": losses.image_reconstruction_loss(outputs.recon_2, x_2),
             "gan_1": gan_1,
             "gan_2": gan_2,
-            "content_1": losses.content_reconstruction(recon_content_1, outputs.content_1),
-            "content_2": losses.content_reconstruction(recon_content_2, outputs.content_2),
-            "style_1": losses.style_reconstruction(recon_style_1, s_1),
-            "style_2": losses.style_reconstruction(recon_style_2, s_2),
+            "content_1": losses.content_reconstruction_loss(recon_content_1, outputs.content_1),
+            "content_2": losses.content_reconstruction_loss(recon_content_2, outputs.content_2),
+            "style_1": losses.style_reconstruction_loss(recon_style_1, s_1),
+            "style_2": losses.style_reconstruction_loss(recon_style_2, s_2),
         }
         if self.loss.cycle_weight:
             (cycle_1,), (cycle_2,) = map_domains(
                 self.pool, decode, [recon_content_1, outputs.style_1], [recon_content_2, outputs.style_2]
             )
-            loss_terms["cycle_1"] = losses.cycle_reconstruction(cycle_1, x_1)
-            loss_terms["cycle_2"] = losses.cycle_reconstruction(cycle_2, x_2)
+            loss_terms["cycle_1"] = losses.cycle_consistency_loss(cycle_1, x_1)
+            loss_terms["cycle_2"] = losses.cycle_consistency_loss(cycle_2, x_2)
         return loss_terms

@@ -24,8 +24,12 @@ def domain_threads(threads: int) -> ThreadPoolExecutor:
 
 
 @contextmanager
-def cores_left_to(pool: ThreadPoolExecutor | None) -> Iterator[None]:
-    """While inside, this thread leaves the cores to the pool; without one, nothing changes."""
+def reserve_cores(pool: ThreadPoolExecutor | None) -> Iterator[None]:
+    """Reserve the cores for the threads of a pool: within this context, torch uses one core in the calling thread.
+
+    Args:
+        pool: from `domain_threads`; None changes nothing.
+    """
     if pool is None:
         yield
         return
@@ -76,7 +80,7 @@ def _run_in_threads(pool: ThreadPoolExecutor, function: Callable, *arguments: Se
 
 
 class _ParallelDomains(torch.autograd.Function):
-    """Each thread keeps the graph of its domain, and goes back through it when the gradients of the outputs arrive."""
+    """Keep the graph of each domain in its thread, which goes back through it when the gradients arrive."""
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, pool: ThreadPoolExecutor, function: DomainFunction, *inputs: Tensor) -> Any:

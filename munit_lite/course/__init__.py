@@ -1,5 +1,5 @@
 """What the notebooks import: set-up, predictions and their answers, figures, diagrams, equations, exercises and
-explorers. Besides them only the command line uses it."""
+explorers."""
 
 import lazy_loader
 

@@ -13,9 +13,9 @@ from .explorers import (
 from .explorers.model_explorer import load_model_samples
 from .explorers.symmetry import DECODER_ONLY, position_scores, rotated_oracle
 from .explorers.widget import Explorer
-from .notebook import LiveCurves, answer, check_parameters, drop_none, predict, start, table
+from .notebook import LiveCurves, check_parameters, drop_none, predict, print_table, score_prediction, setup_notebook
 from .reexports import (
-    RESULTS,
+    RESULTS_DIR,
     MeanStyleTranslator,
     RunFolder,
     SampleSheets,
@@ -33,14 +33,15 @@ from .reexports import (
     parse_varieties,
     read_results,
     sample_rows,
+    steganography,
     style_quantiles,
-    time_yardstick_step,
+    time_calibration_step,
     write_results,
 )
 
 __all__ = [
     "DECODER_ONLY",
-    "RESULTS",
+    "RESULTS_DIR",
     "AdaINExplorer",
     "ExampleExplorer",
     "Explorer",
@@ -54,7 +55,6 @@ __all__ = [
     "SymmetryExplorer",
     "TensorBoardLog",
     "WorldExplorer",
-    "answer",
     "check_parameters",
     "conditional_inception_score",
     "content_features",
@@ -76,12 +76,14 @@ __all__ = [
     "parse_varieties",
     "position_scores",
     "predict",
+    "print_table",
     "read_results",
     "rotated_oracle",
     "sample_rows",
-    "start",
+    "score_prediction",
+    "setup_notebook",
+    "steganography",
     "style_quantiles",
-    "table",
-    "time_yardstick_step",
+    "time_calibration_step",
     "write_results",
 ]

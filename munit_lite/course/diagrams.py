@@ -46,19 +46,10 @@ _BOXES = {
     "Lx": Box("image loss", "$|\\hat x_1 - x_1|$  image loss", 11.1, 1.0, 2.3, LOSS),
 }
 _ARROWS = (
-    *(
-        ("x1", "E1c"),
-        ("x1", "E1s"),
-        ("E1c", "c1"),
-        ("E1s", "s1"),
-        ("c1", "G2"),
-        ("s2", "G2"),
-        ("c1", "G1"),
-        ("s1", "G1"),
-    ),
-    *(("G2", "x12"), ("G1", "x1r"), ("x12", "E2s"), ("x12", "E2c"), ("x12", "D2")),
-    *(("E2s", "Ls"), ("E2c", "Lc"), ("D2", "La"), ("x1r", "Lx")),
-)
+    ("x1", "E1c"), ("x1", "E1s"), ("E1c", "c1"), ("E1s", "s1"), ("c1", "G2"), ("s2", "G2"), ("c1", "G1"),
+    ("s1", "G1"), ("G2", "x12"), ("G1", "x1r"), ("x12", "E2s"), ("x12", "E2c"), ("x12", "D2"), ("E2s", "Ls"),
+    ("E2c", "Lc"), ("D2", "La"), ("x1r", "Lx"),
+)  # fmt: skip
 PARTS = sorted({box.part for box in _BOXES.values()})
 
 
@@ -69,8 +60,15 @@ def model_diagram(*highlight: str) -> Image:
         *highlight: names in `PARTS`, or single boxes such as "G1" or "E2s", to show in color with the arrows
             between them; everything else is faded. Without names, everything is in color.
 
+    Returns:
+        A PNG with alternative text.
+
     Raises:
         ValueError: the diagram has no such part.
+
+    Example:
+        >>> model_diagram("content encoder", "content").alt.split(". ")[-1]
+        'Highlighted: content encoder, content.'
     """
     unknown = sorted(set(highlight) - set(PARTS) - set(_BOXES))
     if unknown:
@@ -84,7 +82,7 @@ def model_diagram(*highlight: str) -> Image:
     for name, box in _BOXES.items():
         _draw_box(axis, box, highlighted=name in highlighted)
     parts = f"Highlighted: {', '.join(highlight)}." if highlight else "Everything is shown in color."
-    return figures.picture(
+    return figures.figure_to_image(
         figure,
         "Diagram of the model. A content encoder and a style encoder encode the sketch x1. Its content and its own "
         "style are decoded into a reconstruction (image loss). Its content and a sampled style s2 are decoded into a "
@@ -94,18 +92,9 @@ def model_diagram(*highlight: str) -> Image:
 
 
 def _draw_box(axis: Axes, box: Box, highlighted: bool) -> None:
-    height = 0.62
-    axis.add_patch(
-        FancyBboxPatch(
-            (box.x - box.width / 2, box.y - height / 2),
-            box.width,
-            height,
-            boxstyle="round,pad=0.02,rounding_size=0.12",
-            facecolor=box.color if highlighted else "white",
-            edgecolor=box.color if highlighted else FADED,
-            linewidth=1.2,
-        )
-    )
+    height, edge, fill = 0.62, box.color if highlighted else FADED, box.color if highlighted else "white"
+    corner, shape = (box.x - box.width / 2, box.y - height / 2), "round,pad=0.02,rounding_size=0.12"
+    axis.add_patch(FancyBboxPatch(corner, box.width, height, shape, facecolor=fill, edgecolor=edge, linewidth=1.2))
     axis.text(
         box.x, box.y, box.text, ha="center", va="center", fontsize=9, linespacing=1.15,
         color="white" if highlighted else "#8A8A8A",
@@ -113,16 +102,11 @@ def _draw_box(axis: Axes, box: Box, highlighted: bool) -> None:
 
 
 def _draw_arrow(axis: Axes, start: Box, end: Box, highlighted: bool) -> None:
+    color = OTHER if highlighted else FADED
     axis.annotate(
         "",
         xy=(end.x - end.width / 2 - 0.03, end.y),
         xytext=(start.x + start.width / 2 + 0.03, start.y),
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": OTHER if highlighted else FADED,
-            "lw": 1.0,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
+        arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.0, "shrinkA": 0, "shrinkB": 0},
         zorder=0,
     )

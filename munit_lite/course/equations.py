@@ -7,7 +7,7 @@ other equations stand here, because networks, losses and the world, which implem
 from __future__ import annotations
 
 from munit_lite import losses, networks, world
-from munit_lite.course.formulas import Equation, Function, formula, mirror
+from munit_lite.course.equation_display import Equation, Function, exchange_domains, latex_from_docstring
 from munit_lite.model import MUNIT
 
 _IMAGES = {"x_i": "an image of domain $i$; domain 1 holds sketches, domain 2 paintings"}
@@ -24,12 +24,12 @@ def _both_domains(
     stem: str, location: str, summary: str, functions: tuple[Function, ...], symbols: dict[str, str], domain: int = 1
 ) -> tuple[Equation, Equation]:
     """Return the equation of a domain, whose LaTeX the first function's docstring holds, and its mirror image."""
-    latex = formula(functions[0])
+    latex = latex_from_docstring(functions[0])
     mirrored = location if "section" in location else f"{location}, mirrored"
-    exchanged = {mirror(symbol): mirror(meaning) for symbol, meaning in symbols.items()}
+    exchanged = {exchange_domains(symbol): exchange_domains(meaning) for symbol, meaning in symbols.items()}
     return (
         Equation(f"{stem}{domain}", location, summary, latex, functions, symbols=symbols),
-        Equation(f"{stem}{3 - domain}", mirrored, summary, mirror(latex), functions, symbols=exchanged),
+        Equation(f"{stem}{3 - domain}", mirrored, summary, exchange_domains(latex), functions, symbols=exchanged),
     )
 
 
@@ -78,7 +78,7 @@ _EQUATIONS = (
     Equation(
         "(c,s)=E(x)",
         "section 3.2",
-        "An auto-encoder separates an image into content and style",
+        "An autoencoder separates an image into content and style",
         r"(c_i, s_i) = (E_i^c(x_i), E_i^s(x_i)) = E_i(x_i)",
         (networks.AutoEncoder.encode,),
         symbols=_IMAGES | _CODES,
@@ -138,29 +138,29 @@ _EQUATIONS = (
         "L_recon^x",
         "equation 1",
         "An image is recovered from its own content and style codes",
-        (losses.image_reconstruction,),
+        (losses.image_reconstruction_loss,),
         _IMAGES | _ENCODERS | _DECODER,
     ),
     *_both_domains(
         "L_recon^c",
         "equation 2",
         "The content code is recovered from the translation",
-        (losses.content_reconstruction,),
+        (losses.content_reconstruction_loss,),
         _ENCODED_CONTENT | _PRIOR | _ENCODERS | _DECODER,
     ),
     *_both_domains(
         "L_recon^s",
         "equation 3",
         "The sampled style is recovered from the translation: the target is the style that the decoder was given",
-        (losses.style_reconstruction,),
+        (losses.style_reconstruction_loss,),
         _ENCODED_CONTENT | _PRIOR | _ENCODERS | _DECODER,
         domain=2,
     ),
     *_both_domains(
         "L_GAN^x",
         "equation 4",
-        "The discriminator learns to distinguish real images from translations; the auto-encoders learn to fool it",
-        (losses.log_discriminator, losses.log_generator, losses.nonsaturating_generator),
+        "The discriminator learns to distinguish real images from translations; the autoencoders learn to fool it",
+        (losses.minimax_discriminator_loss, losses.minimax_generator_loss, losses.nonsaturating_generator_loss),
         {"D_2": "the discriminator: the probability that an image is real; the code takes its logit"} | _PRIOR,
         domain=2,
     ),
@@ -168,23 +168,23 @@ _EQUATIONS = (
         "LSGAN",
         "appendix B",
         "The least-squares form, which is trained in place of equation 4, has targets 1 and 0 instead of logarithms",
-        formula(losses.lsgan_discriminator, losses.lsgan_generator),
-        (losses.lsgan_discriminator, losses.lsgan_generator),
+        latex_from_docstring(losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
+        (losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
         symbols={r"\hat x": "a translation", "D": "any real number; summed over the scales of the discriminator"},
     ),
     Equation(
         "hinge",
         "not in the paper",
         "The hinge form asks the discriminator for a margin of 1 on either side and no more",
-        formula(losses.hinge_discriminator, losses.hinge_generator),
-        (losses.hinge_discriminator, losses.hinge_generator),
+        latex_from_docstring(losses.hinge_discriminator_loss, losses.hinge_generator_loss),
+        (losses.hinge_discriminator_loss, losses.hinge_generator_loss),
         symbols={r"\hat x": "a translation"},
     ),
     Equation(
         "R1",
         "not in the paper",
         "A penalty on the gradient of the discriminator at real images",
-        formula(losses.r1_penalty),
+        latex_from_docstring(losses.r1_penalty),
         (losses.r1_penalty,),
         symbols={"D(x)": "the mean logit of a real image, summed over scales"},
     ),
@@ -192,23 +192,23 @@ _EQUATIONS = (
         "total",
         "equation 5",
         "The whole objective: the discriminators maximize it, the encoders and decoders minimize it",
-        formula(losses.total),
-        (losses.total,),
+        latex_from_docstring(losses.total_loss),
+        (losses.total_loss,),
         symbols={r"\lambda_x, \lambda_c, \lambda_s": "weights of image, content and style reconstruction: 10, 1, 1"},
     ),
     *_both_domains(
         "L_cc^x",
         "section 5.1",
         "An image that is translated with a sampled style and back with its own style is recovered",
-        (losses.cycle_reconstruction,),
+        (losses.cycle_consistency_loss,),
         _IMAGES | _PRIOR | _ENCODERS | _DECODER,
     ),
     Equation(
         "L_perceptual",
         "appendix A.3",
         "An image and its translation have the same features once instance normalization has removed the domain",
-        formula(losses.domain_invariant_perceptual),
-        (losses.domain_invariant_perceptual,),
+        latex_from_docstring(losses.domain_invariant_perceptual_loss),
+        (losses.domain_invariant_perceptual_loss,),
         symbols={r"\phi": "features of a VGG16 network"} | _TRANSLATION,
     ),
     # ------------------------------------------------------------------------------------- the propositions (section 4)
@@ -265,7 +265,10 @@ def equation(key: str) -> Equation:
     """Look up an equation by its key.
 
     Args:
-        key: such as "L_recon^x1"; `EQUATIONS` holds all.
+        key: the name that the course uses, such as "L_recon^x1"; `EQUATIONS` holds all.
+
+    Returns:
+        The equation; its `show()` displays it in a notebook.
 
     Raises:
         KeyError: there is no such equation; the message lists the known ones.

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from cycler import cycler
 from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
+
+from munit_lite.data.image_files import float_to_uint8
 
 # The palette of Okabe and Ito, which color-blind readers can distinguish. Line styles differ, too, for prints in gray.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -41,14 +44,30 @@ def subplots(columns: int = 1, size: tuple[float, float] = (6, 3.2), rows: int =
 
     Returns:
         The figure and its axes, row by row.
+
+    Example:
+        >>> figure, (left, right) = subplots(2)
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     return figure, list(axes.flat)
 
 
-def picture(figure: Figure, alt: str) -> Image:
-    """Convert a figure to a PNG with alternative text, and close it."""
+def figure_to_image(figure: Figure, alt: str) -> Image:
+    """Convert a figure to an image, and close it.
+
+    Args:
+        figure: what is shown.
+        alt: alternative text.
+
+    Returns:
+        A PNG, which a notebook shows as the last value of a cell.
+
+    Example:
+        >>> figure, (axis,) = subplots()
+        >>> figure_to_image(figure, alt="An empty pair of axes.").alt
+        'An empty pair of axes.'
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
@@ -66,6 +85,15 @@ def image_rows(
         title: title of the figure.
         cell: side of an image in inches.
         columns: labels of the columns; there may be fewer labels than columns.
+
+    Returns:
+        A PNG with alternative text.
+
+    Example:
+        >>> from munit_lite.world import World
+        >>> pairs = World().pairs(torch.arange(4), 0, 32)
+        >>> image_rows([("sketches", pairs.image_1), ("paintings", pairs.image_2)], alt="Four true pairs.").format
+        'png'
     """
     width = max(len(images) for _, images in rows)
     above = 0.3 * bool(title) + 0.25 * bool(columns)
@@ -75,13 +103,18 @@ def image_rows(
         axis.set_axis_off()
     for (name, images), line in zip(rows, axes, strict=True):
         for image, axis in zip(images, line, strict=False):
-            axis.imshow((image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axis.imshow(_to_pixels(image), interpolation="nearest")
         line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
     for name, axis in zip(columns, axes[0], strict=False):
         axis.set_title(name, fontsize=10, pad=4)
     figure.suptitle(title, y=1.0)
     figure.subplots_adjust(wspace=0.06, hspace=0.06, top=1 - above / height)
-    return picture(figure, alt)
+    return figure_to_image(figure, alt)
+
+
+def _to_pixels(image: Tensor) -> np.ndarray:
+    """Convert an image from (3, H, W) in [-1, 1] to (H, W, 3) in 0–255."""
+    return float_to_uint8(image).permute(1, 2, 0).cpu().numpy()
 
 
 def conditional_tables(
@@ -95,6 +128,9 @@ def conditional_tables(
         column_images: (C, 3, H, W) images in [-1, 1], one for each column.
         alt: alternative text.
         cell: side of a cell in inches.
+
+    Returns:
+        A PNG with alternative text.
     """
     rows, columns = len(row_images), len(column_images)
     size = (cell * (columns + 1.3) * len(tables), cell * (rows + 1) + 0.3)
@@ -107,12 +143,12 @@ def conditional_tables(
         for images, right, down in ((row_images, 0, 1), (column_images, 1, 0)):
             for k, image in enumerate(images):
                 x, y = right * (k + 1) - 1, down * (k + 1) - 1
-                pixels = (image.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(1, 2, 0).numpy()
-                axis.imshow(pixels, extent=(x + 0.05, x + 0.95, y + 0.95, y + 0.05), interpolation="nearest")
+                extent = (x + 0.05, x + 0.95, y + 0.95, y + 0.05)
+                axis.imshow(_to_pixels(image), extent=extent, interpolation="nearest")
         axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", lw=0.8))
         axis.set(xlim=(-1, columns + 0.05), ylim=(rows + 0.05, -1), title=title)
         axis.set_axis_off()
-    return picture(figure, alt)
+    return figure_to_image(figure, alt)
 
 
 _PANELS = (
@@ -126,6 +162,9 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
 
     Args:
         history: records of the training, each with `step` and the losses by name, such as `image_1`.
+
+    Returns:
+        The figure, which the caller closes.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9))
@@ -146,8 +185,20 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
 
 
 def loss_curves(history: Sequence[dict[str, float]]) -> Image:
-    """Return `loss_figure` as an image: solid lines and filled markers are domain 1, dashed and empty ones domain 2."""
-    return picture(
+    """Plot loss curves as `loss_figure` does, and convert them to an image.
+
+    Args:
+        history: records of the training, as `loss_figure` takes them; at least one.
+
+    Returns:
+        A PNG with alternative text; solid lines and filled markers are domain 1, dashed and empty ones domain 2.
+
+    Example:
+        >>> losses = {f"{kind}_{domain}": 0.5 for kind in ("image", "gan", "discriminator") for domain in (1, 2)}
+        >>> loss_curves([{"step": 100, **losses}]).alt
+        'Loss curves over 100 steps; solid lines domain 1, dashed lines domain 2.'
+    """
+    return figure_to_image(
         loss_figure(history),
         f"Loss curves over {int(history[-1]['step'])} steps; solid lines domain 1, dashed lines domain 2.",
     )
@@ -161,6 +212,13 @@ def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylab
         curves: label -> a value for each step.
         ylabel: label of the vertical axis.
         alt: alternative text.
+
+    Returns:
+        A PNG with alternative text.
+
+    Example:
+        >>> quality_curve([100, 200], {"sketch to painting": [0.4, 0.8]}, "class accuracy", "It rises.").alt
+        'It rises.'
     """
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6, 3.2))
@@ -168,4 +226,4 @@ def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylab
             axis.plot(steps, values, line, color=color, marker="o", ms=4, label=name)
         axis.set(xlabel="step", ylabel=ylabel, ylim=(0, 1.02))
         axis.legend(loc="lower right")
-    return picture(figure, alt)
+    return figure_to_image(figure, alt)

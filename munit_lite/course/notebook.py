@@ -15,17 +15,20 @@ from IPython.display import DisplayHandle, Markdown, display
 from munit_lite.callbacks import Callback
 from munit_lite.config import Config
 from munit_lite.course.figures import loss_figure
-from munit_lite.storage.run_folder import versions
+from munit_lite.storage.checkpoints import versions
 
 
 def check_parameters(inputs: Sequence[str]) -> None:
-    """Refuse parameters that the notebook does not have; papermill itself only warns about them.
+    """Refuse parameters that the notebook does not have, because papermill itself only warns about them.
 
     Args:
         inputs: IPython's `In`: the sources of the cells that have run.
 
     Raises:
-        ValueError: a name that the parameters cell does not set; the message lists the known ones.
+        ValueError: papermill passed a name that the parameters cell does not set; the message lists the known ones.
+
+    Example:
+        >>> check_parameters(["", "seed = 0", "print(seed)"])
     """
     for number, source in enumerate(inputs):
         if number and source.lstrip().startswith("# Parameters"):  # the cell that papermill injects
@@ -47,7 +50,13 @@ def _assigned_names(source: str) -> set[str]:
 
 
 def drop_none(**parameters: Any) -> dict[str, Any]:
-    """Return the parameters that are not None, such as those that override a preset.
+    """Select the parameters that are set, such as those that override a preset.
+
+    Args:
+        **parameters: name -> value, or None if the reader did not set it.
+
+    Returns:
+        Those that are not None.
 
     Example:
         >>> drop_none(steps=100, device=None)
@@ -56,7 +65,7 @@ def drop_none(**parameters: Any) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def start(inputs: Sequence[str], seed: int) -> None:
+def setup_notebook(inputs: Sequence[str], seed: int) -> None:
     """Set up a notebook: refuse unknown parameters, seed torch, and print the versions.
 
     The versions depend on the machine, so the output of this cell is not compared.
@@ -89,15 +98,18 @@ class Prediction:
 
 
 def predict(question: str, choice: str | None = None, /, **choices: str) -> Prediction:
-    """Ask a question before the measurement; `answer` scores the prediction afterwards.
+    """Ask a question before the measurement; `score_prediction` scores the prediction afterwards.
 
     Args:
         question: Markdown.
         choice: the reader's letter; None if the reader makes no prediction.
         **choices: letter -> Markdown.
 
+    Returns:
+        What `score_prediction` takes.
+
     Raises:
-        ValueError: a letter that is not among the choices.
+        ValueError: the reader's letter is not among the choices.
     """
     if choice is not None and choice not in choices:
         raise ValueError(f"your prediction is {choice!r}, but the choices are {', '.join(choices)}")
@@ -106,7 +118,7 @@ def predict(question: str, choice: str | None = None, /, **choices: str) -> Pred
     return Prediction(question, choice, choices)
 
 
-def answer(prediction: Prediction, measured: str) -> None:
+def score_prediction(prediction: Prediction, measured: str) -> None:
     """Print the measured answer beside the prediction.
 
     Args:
@@ -114,7 +126,7 @@ def answer(prediction: Prediction, measured: str) -> None:
         measured: the letter that the measurement gives; it is computed, not typed in.
 
     Example:
-        >>> answer(Prediction("Which loss is larger?", "a", {"a": "image", "b": "style"}), measured="b")
+        >>> score_prediction(Prediction("Which loss is larger?", "a", {"a": "image", "b": "style"}), measured="b")
         measured: (b) style
         you predicted (a)
     """
@@ -123,7 +135,7 @@ def answer(prediction: Prediction, measured: str) -> None:
     print(f"measured: ({measured}) {prediction.choices[measured]}\n{score}")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2) -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2) -> None:
     """Print a small table with aligned columns and rounded numbers.
 
     Args:
@@ -132,10 +144,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2)
         digits: digits after the decimal point.
 
     Example:
-        >>> table(["factor", "R²", "n"], [["size", (0.913, 0.021), 500], ["angle", 0.5, 500]])
-        factor           R²    n
-        size    0.91 ± 0.02  500
-        angle          0.50  500
+        >>> print_table(["factor", "R²", "n"], [["size", (0.913, 0.021), 500], ["rotation", 0.5, 500]])
+        factor             R²    n
+        size      0.91 ± 0.02  500
+        rotation         0.50  500
     """
 
     def format_value(value: Any) -> str:
@@ -158,15 +170,18 @@ class LiveCurves(Callback):
 
     Args:
         min_seconds: the least time between two redraws.
+
+    Example:
+        Pass it to a run with `munit_lite.train(config, out, callbacks=[LiveCurves()])`.
     """
 
     def __init__(self, min_seconds: float = 5.0) -> None:
         self.min_seconds = min_seconds
 
-    def on_start(self, config: Config, first: int) -> None:
-        self.steps, self.first_step, self.start_time = config.steps, first, time.monotonic()
+    def on_start(self, config: Config, first_step: int) -> None:
+        self.steps, self.first_step, self.start_time = config.steps, first_step, time.monotonic()
         self.history: list[dict[str, float]] = []
-        self.handle, self.last_draw_time, self.last_printed_step = DisplayHandle(), 0.0, first
+        self.handle, self.last_draw_time, self.last_printed_step = DisplayHandle(), 0.0, first_step
 
     def on_log(self, record: dict[str, float]) -> None:
         self.history.append(record)

@@ -3,39 +3,20 @@
 `munit_lite.course` exports them. A chapter that is *about* a package imports from that package directly.
 """
 
+# ruff: noqa: F401
 from munit_lite import doctor
-from munit_lite.callbacks import SampleSheets, TensorBoardLog, sample_rows
+from munit_lite.callbacks import SampleSheets, TensorBoardLog
 from munit_lite.data import open_data
-from munit_lite.evaluation import image_metrics
+from munit_lite.evaluation import image_metrics, steganography
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.image_metrics import conditional_inception_score
-from munit_lite.evaluation.metrics import content_features, held_out_predictions, held_out_r2, style_quantiles
-from munit_lite.evaluation.mode_coverage import MeanStyleTranslator, parse_varieties
-from munit_lite.evaluation.statistics import mean_with_interval
-from munit_lite.experiments.notebook_times import time_yardstick_step
-from munit_lite.experiments.results import RESULTS, papermill_command, read_results, write_results
-from munit_lite.storage.checkpoints import RunFolder
-
-__all__ = [
-    "RESULTS",
-    "MeanStyleTranslator",
-    "RunFolder",
-    "SampleSheets",
-    "TensorBoardLog",
-    "conditional_inception_score",
-    "content_features",
-    "doctor",
-    "held_out_predictions",
-    "held_out_r2",
-    "image_metrics",
-    "load_attribute_predictor",
-    "mean_with_interval",
-    "open_data",
-    "papermill_command",
-    "parse_varieties",
-    "read_results",
-    "sample_rows",
-    "style_quantiles",
-    "time_yardstick_step",
-    "write_results",
-]
+from munit_lite.evaluation.mode_coverage import parse_varieties
+from munit_lite.evaluation.statistics import held_out_predictions, held_out_r2, mean_with_interval
+from munit_lite.evaluation.translator import MeanStyleTranslator
+from munit_lite.evaluation.world_metrics import content_features, style_quantiles
+from munit_lite.experiments.notebook_times import time_calibration_step
+from munit_lite.experiments.provenance import papermill_command
+from munit_lite.experiments.results import read_results, write_results
+from munit_lite.paths import RESULTS_DIR
+from munit_lite.samples import sample_rows
+from munit_lite.storage.run_folder import RunFolder

@@ -39,20 +39,24 @@ def open_data(config: Config) -> ImageData:
         from munit_lite.data.synthetic import WorldData
         from munit_lite.world import World
 
-        return WorldData(World(data.variant), data.size, config.seed, data.paired)
+        return WorldData(World(data.world_variant), data.image_size, config.seed, data.paired)
     if data.dataset == "fashion":
         from munit_lite.data.fashion import FashionData
 
-        return FashionData(data_root(config), data.size, data.fashion_classes, config.seed, data.paired)
-    from munit_lite.data.folders import FolderData, find_dataset_files
+        return FashionData(data_root(config), data.image_size, data.fashion_classes, config.seed, data.paired)
+    from munit_lite.data.folder_layout import find_dataset_files
+    from munit_lite.data.folders import FolderData
 
-    return FolderData(find_dataset_files(data, data_root(config)), data.size, config.seed, data.cache_gib)
+    return FolderData(find_dataset_files(data, data_root(config)), data.image_size, config.seed, data.cache_gib)
 
 
 def data_root(config: Config) -> Path:
     """Return the folder that holds the datasets.
 
-    It is the configuration's `data_root`; without one the environment variable MUNIT_LITE_DATA, and without that
-    data/downloads in the current folder.
+    Args:
+        config: its `data_root` names the folder. Without one, the environment variable MUNIT_LITE_DATA does.
+
+    Returns:
+        the folder, which need not exist; data/downloads in the current folder if neither names one.
     """
     return Path(config.data.data_root or os.environ.get("MUNIT_LITE_DATA") or Path("data") / "downloads")

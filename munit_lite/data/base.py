@@ -34,7 +34,14 @@ class ImageData(Protocol):
         """
 
     def test(self, count: int) -> HeldOut:
-        """Return the first `count` held-out images of each domain, fewer if there are not as many."""
+        """Return held-out images.
+
+        Args:
+            count: images of each domain; if there are not as many, fewer are returned.
+
+        Returns:
+            the first images of each domain, always in the same order.
+        """
 
 
 class InMemoryData:
@@ -51,11 +58,13 @@ class InMemoryData:
     held_out: HeldOut
 
     def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return the training images of a step; see `ImageData.batch`."""
         index = torch.arange(count) + step * count
         rows_1 = (uniform(index, f"{self.seed}/pick/1") * len(self.train_1)).long()
         rows_2 = (uniform(index, f"{self.seed}/pick/{1 if self.paired else 2}") * len(self.train_2)).long()
         return uint8_to_float(self.train_1[rows_1]), uint8_to_float(self.train_2[rows_2])
 
     def test(self, count: int) -> HeldOut:
+        """Return the first held-out images; see `ImageData.test`."""
         images_1, images_2, paired = self.held_out
         return HeldOut(uint8_to_float(images_1[:count]), uint8_to_float(images_2[:count]), paired)

@@ -1,4 +1,4 @@
-"""Reading one image file: which files count as images, and how each kind becomes 8-bit RGB.
+"""Reading and writing one image file: which files count as images, and how each kind becomes 8-bit RGB.
 
 An image is rotated upright according to its EXIF orientation, converted to RGB and resized so that its shorter side has
 the requested length; small images are enlarged. Transparent pixels are composited over white, 16-bit values are scaled
@@ -20,6 +20,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from munit_lite.storage.files import atomic_path
+
 # A file with one of these suffixes must be readable. Any other file is an image if PIL recognizes its content.
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga",
@@ -34,13 +36,35 @@ class DataError(RuntimeError):
 
 
 def uint8_to_float(images: Tensor) -> Tensor:
-    """Scale uint8 values from 0 to 255 to float32 in [-1, 1].
+    """Scale uint8 values from 0 to 255 to float32 in [-1, 1], the range of all images that a model sees.
+
+    Args:
+        images: uint8 of any shape.
+
+    Returns:
+        float32 of the same shape.
 
     Example:
         >>> uint8_to_float(torch.tensor([0, 255], dtype=torch.uint8))
         tensor([-1.,  1.])
     """
     return images.float() / 127.5 - 1
+
+
+def float_to_uint8(images: Tensor) -> Tensor:
+    """Scale values in [-1, 1] to uint8 from 0 to 255, the inverse of `uint8_to_float`.
+
+    Args:
+        images: floats of any shape; values outside the range are clipped.
+
+    Returns:
+        uint8 of the same shape.
+
+    Example:
+        >>> float_to_uint8(torch.tensor([-1.0, 0.1, 3.0]))
+        tensor([  0, 140, 255], dtype=torch.uint8)
+    """
+    return ((images + 1) * 127.5).round().clamp(0, 255).byte()
 
 
 def is_image(file: Path) -> bool:
@@ -64,6 +88,9 @@ def list_images(folder: Path, recursive: bool = True) -> list[Path]:
     Args:
         folder: where to look.
         recursive: search its subfolders, too.
+
+    Returns:
+        the files, at least one.
 
     Raises:
         DataError: there is no such folder, or no image in it.
@@ -127,8 +154,26 @@ def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarr
         return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
+def write_png(file: Path, image: Tensor) -> None:
+    """Write an image as a PNG file, atomically.
+
+    Args:
+        file: the file to write; its folder is created if it does not exist.
+        image: (3, h, w) uint8.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with atomic_path(file) as temporary:
+        Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(temporary, format="png")
+
+
 def check_image(file: Path, half: Half = "whole") -> None:
     """Check an image by its header alone, which is fast but does not detect a truncated file.
+
+    Args:
+        file: the image.
+        half: the part that will be used, as for `read_pixels`.
 
     Raises:
         DataError: the file is missing, empty, not an image, or has a shape that cannot be used.

@@ -31,16 +31,15 @@ class WorldData:
         self.world, self.size, self.seed, self.paired = world, size, seed, paired
 
     def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """Render the training images of a step; see `ImageData.batch`."""
         index = torch.arange(count) + step * count
         if self.paired:
             pairs = self.world.pairs(index, self.seed, self.size, stream="train")
             return pairs.image_1, pairs.image_2
         # Unpaired although the index is the same: the domain is part of the key of the random numbers (World.content).
-        return (
-            self.world.images(index, self.seed, 1, self.size),
-            self.world.images(index, self.seed, 2, self.size),
-        )
+        return (self.world.images(index, self.seed, 1, self.size), self.world.images(index, self.seed, 2, self.size))
 
     def test(self, count: int) -> HeldOut:
+        """Render true pairs from random streams that training does not use; see `ImageData.test`."""
         pairs = self.world.pairs(torch.arange(count), self.seed, self.size)
         return HeldOut(pairs.image_1, pairs.image_2, paired=True)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from munit_lite.storage.checkpoints import SHIPPED
+from munit_lite.config import check_domain
+from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.storage.tensors import read_tensors
 from munit_lite.world import (
     CONTENT_FACTORS,
@@ -22,8 +23,10 @@ from munit_lite.world import (
     SHAPE_NAMES,
     STYLE_FACTORS,
     Content,
+    Style,
     World,
-    check_domain,
+    factor_ranges,
+    is_round,
     render,
     style_from_code,
 )
@@ -60,7 +63,7 @@ class AttributePredictor(nn.Module):
         domain: 1 (sketch) or 2 (painting).
 
     Raises:
-        ValueError: The domain is neither 1 nor 2.
+        ValueError: the domain is neither 1 nor 2.
 
     Example:
         >>> predictor = load_attribute_predictor(domain=2)
@@ -83,9 +86,9 @@ class AttributePredictor(nn.Module):
             layers += [nn.GroupNorm(8, out_channels), nn.ReLU()]
         layers += [nn.Flatten(), nn.Linear(96 * 4 * 4, 160), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(160, len(SHAPE_NAMES) + 4 + 3))
-        factors = CONTENT_FACTORS + STYLE_FACTORS[domain]
-        self.register_buffer("low", torch.tensor([f.low for f in factors]), persistent=False)
-        self.register_buffer("span", torch.tensor([f.span for f in factors]), persistent=False)
+        low, span = factor_ranges(CONTENT_FACTORS + STYLE_FACTORS[domain], torch.empty(0))
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("span", span, persistent=False)
 
     def forward(self, images: Tensor) -> Attributes:
         """Predict the attributes of images.
@@ -104,7 +107,7 @@ class AttributePredictor(nn.Module):
         """Average larger images down to (B, 3, 32, 32), the size that the predictor was trained on.
 
         Raises:
-            ValueError: The height of the images is not a multiple of 32.
+            ValueError: the height of the images is not a multiple of 32.
         """
         factor, remainder = divmod(images.shape[-1], INPUT_SIZE)
         if remainder or not factor:
@@ -119,39 +122,50 @@ class AttributePredictor(nn.Module):
 
         Args:
             images: (B, 3, H, W) in [-1, 1].
-            content: The true contents of the B images.
-            style_factors: The true style factors, (B, 3).
+            content: the true contents of the B images.
+            style_factors: the true style factors, (B, 3).
         """
         attributes = self(images)
-        targets = torch.cat([content.position, content.size[:, None], content.rotation[:, None], style_factors], dim=1)
+        targets = torch.cat([content.factors, style_factors], dim=1)
         errors = (attributes.continuous() - targets).abs() / self.span  # (B, 7)
-        has_rotation = (content.angle != 0).float()
-        rotation_error = (errors[:, 3] * has_rotation).mean()
+        rotation_error = errors[:, 3].masked_fill(is_round(content.shape_class), 0.0).mean()
         return F.cross_entropy(attributes.class_logits, content.shape_class) + 4 * (
             errors[:, :3].mean() + rotation_error + errors[:, 4:].mean()
         )
 
 
-def labeled_renders(
-    domain: int, index: Tensor, seed: int, stream: str, size: int = INPUT_SIZE
-) -> tuple[Tensor, Content, Tensor]:
+class LabeledImages(NamedTuple):
+    """Images of one domain with their ground truth."""
+
+    images: Tensor  # (B, 3, size, size) in [-1, 1]
+    content: Content
+    style: Style
+    style_code: Tensor  # (B, 3)
+
+    @property
+    def style_quantiles(self) -> Tensor:
+        """(B, 3), quantiles of the style factors in (0, 1)."""
+        return torch.special.ndtr(self.style_code)
+
+
+def labeled_images(
+    world: World, domain: int, index: Tensor, seed: int, size: int, stream: str, content_domain: int | None = None
+) -> LabeledImages:
     """Render images of one domain together with their labels.
 
     Args:
+        world: renders the images.
         domain: 1 or 2.
-        index: Indices of the images in the stream, (B,).
-        seed: Seed of contents and styles.
-        stream: Name of an independent stream of random numbers.
-        size: Height and width in pixels.
-
-    Returns:
-        Images (B, 3, size, size) in [-1, 1], their contents, and their style factors (B, 3).
+        index: indices of the images in the stream, (B,).
+        seed: seed of contents and styles.
+        size: height and width in pixels.
+        stream: name of an independent stream of random numbers.
+        content_domain: domain whose p(c) the contents follow; by default that of the images.
     """
-    world = World("standard")
-    content = world.content(index, seed, domain, stream)
-    style = style_from_code(world.style_code(index, seed, domain, stream), domain)
-    factors = torch.stack([getattr(style, f.name) for f in STYLE_FACTORS[domain]], dim=1)
-    return render(content, style, domain, size), content, factors
+    content = world.content(index, seed, content_domain or domain, stream)
+    style_code = world.style_code(index, seed, domain, stream)
+    style = style_from_code(style_code, domain)
+    return LabeledImages(render(content, style, domain, size), content, style, style_code)
 
 
 @torch.no_grad()
@@ -159,24 +173,24 @@ def prediction_errors(predictor: AttributePredictor, count: int = 10_000, seed: 
     """Measure a predictor's own errors on fresh renders.
 
     Args:
-        predictor: Of either domain.
-        count: Number of renders.
-        seed: Seed of the renders.
+        predictor: of either domain.
+        count: number of renders.
+        seed: seed of the renders.
 
     Returns:
         Class accuracy and mean absolute errors: of position and size in image widths, of rotation in symmetry periods,
         of each style factor as a fraction of its range.
     """
-    hits, errors, rotation_errors = [], [], []
+    world, hits, errors, rotation_errors = World(), [], [], []
     for index in torch.arange(count).split(500):
-        images, content, factors = labeled_renders(predictor.domain, index, seed, TEST_STREAM)
+        images, content, true_style, _ = labeled_images(world, predictor.domain, index, seed, INPUT_SIZE, TEST_STREAM)
         attributes = predictor(images)
         hits.append(attributes.shape_class == content.shape_class)
         position = (attributes.position - content.position).norm(dim=1)
         size = (attributes.size - content.size).abs()
-        style = (attributes.style - factors).abs() / predictor.span[4:]
+        style = (attributes.style - true_style.factors).abs() / predictor.span[4:]
         errors.append(torch.cat([position[:, None], size[:, None], style], dim=1))
-        rotation_errors.append((attributes.rotation - content.rotation).abs()[content.angle != 0])
+        rotation_errors.append((attributes.rotation - content.rotation).abs()[~is_round(content.shape_class)])
     names = ["position_error", "size_error", *(f"{f.name}_error_of_range" for f in STYLE_FACTORS[predictor.domain])]
     return {
         "class_accuracy": torch.cat(hits).float().mean().item(),
@@ -188,7 +202,7 @@ def prediction_errors(predictor: AttributePredictor, count: int = 10_000, seed: 
 
 def predictor_file(domain: int) -> Path:
     """Return the path of the published weights for a domain (1 or 2)."""
-    return SHIPPED / f"attribute_predictor_{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
+    return CHECKPOINTS_DIR / f"attribute_predictor_{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
 
 
 def load_attribute_predictor(domain: int) -> AttributePredictor:
@@ -198,7 +212,7 @@ def load_attribute_predictor(domain: int) -> AttributePredictor:
         domain: 1 (sketch) or 2 (painting).
 
     Raises:
-        CheckpointError: Its file is missing or damaged.
+        CheckpointError: its file is missing or damaged.
 
     Example:
         >>> load_attribute_predictor(1).domain

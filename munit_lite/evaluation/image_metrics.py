@@ -18,7 +18,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
-from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
+from munit_lite.evaluation.statistics import Metrics, mean_with_interval
+from munit_lite.evaluation.translator import Translator, translate_on_device
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two batches (B, 3, H, W) in [-1, 1] -> (B,)
 Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] -> (B, D)
@@ -43,7 +44,7 @@ def lpips(images_a: Tensor, images_b: Tensor) -> Tensor:
         Distances (B,).
 
     Raises:
-        OSError: The weights of AlexNet are not in torch's cache and cannot be downloaded.
+        OSError: the weights of AlexNet are not in torch's cache and cannot be downloaded.
     """
     try:
         return learned_perceptual_image_patch_similarity(
@@ -64,7 +65,7 @@ def perceptual_distance(predictor: AttributePredictor) -> Distance:
     with those of LPIPS.
 
     Args:
-        predictor: Of the domain of the images.
+        predictor: of the domain of the images.
 
     Returns:
         A function of two batches (B, 3, H, W) that computes distances (B,).
@@ -94,12 +95,12 @@ def output_diversity(
     Section 5.2 of the paper samples 19 pairs of outputs for each of 100 inputs.
 
     Args:
-        model: Translates from `source` into the other domain.
-        images: Inputs (N, 3, H, W) in [-1, 1].
+        model: translates from `source` into the other domain.
+        images: inputs (N, 3, H, W) in [-1, 1].
         source: 1 or 2.
         distance: `lpips` or `perceptual_distance(predictor)`.
-        pairs: Pairs of translations per input. All 2 × `pairs` styles are sampled independently.
-        seed: Seed of the sampled styles.
+        pairs: pairs of translations per input. All 2 × `pairs` styles are sampled independently.
+        seed: seed of the sampled styles.
 
     Returns:
         `diversity` with its 95 % interval over inputs, and the numbers of inputs and pairs.
@@ -121,7 +122,7 @@ def real_diversity(images: Tensor, distance: Distance, seed: int = 0) -> Metrics
     Args:
         images: (N, 3, H, W) in [-1, 1].
         distance: `lpips` or `perceptual_distance(predictor)`.
-        seed: Seed of the pairing.
+        seed: seed of the pairing.
     """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     half = len(images) // 2
@@ -157,16 +158,16 @@ def distribution_metrics(
     Args:
         real: (N, 3, H, W) in [-1, 1].
         generated: (M, 3, H, W) in [-1, 1].
-        features: Function from images (B, 3, H, W) to features (B, D). FID needs many more images than D.
+        features: function from images (B, 3, H, W) to features (B, D). FID needs many more images than D.
         neighbors: k.
-        subset_size: Images of each set in one of KID's 100 subsets.
-        seed: Seed of KID's subsets.
+        subset_size: images of each set in one of KID's 100 subsets.
+        seed: seed of KID's subsets.
 
     Returns:
         `fid`, `kid`, `kid_std` over subsets, `precision`, `recall`, and the numbers of images and features.
 
     Raises:
-        ValueError: There are too few images for k or for a subset.
+        ValueError: there are too few images for k or for a subset.
     """
     fewest, needed = min(len(real), len(generated)), max(neighbors + 1, subset_size)
     if fewest < needed:
@@ -243,12 +244,12 @@ def mode_probabilities(
     """Classify a translator's outputs by the modes of the target domain. The paper uses 100 inputs and 100 samples.
 
     Args:
-        model: Translates from `source` into the other domain.
-        images: Inputs (N, 3, H, W) in [-1, 1].
+        model: translates from `source` into the other domain.
+        images: inputs (N, 3, H, W) in [-1, 1].
         source: 1 or 2.
-        classifier: Function from images (B, 3, H, W) to probabilities (B, M).
-        samples: Translations of each input.
-        seed: Seed of the sampled styles.
+        classifier: function from images (B, 3, H, W) to probabilities (B, M).
+        samples: translations of each input.
+        seed: seed of the sampled styles.
 
     Returns:
         Probabilities (N, samples, M).

@@ -1,9 +1,9 @@
 """Mode coverage: how many of a domain's labeled varieties the translations of photos show.
 
-It applies to folders whose photos name their variety, either by the subfolder of each photo or by the file name up to
-its number (`Lemon_001.jpg` is a Lemon). A classifier on color histograms, fitted to the training photos, recognizes the
-varieties. Its accuracy on test photos is reported beside every count, because it also counts the modes that it
-confuses.
+A *variety* is the label of a photo, and a *mode* of the distribution of its domain. Mode coverage applies to folders
+whose photos name their variety, either by the subfolder of each photo or by the file name up to its number
+(`Lemon_001.jpg` is a Lemon). A classifier on color histograms, fitted to the training photos, recognizes the varieties.
+Its accuracy on test photos is reported beside every count, because it also counts the modes that it confuses.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from skimage.color import rgb2lab
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from munit_lite.data.folders import FileSet, FolderData
+from munit_lite.data.folder_layout import FileSet
+from munit_lite.data.folders import FolderData
 from munit_lite.evaluation.image_metrics import conditional_inception_score, mode_probabilities
-from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval
+from munit_lite.evaluation.statistics import Metrics, mean_with_interval
+from munit_lite.evaluation.translator import MeanStyleTranslator, Translator
+from munit_lite.world import DIRECTIONS
 
-MIN_ONE_IN = 10  # A mode counts as covered from one output in ten. Fewer could be errors of a 90 % accurate classifier.
+MIN_MODE_FRACTION = 0.1  # of the outputs; smaller fractions could be errors of a 90 % accurate classifier
 MAX_INPUTS, SAMPLES_PER_INPUT = 100, 100  # the paper's, for CIS and IS
 NUM_SHUFFLES = 10  # Photos of one shelf are classified together, so a single shuffle may be far from chance.
 
@@ -43,7 +46,7 @@ class VarietyLabels(NamedTuple):
         """The M distinct varieties, sorted."""
         return sorted(set(self.train))
 
-    def class_indices(self, labels: Sequence[str]) -> Tensor:
+    def indices(self, labels: Sequence[str]) -> Tensor:
         """Convert N labels to indices into `names`: (N,)."""
         return torch.tensor([self.names.index(label) for label in labels])
 
@@ -68,7 +71,7 @@ def domain_variety_labels(data: FolderData, domain: int) -> VarietyLabels:
     """Return the varieties of a domain's training and test photos.
 
     Raises:
-        NoVarietyLabelsError: All photos have one variety, a variety has a single training photo, or a variety has test
+        NoVarietyLabelsError: all photos have one variety, a variety has a single training photo, or a variety has test
             photos only.
     """
     train, test = (parse_varieties(sets[domain - 1].files) for sets in (data.files.train, data.files.test))
@@ -136,25 +139,25 @@ def fit_variety_classifier(data: FolderData, domain: int, seed: int) -> VarietyC
     """Fit a classifier of a domain's varieties to its training photos.
 
     Args:
-        data: Photos that name their varieties.
+        data: photos that name their varieties.
         domain: 1 or 2.
-        seed: Seed of the control, `NUM_SHUFFLES` classifiers that are fitted to shuffled labels.
+        seed: seed of the control, `NUM_SHUFFLES` classifiers that are fitted to shuffled labels.
 
     Raises:
-        DataError: A photo cannot be read.
-        NoVarietyLabelsError: The photos do not name their varieties.
+        DataError: a photo cannot be read.
+        NoVarietyLabelsError: the photos do not name their varieties.
     """
     labels = domain_variety_labels(data, domain)
     train, test = (photo_features(data, sets[domain - 1]) for sets in (data.files.train, data.files.test))
-    train_classes, test_classes = labels.class_indices(labels.train), labels.class_indices(labels.test)
-    regression = new_logistic_regression().fit(train, train_classes.numpy())
+    train_modes, test_modes = labels.indices(labels.train), labels.indices(labels.test)
+    regression = new_logistic_regression().fit(train, train_modes.numpy())
     predictions, num_modes = torch.from_numpy(regression.predict(test)), len(labels.names)
-    accuracy, interval = mean_with_interval(predictions == test_classes)
+    accuracy, interval = mean_with_interval(predictions == test_modes)
     generator, control = torch.Generator().manual_seed(seed), []
     for _ in range(NUM_SHUFFLES):
-        shuffled = train_classes[torch.randperm(len(train_classes), generator=generator)]
-        control.append(new_logistic_regression().fit(train, shuffled.numpy()).predict(test) == test_classes.numpy())
-    confusion = torch.bincount(test_classes * num_modes + predictions, minlength=num_modes**2)
+        shuffled = train_modes[torch.randperm(len(train_modes), generator=generator)]
+        control.append(new_logistic_regression().fit(train, shuffled.numpy()).predict(test) == test_modes.numpy())
+    confusion = torch.bincount(test_modes * num_modes + predictions, minlength=num_modes**2)
     confusion = confusion.view(num_modes, num_modes)
     metrics: Metrics = {
         "classifier_accuracy": accuracy,
@@ -169,10 +172,10 @@ def fit_variety_classifier(data: FolderData, domain: int, seed: int) -> VarietyC
 
 
 def count_covered_modes(counts: Tensor) -> Tensor:
-    """Count the modes that make up at least one output in `MIN_ONE_IN`.
+    """Count the modes that make up at least `MIN_MODE_FRACTION` of the outputs.
 
     Args:
-        counts: Outputs classified as each of M modes, (..., M).
+        counts: outputs classified as each of M modes, (..., M).
 
     Returns:
         Numbers of covered modes, (...).
@@ -181,7 +184,7 @@ def count_covered_modes(counts: Tensor) -> Tensor:
         >>> count_covered_modes(torch.tensor([[90, 10, 0], [91, 9, 0]]))
         tensor([2, 1])
     """
-    return (MIN_ONE_IN * counts >= counts.sum(-1, keepdim=True)).logical_and(counts > 0).sum(-1)
+    return (counts / counts.sum(-1, keepdim=True) >= MIN_MODE_FRACTION).sum(-1)
 
 
 def coverage_of_probabilities(probabilities: Tensor, names: Sequence[str]) -> Metrics:
@@ -189,7 +192,7 @@ def coverage_of_probabilities(probabilities: Tensor, names: Sequence[str]) -> Me
 
     Args:
         probabilities: (N, K, M), of a classifier for K translations of each of N inputs.
-        names: Names of the M modes.
+        names: names of the M modes.
 
     Returns:
         `modes_covered` by the translations of one input (mean over inputs), `modes_covered_over_inputs` by all
@@ -206,21 +209,6 @@ def coverage_of_probabilities(probabilities: Tensor, names: Sequence[str]) -> Me
     return metrics | conditional_inception_score(probabilities)
 
 
-class MeanStyleTranslator:
-    """A deterministic control: translate every input with the mean style of the prior."""
-
-    def __init__(self, model: Translator) -> None:
-        self.model = model
-
-    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
-        """Translate with the underlying model."""
-        return self.model.translate(images, source, target, style=style)
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return the mean style `count` times: zeros."""
-        return torch.zeros_like(self.model.sample_style(count, generator))
-
-
 @torch.no_grad()
 def mode_coverage_metrics(
     model: Translator, data: FolderData, count: int, seed: int, samples: int = SAMPLES_PER_INPUT
@@ -228,11 +216,11 @@ def mode_coverage_metrics(
     """Measure which varieties of the target domain the translations of held-out photos cover, in both directions.
 
     Args:
-        model: Translates in both directions.
-        data: Photos that name their varieties.
-        count: Inputs per direction; at most `MAX_INPUTS` are used.
-        seed: Seed of inputs, styles and shuffled labels.
-        samples: Translations of each input.
+        model: translates in both directions.
+        data: photos that name their varieties.
+        count: inputs per direction; at most `MAX_INPUTS` are used.
+        seed: seed of inputs, styles and shuffled labels.
+        samples: translations of each input.
 
     Returns:
         Direction -> the metrics of `coverage_of_probabilities`, the classifier's accuracy on test photos of the target
@@ -245,12 +233,12 @@ def mode_coverage_metrics(
         - `…_mean_style`: the same metrics of the model made deterministic, with a coverage of 1 and a CIS of 0.
 
     Raises:
-        DataError: A photo cannot be read.
-        NoVarietyLabelsError: The photos do not name their varieties.
+        DataError: a photo cannot be read.
+        NoVarietyLabelsError: the photos do not name their varieties.
     """
     classifiers = {domain: fit_variety_classifier(data, domain, seed) for domain in (1, 2)}
     metrics_of = {}
-    for source, target in ((1, 2), (2, 1)):
+    for source, target in DIRECTIONS:
         classifier = classifiers[target]
         names, confusion, metrics = classifier.labels.names, classifier.confusion, dict(classifier.metrics)
         has_photos = confusion.any(1)  # A variety may have no test photos.

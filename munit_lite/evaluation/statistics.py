@@ -4,40 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 Metrics = dict[str, float]
-
-
-class Translator(Protocol):
-    """The interface that the metrics require of a model. MUNIT, the baselines and the oracle implement it."""
-
-    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
-        """Translate images (B, 3, H, W) of domain `source` into domain `target` with styles (B, style_dim)."""
-        ...
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Sample styles (count, style_dim) from the prior, on the device of the model."""
-        ...
-
-
-def translate_on_device(model: Translator, images: Tensor, source: int, target: int, style: Tensor) -> Tensor:
-    """Translate images on the device of the model, and return the outputs on the CPU, where they are evaluated.
-
-    Args:
-        model: Any translator.
-        images: (B, 3, H, W) in [-1, 1], on any device.
-        source: 1 or 2.
-        target: 1 or 2.
-        style: (B, style_dim), on the device of the model.
-
-    Returns:
-        Translations (B, 3, H, W) in float32.
-    """
-    return model.translate(images.to(style.device), source, target, style=style).float().cpu()
 
 
 def mean_with_interval(values: Tensor) -> tuple[float, float]:
@@ -62,14 +33,14 @@ def mean_over_directions(metrics: Mapping[str, Mapping[str, float]], name: str) 
     evaluated on the same contents, so their errors may be perfectly correlated.
 
     Args:
-        metrics: Direction -> metrics, as `evaluate` returns them.
-        name: A metric that every direction has.
+        metrics: direction -> metrics, as `evaluate` returns them.
+        name: a metric that every direction has.
 
     Returns:
         The mean and the half-width of its 95 % interval, which is NaN if a direction has none.
 
     Raises:
-        KeyError: A direction lacks the metric.
+        KeyError: a direction lacks the metric.
 
     Example:
         >>> mean_over_directions({"1 to 2": {"cis": 0.5, "cis_interval": 0.1}, "2 to 1": {"cis": 1.0}}, "cis")
@@ -140,7 +111,7 @@ def held_out_predictions(codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
         Predictions for the second half of the rows and the true targets there, both (N - N // 2, T) in float64.
 
     Raises:
-        ValueError: There are fewer than 8 rows, or the numbers of codes and targets differ.
+        ValueError: there are fewer than 8 rows, or the numbers of codes and targets differ.
     """
     if len(codes) < 8 or len(codes) != len(targets):
         raise ValueError(f"got {len(codes)} codes and {len(targets)} targets, but need equally many, at least 8")
@@ -173,8 +144,8 @@ def held_out_r2(codes: Tensor, targets: Tensor, target_names: list[str], prefix:
     Args:
         codes: (N, D) with N of at least 8, rows in random order.
         targets: (N, T).
-        target_names: Names of the T targets.
-        prefix: Prefix of the metrics: `<prefix>_<target>_r2`, and `<prefix>_r2` for the mean over targets.
+        target_names: names of the T targets.
+        prefix: prefix of the metrics: `<prefix>_<target>_r2`, and `<prefix>_r2` for the mean over targets.
 
     Returns:
         R², which is 1 if the codes determine the target and about 0 if they carry no information about it, and the
@@ -182,7 +153,7 @@ def held_out_r2(codes: Tensor, targets: Tensor, target_names: list[str], prefix:
         rows, error and variance; the interval is that of the ratio's first-order expansion.
 
     Raises:
-        ValueError: There are fewer than 8 rows, or the numbers of codes and targets differ.
+        ValueError: there are fewer than 8 rows, or the numbers of codes and targets differ.
     """
     predictions, truth = held_out_predictions(codes, targets)
     deviations = (truth - truth.mean(0)).square()

@@ -32,11 +32,12 @@ from munit_lite.config import Config, override
 from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import DataError
-from munit_lite.experiments.benchmark_records import SHARES, Numbers
+from munit_lite.experiments.benchmark_tables import SHARES, Numbers
 from munit_lite.objective import LossTerms
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import RunFolder
-from munit_lite.training import Trainer, finite_record
+from munit_lite.training import Trainer
+from munit_lite.training_errors import check_finite_losses
 
 STEP_PARTS = SHARES[:3]  # the parts of the step itself, as it names them in the profiler
 
@@ -51,7 +52,11 @@ class Case:
     batch_size: int = 0
 
     def config(self) -> Config:
-        """Return the configuration; an unknown preset or a value out of range is a ValueError."""
+        """Return the configuration of the row.
+
+        Raises:
+            ValueError: the preset is unknown, or a value is out of range.
+        """
         changes = {name: value for name, value in asdict(self).items() if value and name != "preset"}
         return override(preset(self.preset), **changes)
 
@@ -63,7 +68,14 @@ class Case:
 def cases(
     presets: tuple[str, ...], precisions: tuple[str, ...], compile: bool, batch_sizes: tuple[int, ...]
 ) -> list[Case]:
-    """Return every combination; with `compile` each of them also compiled."""
+    """Return a row for every combination of the arguments.
+
+    Args:
+        presets: names of presets.
+        precisions: precisions to measure each preset with; if empty, the preset's own.
+        compile: also measure each combination compiled.
+        batch_sizes: batch sizes to measure each preset with; if empty, the preset's own.
+    """
     compiled = (False, True) if compile else (False,)
     rows = itertools.product(presets, precisions or ("",), compiled, batch_sizes or (0,))
     return [Case(*row) for row in rows]
@@ -84,7 +96,7 @@ def measure(case: Case, steps: int, straight_line: bool = False) -> Numbers:
 
     Returns:
         The numbers by name; times are in seconds, memory is in GiB. Numbers that follow from others agree with them:
-        see `benchmark_records.contradictions`.
+        see `benchmark_tables.find_inconsistencies`.
 
     Raises:
         ChildProcessError: a process failed; the last line of its stderr is in the message.
@@ -109,27 +121,35 @@ def _run_in_subprocess(case: Case, steps: int, task: str) -> Numbers:
 
 
 class StepTimer:
-    """A trainer with random images on its device, and a clock that waits for the device."""
+    """A trainer with random images on its device, and a clock that waits for the device.
+
+    Args:
+        config: what to train.
+        straight_line: time `objective.py` on a plain model, without `acceleration`.
+    """
 
     def __init__(self, config: Config, straight_line: bool = False) -> None:
         self.config, self.fabric = config, open_fabric(config)
         self.device = self.fabric.device
-        self.trainer = Trainer.new(config, self.fabric, straight_line)
-        shape = (config.batch_size, 3, config.data.size, config.data.size)
+        self.trainer = Trainer.new(config, self.fabric, accelerated=not straight_line)
+        shape = (config.batch_size, 3, config.data.image_size, config.data.image_size)
         generator = torch.Generator().manual_seed(0)
         self.images = [(torch.rand(shape, generator=generator) * 2 - 1).to(self.device) for _ in range(2)]
         self.step_number = 0
 
     def step(self) -> LossTerms:
+        """Train for one step, always on the same images, and return its losses."""
         terms = self.trainer.step(self.step_number, *self.images)
         self.step_number += 1
         return terms
 
     def warm_up(self) -> None:
+        """Train for the steps that take longer than later ones: three if torch compiles the networks, else one."""
         for _ in range(3 if self.config.compile else 1):
             self.step()
 
     def time(self, action: Callable[[], object]) -> float:
+        """Return the seconds that an action takes, until the device has finished."""
         self._wait()
         start = time.perf_counter()
         action()
@@ -153,7 +173,7 @@ def measure_cost(case: Case, steps: int) -> Numbers:
     timer.warm_up()
     median = statistics.median(timer.time(timer.step) for _ in range(steps))
     return {
-        "size": timer.config.data.size,
+        "size": timer.config.data.image_size,
         "batch_size": timer.config.batch_size,
         "seconds_per_step": median,
         "images_per_second": 2 * timer.config.batch_size / median,
@@ -197,7 +217,7 @@ def straight_line_memory(case: Case, steps: int) -> Numbers:
 def profile_step(case: Case, steps: int) -> Numbers:
     """Measure where the time of the training loop goes, and a step's arithmetic relative to a matrix product's.
 
-    The shares of generator (with the forward pass), discriminator, optimizer, data, logging (records, progress bar,
+    The shares of generator (with the forward pass), discriminator, optimizer, data, logging (history, progress bar,
     TensorBoard, sample sheets) and saving add up to 1. There is no share of data that is not on this machine.
     """
     timer = StepTimer(case.config())
@@ -231,7 +251,7 @@ def _flops_per_step(config: Config) -> int:
     """Count the floating-point operations of an accelerated step without the gradient penalty, because the counter does
     not know second derivatives."""
     threads = torch.get_num_threads()
-    timer = StepTimer(override(config, r1_weight=0.0, threads=1))  # the counter sees one thread only
+    timer = StepTimer(override(config, r1_weight=0.0, num_threads=1))  # the counter sees one thread only
     with FlopCounterMode(display=False) as counter:
         timer.step()
     torch.set_num_threads(threads)
@@ -251,10 +271,10 @@ def _time_loop_overhead(timer: StepTimer, scratch: Path) -> Numbers:
         terms, callbacks = timer.step(), default_callbacks(folder.path)
 
         def log() -> None:
-            record = finite_record(1, terms, folder, timer.fabric)
-            folder.append_history(record)
+            losses = check_finite_losses(1, terms, folder, timer.fabric)
+            folder.append_history(losses)
             for callback in callbacks:
-                callback.on_log(record)
+                callback.on_log(losses)
 
         def sample(data: ImageData) -> None:
             for callback in callbacks:
@@ -278,7 +298,7 @@ def _open_data(config: Config, scratch: Path) -> ImageData | None:
         for domain in ("trainA", "trainB", "testA", "testB"):
             (scratch / "noise" / domain).mkdir(parents=True)
             for k in range(max(8, config.batch_size)):
-                noise = torch.rand(3, config.data.size * 9 // 8, config.data.size * 9 // 8)
+                noise = torch.rand(3, config.data.image_size * 9 // 8, config.data.image_size * 9 // 8)
                 save_image(noise, scratch / "noise" / domain / f"{k}.png")
         config = override(config, folder=str(scratch / "noise"))
     try:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from munit_lite.evaluation.metric_names import current_metric_name
 from munit_lite.evaluation.statistics import mean_over_directions
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.markdown import markdown_table
 
 NOT_MEASURED = "not measured yet"
 
@@ -53,14 +53,14 @@ class Expectation:
 
     @property
     def subject(self) -> str:
-        """The method, with the method that it is compared to: "unit", "unit / munit", "unit - munit"."""
+        """Return the method, with the method that it is compared to: "unit", "unit / munit", "unit - munit"."""
         if self.ratio_to:
             return f"{self.method} / {self.ratio_to}"
         return f"{self.method} - {self.difference_from}" if self.difference_from else self.method
 
     @property
     def bounds(self) -> str:
-        """The bounds in words, such as "at least 0.8 and at most 0.9"."""
+        """Return the bounds in words, such as "at least 0.8 and at most 0.9"."""
         low = "" if self.at_least == -math.inf else f"at least {self.at_least:g}"
         high = "" if self.at_most == math.inf else f"at most {self.at_most:g}"
         return " and ".join(filter(None, (low, high)))
@@ -75,16 +75,17 @@ class Comparison:
 
     @property
     def mean(self) -> float:
+        """Return the mean over seeds; NaN if nothing was measured."""
         return sum(self.values) / len(self.values) if self.values else math.nan
 
     @property
     def holds(self) -> bool | None:
-        """Whether the mean lies within the bounds; None if nothing was measured."""
+        """Return whether the mean lies within the bounds, or None if nothing was measured."""
         return self.expectation.at_least <= self.mean <= self.expectation.at_most if self.values else None
 
     @property
     def is_certain(self) -> bool:
-        """Whether the 95 % interval over two or more seeds lies wholly on the mean's side of the bounds."""
+        """Return whether the 95 % interval over two or more seeds lies wholly on the mean's side of the bounds."""
         mean, half_width = mean_over_seeds(self.values)
         low, high, expected = mean - half_width, mean + half_width, self.expectation
         if self.holds:
@@ -107,11 +108,14 @@ def mean_over_seeds(values: Sequence[float]) -> tuple[float, float]:
 
 
 def compare(expectations: Sequence[Expectation], sweep: dict[str, Any]) -> list[Comparison]:
-    """Compare every expectation with a sweep's results; a method is compared to another seed by seed.
+    """Compare every expectation with the results of a sweep. A method is compared to another one seed by seed.
 
     Args:
-        expectations: from `sweep.read_plan`.
+        expectations: from `sweep_plan.read_plan`.
         sweep: what `sweep.gather` returns.
+
+    Returns:
+        A comparison for each expectation, in the same order.
 
     Raises:
         ValueError: an expectation of a metric that was not measured; the message lists the metrics that were.
@@ -159,7 +163,7 @@ def format_comparisons(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def comparison_records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+def to_dicts(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Return one dictionary per expectation, for JSON."""
     return [asdict(c.expectation) | {"values": c.values, "mean": c.mean, "holds": c.holds} for c in comparisons]
 

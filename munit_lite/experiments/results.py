@@ -11,7 +11,7 @@ A results file holds flat records, so that it loads as one table:
 
 `half_width` is half of the 95 % interval and is absent where there is none. The columns before `metric` say what was
 measured. The records of a sweep have the columns `data`, `method` and `seed` as well, and a second table, `runs`, holds
-each run's parameters, starts and provenance under these three keys.
+each run's parameters, attempts and provenance under these three keys.
 
 Programs mostly look numbers up by name, so `read_results` returns the same numbers as nested dictionaries, in which
 the half-width of a metric has the key `<metric>_interval`. Reading needs no torch, so that the doctor can read results
@@ -21,34 +21,27 @@ where torch is broken.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from munit_lite.config import Config
-from munit_lite.evaluation.metric_names import current_metric_name, with_current_metric_names
-from munit_lite.presets import PRESETS
+from munit_lite.evaluation.metric_names import with_current_metric_names, with_current_names
+from munit_lite.experiments.provenance import provenance
+from munit_lite.paths import RESULTS_DIR
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "data" / "results"
-NOTEBOOKS = ROOT / "notebooks"
 SCHEMA = 2
 
 Record = dict[str, Any]
 
+# Names that changed in sweep files, run folders and results files; those of metrics are in `metric_names.py`.
+OLD_NAMES = {"number": "metric", "starts": "attempts"}
+
 _HALF_WIDTH = "_interval"  # how the key of a half-width ends in nested numbers
 _MEASURED = ("metric", "value", "half_width")
 _RUN = ("data", "method", "seed")
-_ENTRY = {"parameters", "numbers", "provenance"}  # what is known of a run; older results lack its starts
+_ENTRY = {"parameters", "numbers", "provenance"}  # what is known of a run; older results lack its attempts
 
 
 # --------------------------------------------------------------------------------------------- writing and reading
@@ -75,8 +68,8 @@ def write_results(
         The path of the written file.
 
     Raises:
-        CheckpointError: the file cannot be written; an earlier file at its path is untouched.
-        TypeError: a value that JSON cannot hold.
+        StorageError: the file cannot be written; an earlier file at its path is untouched.
+        TypeError: a value is of a type that JSON cannot hold.
     """
     from munit_lite.storage.files import atomic_path
 
@@ -98,7 +91,7 @@ def read_results(name: str | Path) -> dict[str, Any]:
 
     Returns:
         For example direction -> metric -> value. A sweep's file gives what `sweep.gather` returned: data -> method ->
-        seed -> the run's parameters, starts, numbers and provenance.
+        seed -> the run's parameters, attempts, numbers and provenance.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -124,16 +117,33 @@ def read_records(name: str | Path) -> list[Record]:
     """
     content = json.loads(_path(name).read_text())
     records = content["records"] if "records" in content else flatten(content["numbers"])
-    return [record | {"metric": current_metric_name(record["metric"])} for record in records]
+    return [with_current_names(record) for record in records]
 
 
 def read_results_file(name: str | Path) -> dict[str, Any]:
-    """Return `{"numbers": nested dictionaries, "provenance": ...}` of a results file; errors as for `read_results`."""
+    """Return the numbers of a results file, as `read_results` does, with their provenance.
+
+    Args:
+        name: as for `write_results`.
+
+    Returns:
+        A dictionary with the keys "numbers" and "provenance".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        KeyError: the file is JSON, but not a results file.
+        ValueError: the file is not JSON.
+    """
     content = json.loads(_path(name).read_text())
     if "records" not in content:  # schema 1: nested numbers
-        return {"numbers": with_current_metric_names(content["numbers"]), "provenance": content.get("provenance", {})}
-    numbers = _nest_sweep(content["records"], content["runs"]) if "runs" in content else nest(content["records"])
-    return {"numbers": with_current_metric_names(numbers), "provenance": content["provenance"]}
+        numbers = content["numbers"]
+    else:
+        numbers = _nest_sweep(content["records"], content["runs"]) if "runs" in content else nest(content["records"])
+    numbers = with_current_metric_names(numbers)
+    for _, entry in _runs(numbers) if is_sweep(numbers) else ():
+        for old_name in OLD_NAMES.keys() & entry.keys():
+            entry[OLD_NAMES[old_name]] = entry.pop(old_name)
+    return {"numbers": numbers, "provenance": content.get("provenance", {})}
 
 
 def is_sweep(numbers: Any) -> bool:
@@ -252,7 +262,7 @@ def _nest_sweep(records: Sequence[Record], runs: Sequence[Record]) -> dict[str, 
 
 
 def _to_json(content: dict[str, Any]) -> str:
-    """JSON with one line for each row of a table."""
+    """Return the content as JSON, with one line for each row of a table."""
     parts = []
     for name, value in content.items():
         if isinstance(value, list):
@@ -264,111 +274,4 @@ def _to_json(content: dict[str, Any]) -> str:
 
 
 def _path(name: str | Path) -> Path:
-    return Path(name) if str(name).endswith(".json") else RESULTS / f"{name}.json"
-
-
-# ------------------------------------------------------------------------------------------------------ provenance
-
-
-def provenance(settings: dict[str, Any], command: str | None = None) -> dict[str, Any]:
-    """Return the command, commit, settings, device, versions and time of a measurement."""
-    from munit_lite.storage.run_folder import versions
-
-    return {
-        "command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": current_commit(),
-        "settings": settings,
-        "device": device_name(),
-        "versions": versions(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def papermill_command(notebook: str, settings: dict[str, Any]) -> str:
-    """Return the command that runs a notebook with these parameters."""
-    parameters = " ".join(f"-p {name} {value}" for name, value in settings.items())
-    return f"papermill notebooks/{notebook} out.ipynb --cwd notebooks {parameters}"
-
-
-def train_command(config: Config) -> str:
-    """Return the command that trains a configuration: its preset, and an option for each field that differs from it.
-
-    Raises:
-        ValueError: the configuration's preset no longer exists.
-
-    Example:
-        >>> from munit_lite.presets import preset
-        >>> train_command(preset("world32", style_dim=2))
-        'munit-lite train world32 --style-dim 2'
-    """
-    if config.name not in PRESETS:
-        raise ValueError(f"the model was trained from the preset {config.name!r}, which no longer exists")
-    words = ["munit-lite", "train", config.name]
-    for field, value in _changed_fields(PRESETS[config.name], config):
-        option = field.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", *map(str, value if isinstance(value, tuple) else [value])]
-    return shlex.join(words)
-
-
-def _changed_fields(before: Any, after: Any) -> Iterator[tuple[str, Any]]:
-    for field in fields(after):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if is_dataclass(new):
-            yield from _changed_fields(old, new)
-        elif old != new:
-            yield field.name, new
-
-
-def device_name() -> str:
-    """Return the name of the GPU, or the processor's architecture with its numbers of cores and threads."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
-
-
-def current_commit() -> str:
-    """Return the abbreviated commit, with a plus if tracked files differ from it; "unknown" without git."""
-    here = Path(__file__).parent
-    try:
-        name = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        )
-        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, check=False)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return name.stdout.strip() + ("+" if changed.returncode else "")
-
-
-# -------------------------------------------------------------------------------------------------------- Markdown
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown; a vertical bar inside a cell is escaped.
-
-    Example:
-        >>> print(markdown_table(["loss", "weight"], [["image", "10"]]))
-        | loss | weight |
-        | --- | --- |
-        | image | 10 |
-    """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def replace_block(text: str, name: str, content: str) -> str:
-    """Replace what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown page.
-
-    Raises:
-        ValueError: the page does not hold exactly one such block.
-    """
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
-    text, count = re.subn(pattern, lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"the page has {count} blocks named {name}, but it needs exactly one")
-    return text
+    return Path(name) if str(name).endswith(".json") else RESULTS_DIR / f"{name}.json"

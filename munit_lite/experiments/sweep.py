@@ -1,9 +1,9 @@
-"""Sweeps: a grid of papermill runs of a notebook, planned in a YAML file and run on Dask.
+"""Run a sweep: a grid of papermill runs of a notebook, planned in a YAML file (`sweep_plan.py`), on Dask.
 
 The runs use processes of this machine, or the workers of a cluster. Each run has a folder with the executed notebook,
-the training run, its results, each of its starts in `starts.jsonl`, and `done.json` once it is finished. A run that was
-stopped, or whose worker was killed, resumes from its last saved state, because training does. On a cluster the folder
-must be one that every worker sees under the same path.
+the training run, its results, each attempt to run it in `attempts.jsonl`, and `done.json` once it is finished. A run
+that was stopped, or whose worker was killed, resumes from its last saved state, because training does. On a cluster the
+folder must be one that every worker sees under the same path.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -22,46 +22,17 @@ from typing import Any
 
 import papermill
 import torch
-import yaml
 from distributed import Client, LocalCluster, as_completed, get_worker
 from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
-from munit_lite.experiments.claims import Expectation
-from munit_lite.experiments.results import NOTEBOOKS, current_commit, read_results_file
+from munit_lite.experiments.provenance import current_commit
+from munit_lite.experiments.results import read_results_file
+from munit_lite.experiments.sweep_plan import Plan, PlannedRun, SweepError
 from munit_lite.storage.files import atomic_path
 
-_SET_BY_THE_GRID = {"seed", "out", "results"}  # parameters of the notebook that a sweep's file must not set
-_OLD_NAMES = {"number": "metric"}  # of an expectation's fields
 _ORPHANS_EXIT = 120.0  # seconds; a kernel notices within one or two seconds that its worker was killed
-
-
-class SweepError(ValueError):
-    """A sweep's file is wrong, or does not fit its folder; the message says what is wrong and what to do."""
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of the grid."""
-
-    data: str
-    method: str
-    seed: int
-    parameters: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return f"{self.data}/{self.method}/seed{self.seed}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The content of a sweep's file."""
-
-    notebook: Path
-    runs: tuple[PlannedRun, ...]
-    expectations: tuple[Expectation, ...] = ()
 
 
 @dataclass
@@ -73,98 +44,6 @@ class Outcome:
     seconds: float = 0.0
     cell: str = ""  # of a failed run: the number and the first line of the failing cell
     error: str = ""
-
-
-# ----------------------------------------------------------------------------------------------- the sweep's file
-
-
-def read_plan(file: Path) -> Plan:
-    """Read a sweep's file.
-
-    ```yaml
-    notebook: 09_training.ipynb           # of the course, or a path relative to this file; this one by default
-    parameters: {test_count: 500}         # of every run
-    methods: {munit: {}, unit: {preset: "{data}_unit"}}      # parameters of each; {data} stands for the grid's data
-    grids:
-    - {data: world32, seeds: [0, 1, 2]}   # and, for this grid alone: methods, a list of names; parameters
-    expectations:
-    - {data: world32, method: unit, metric: class_accuracy, at_least: 0.8}
-    ```
-
-    A run's preset is the name of its data, unless its method sets another.
-
-    Raises:
-        SweepError: the file cannot be read, names something unknown, or plans a run twice.
-    """
-    try:
-        content = yaml.safe_load(Path(file).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise SweepError(f"{file} cannot be read as a sweep: {error}") from error
-    _mapping(content, str(file), {"notebook", "parameters", "methods", "grids", "expectations"}, {"methods", "grids"})
-    notebook = _notebook(Path(file), content.get("notebook", "09_training.ipynb"))
-    runs = tuple(_runs(content, str(file), set(papermill.inspect_notebook(str(notebook))) - _SET_BY_THE_GRID))
-    names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise SweepError(f"{file} plans {name} {names.count(name)} times: grids must not overlap")
-    try:
-        expectations = tuple(
-            Expectation(**{_OLD_NAMES.get(key, key): value for key, value in fields.items()})
-            for fields in content.get("expectations", [])
-        )
-    except (TypeError, ValueError, AttributeError) as error:
-        raise SweepError(f"{file} has an expectation that cannot be read: {error}") from error
-    for expectation in expectations:
-        for method in filter(None, (expectation.method, expectation.ratio_to, expectation.difference_from)):
-            if (expectation.data, method) not in {(run.data, run.method) for run in runs}:
-                raise SweepError(f"{file} has an expectation of {expectation.data}/{method}, which no grid runs")
-    return Plan(notebook, runs, expectations)
-
-
-def _runs(content: dict[str, Any], file: str, known: set[str]) -> Iterator[PlannedRun]:
-    common = _mapping(content.get("parameters", {}), f"parameters of {file}", known)
-    methods = {
-        name: _mapping(parameters or {}, f"the method {name} of {file}", known)
-        for name, parameters in _mapping(content["methods"], f"methods of {file}").items()
-    }
-    for grid in _list(content["grids"], f"grids of {file}"):
-        where = f"a grid of {file}"
-        _mapping(grid, where, {"data", "seeds", "methods", "parameters"}, {"data", "seeds"})
-        own = _mapping(grid.get("parameters", {}), f"parameters of {where}", known)
-        for seed in _list(grid["seeds"], f"seeds of {where}"):  # the outer loop, so that each seed has every method
-            for method in _list(grid.get("methods", list(methods)), f"methods of {where}"):
-                if method not in methods:
-                    raise SweepError(
-                        f"{file} has a grid with the method {method!r}, but methods are {', '.join(methods)}"
-                    )
-                parameters = {"preset": grid["data"]} | common | own | methods[method]
-                parameters["preset"] = str(parameters["preset"]).replace("{data}", grid["data"])
-                yield PlannedRun(grid["data"], method, seed, parameters)
-
-
-def _mapping(value: Any, where: str, known: set[str] | None = None, needed: Collection[str] = ()) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise SweepError(f"{where}: {value!r} is not a mapping of names to values")
-    unknown = sorted(set(value) - known) if known is not None else []
-    if known is not None and unknown:
-        raise SweepError(f"{where} has an unknown {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    missing = sorted(set(needed) - set(value))
-    if missing:
-        raise SweepError(f"{where} has no {missing[0]!r}")
-    return value
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise SweepError(f"{where}: {value!r} is not a list")
-    return value
-
-
-def _notebook(file: Path, name: str) -> Path:
-    for folder in (NOTEBOOKS, file.parent):
-        if (folder / name).is_file():
-            return (folder / name).resolve()
-    raise SweepError(f"{file} names the notebook {name}, which is neither in notebooks nor beside it")
 
 
 # ----------------------------------------------------------------------------------------------------- the runs
@@ -181,7 +60,7 @@ def run_sweep(
     """Run what is not finished yet; a run that fails does not stop the others.
 
     Args:
-        plan: from `read_plan`.
+        plan: from `sweep_plan.read_plan`.
         out: folder of the sweep; each run has a folder of its own inside it.
         workers: number of processes on this machine; by default one per GPU, or one per core.
         scheduler: address of a cluster's Dask scheduler, instead of processes on this machine.
@@ -196,7 +75,9 @@ def run_sweep(
             are given.
     """
     if workers is not None and (scheduler or workers < 1):
-        raise SweepError(f"workers is {workers}: 1 or more, and not together with a scheduler, which has its own")
+        raise SweepError(
+            f"workers is {workers}, but it must be 1 or more, and be left out where a scheduler brings its own workers"
+        )
     out = out.resolve()
     done = [run for run in plan.runs if any([_in_results(run, previous or {}), _is_finished(run, out)])]  # checks both
     outcomes = {run.name: Outcome(run.name, "finished before") for run in done}
@@ -255,7 +136,7 @@ def _default_workers() -> int:
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[str]]]:
-    """A client, and the GPUs that its workers divide among themselves; none on a cluster, which assigns its own."""
+    """Open a client, and list the GPUs that its workers share; none on a cluster, which assigns its own."""
     if scheduler:
         with Client(scheduler, timeout=30) as client:
             yield client, []
@@ -293,9 +174,9 @@ def _run_on_worker(notebook: Path, run: PlannedRun, out: Path, gpus: list[str]) 
 
 def _run_notebook(notebook: Path, run: PlannedRun, folder: Path) -> Outcome:
     start = time.monotonic()
-    with open(folder / "starts.jsonl", "a") as starts:
+    with open(folder / "attempts.jsonl", "a") as attempts:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        starts.write(json.dumps({"commit": current_commit(), "time": now}) + "\n")
+        attempts.write(json.dumps({"commit": current_commit(), "time": now}) + "\n")
     parameters = run.parameters | {"seed": run.seed, "out": str(folder), "results": str(folder / "results.json")}
     try:
         with FileLock(folder / ".lock", timeout=_ORPHANS_EXIT):
@@ -330,13 +211,13 @@ def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dic
     """Collect the results of finished runs.
 
     Args:
-        plan: from `read_plan`.
+        plan: from `sweep_plan.read_plan`.
         out: folder of the sweep.
         previous: what this function returned before, for this plan or others; kept where the folder has no such run.
 
     Returns:
-        data -> method -> seed -> the run's parameters, starts, numbers and provenance. Each start has its commit and
-        time, because a run that was stopped and resumed may have been trained by the code of two commits.
+        data -> method -> seed -> the run's parameters, attempts, numbers and provenance. Each attempt has its commit
+        and time, because a run that was stopped and resumed may have been trained by the code of two commits.
 
     Raises:
         SweepError: the folder holds a finished run with other parameters.
@@ -345,14 +226,21 @@ def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dic
     for run in plan.runs:
         folder = out / run.name
         if _is_finished(run, out) and (folder / "results.json").exists():
-            starts = [json.loads(line) for line in (folder / "starts.jsonl").read_text().splitlines()]
-            entry = {"parameters": run.parameters, "starts": starts} | read_results_file(folder / "results.json")
+            entry = {"parameters": run.parameters, "attempts": _read_attempts(folder)} | read_results_file(
+                folder / "results.json"
+            )
             sweep.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = entry
     return sweep
 
 
+def _read_attempts(folder: Path) -> list[dict[str, str]]:
+    """Return the commit and time of each attempt; earlier versions wrote them into a file of another name."""
+    files = [folder / name for name in ("starts.jsonl", "attempts.jsonl")]
+    return [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
+
+
 def summarize(outcomes: list[Outcome]) -> str:
-    """Return how many runs ended in which way, and each failure with its failing cell."""
+    """Return as text how many runs ended in each way, and each failure with its failing cell."""
     counts = {status: sum(o.status == status for o in outcomes) for status in ("finished", "finished before", "failed")}
     lines = [f"{len(outcomes)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count)]
     for outcome in outcomes:

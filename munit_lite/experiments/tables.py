@@ -14,11 +14,12 @@ import numpy as np
 
 from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.claims import NOT_MEASURED, mean_over_seeds
-from munit_lite.experiments.results import ROOT, markdown_table
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.paths import SWEEPS_DIR
 
-PAPER_SWEEP = ROOT / "data" / "sweeps" / "paper_tables.yaml"  # the plan of the sweep, not its results
+PAPER_SWEEP = SWEEPS_DIR / "paper_tables.yaml"  # the plan of the sweep, not its results
 
-METHODS = {  # a method of the sweep -> its name in the paper's tables, "" if it is not in them
+PAPER_NAMES = {  # a method of the sweep -> its name in the paper's tables, "" if it is not in them
     "unit": "UNIT",
     "cyclegan": "CycleGAN",
     "cyclegan_noise": "CycleGAN with noise",
@@ -97,7 +98,7 @@ def estimate_over_seeds(sweep: dict[str, Any], data: str, method: str, metric: s
 
 
 def table_rows(
-    sweep: dict[str, Any], data: str, metrics: Sequence[str], methods: Sequence[str] = tuple(METHODS)
+    sweep: dict[str, Any], data: str, metrics: Sequence[str], methods: Sequence[str] = tuple(PAPER_NAMES)
 ) -> list[list[str]]:
     """Return one row per method: its name, its number of seeds, and each metric with its interval or `NOT_MEASURED`."""
     rows = []
@@ -110,7 +111,7 @@ def table_rows(
 
 def method_name(method: str) -> str:
     """Return the paper's name of a method, or the sweep's name in words if the paper does not have the method."""
-    return METHODS[method] or method.replace("_", " ").replace("munit", "MUNIT")
+    return PAPER_NAMES[method] or method.replace("_", " ").replace("munit", "MUNIT")
 
 
 # --------------------------------------------------------------------------------------- the tables as Markdown
@@ -122,7 +123,7 @@ def table_1(sweep: dict[str, Any]) -> str:
     header += ["**ours:** seeds", "class kept", "diversity ratio", "R² of the sampled style"]
     metrics = ("class_accuracy", "diversity_ratio", "sampled_style_r2")
     rows = []
-    for method, (name, *ours) in zip(METHODS, table_rows(sweep, "world32", metrics), strict=True):
+    for method, (name, *ours) in zip(PAPER_NAMES, table_rows(sweep, "world32", metrics), strict=True):
         reported = [number for data in TABLE_1.get(method, ()) for number in data]
         paper = [f"{value:.{3 if k % 2 else 1}f}" for k, value in enumerate(reported)] or ["–"] * 4
         rows.append([name, *paper, *ours])

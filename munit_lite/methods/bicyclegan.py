@@ -22,13 +22,13 @@ from munit_lite.objective import LossTerms, Objective
 
 
 class BicycleGAN(MUNIT):
-    """MUNIT's networks with variational style encoders: each gives mean and log variance of a code."""
+    """Hold MUNIT's networks with variational style encoders, which encode the mean and log variance of a style."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         n = config.network
         for domain in (1, 2):
-            encoder = StyleEncoder(n.width, n.style_downsamples, 2 * n.style_dim)
+            encoder = StyleEncoder(n.base_channels, n.num_style_downsamples, 2 * n.style_dim)
             kaiming_init(encoder)
             self.auto_encoder(domain).style_encoder = encoder
 
@@ -47,7 +47,7 @@ class BicycleGAN(MUNIT):
 
 
 class BicycleGANOutputs(NamedTuple):
-    """What BicycleGAN computes from a true pair: B translations with encoded styles before B with sampled ones."""
+    """Outputs of BicycleGAN for a true pair: B translations with encoded styles before B with sampled ones."""
 
     mean_1: Tensor  # of the style encoded from x_1, (B, style_dim)
     mean_2: Tensor
@@ -58,7 +58,7 @@ class BicycleGANOutputs(NamedTuple):
 
 
 class BicycleGANObjective(Objective):
-    """The hybrid objective (Zhu et al.): cVAE-GAN on encoded styles, cLR-GAN on sampled ones."""
+    """Compute the hybrid objective (Zhu et al.): cVAE-GAN on encoded styles, cLR-GAN on sampled ones."""
 
     LOSSES: ClassVar[tuple[str, ...]] = ("gan", "image", "style", "kl")
     model: BicycleGAN
@@ -81,17 +81,17 @@ class BicycleGANObjective(Objective):
     def generator_losses(  # type: ignore[override]
         self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: BicycleGANOutputs
     ) -> LossTerms:
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         discriminator_1, discriminator_2 = self.model.discriminator(1), self.model.discriminator(2)
         (recon_1, random_1), (recon_2, random_2) = outputs.image_2_to_1.chunk(2), outputs.image_1_to_2.chunk(2)
         return {
             # Translations with encoded and with sampled styles have an adversarial loss each.
             "gan_1": adversarial_loss(discriminator_1(recon_1)) + adversarial_loss(discriminator_1(random_1)),
             "gan_2": adversarial_loss(discriminator_2(recon_2)) + adversarial_loss(discriminator_2(random_2)),
-            "image_1": losses.image_reconstruction(recon_1, x_1),
-            "image_2": losses.image_reconstruction(recon_2, x_2),
-            "style_1": losses.style_reconstruction(self._encode_style_frozen(random_1, domain=1), s_1),
-            "style_2": losses.style_reconstruction(self._encode_style_frozen(random_2, domain=2), s_2),
+            "image_1": losses.image_reconstruction_loss(recon_1, x_1),
+            "image_2": losses.image_reconstruction_loss(recon_2, x_2),
+            "style_1": losses.style_reconstruction_loss(self._encode_style_frozen(random_1, domain=1), s_1),
+            "style_2": losses.style_reconstruction_loss(self._encode_style_frozen(random_2, domain=2), s_2),
             "kl_1": kl_to_prior(outputs.mean_1, outputs.log_variance_1).sum(1).mean(),
             "kl_2": kl_to_prior(outputs.mean_2, outputs.log_variance_2).sum(1).mean(),
         }

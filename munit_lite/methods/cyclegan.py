@@ -34,7 +34,7 @@ def reconstruct_by_cycle(model: MUNIT, images: Tensor, domain: int) -> Tensor:
 
 
 class NoisyCycleGAN(MUNIT):
-    """CycleGAN with noise: the sampled style enters the translator, but no loss asks for it to be used.
+    """Translate with noise: the sampled style enters the decoder, but no loss rewards its use.
 
     There is no style encoder and nothing is decoded in its own domain, so a reconstruction is a cycle.
     """
@@ -54,7 +54,7 @@ class NoisyCycleGAN(MUNIT):
 
 
 class CycleGAN(NoisyCycleGAN):
-    """CycleGAN: one output for an input. AdaIN gets a constant, so its scales and shifts are learned ones."""
+    """Translate each input into one output: AdaIN gets a constant style, so its scales and shifts are learned."""
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
         """Decode as MUNIT does, but ignore the style."""
@@ -62,7 +62,7 @@ class CycleGAN(NoisyCycleGAN):
 
 
 class CycleGANOutputs(NamedTuple):
-    """What CycleGAN computes from two images, with or without noise; each (B, 3, H, W)."""
+    """Outputs of CycleGAN for two images, with or without noise; each (B, 3, H, W)."""
 
     image_1_to_2: Tensor
     image_2_to_1: Tensor
@@ -71,7 +71,7 @@ class CycleGANOutputs(NamedTuple):
 
 
 class CycleGANObjective(Objective):
-    """Adversarial and cycle losses (Zhu et al., equation 3)."""
+    """Compute the adversarial and cycle losses (Zhu et al., equation 3)."""
 
     LOSSES: ClassVar[tuple[str, ...]] = ("gan", "cycle")
 
@@ -90,10 +90,10 @@ class CycleGANObjective(Objective):
     def generator_losses(  # type: ignore[override]
         self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: CycleGANOutputs
     ) -> LossTerms:
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         return {
             "gan_1": adversarial_loss(self.model.discriminator(1)(outputs.image_2_to_1)),
             "gan_2": adversarial_loss(self.model.discriminator(2)(outputs.image_1_to_2)),
-            "cycle_1": losses.cycle_reconstruction(outputs.cycle_1, x_1),
-            "cycle_2": losses.cycle_reconstruction(outputs.cycle_2, x_2),
+            "cycle_1": losses.cycle_consistency_loss(outputs.cycle_1, x_1),
+            "cycle_2": losses.cycle_consistency_loss(outputs.cycle_2, x_2),
         }

@@ -49,6 +49,9 @@ def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
         styles: (B, style_dim); its first elements, rounded to 1/1024, are the seed. Without rounding, the last bit,
             which differs between processors, would change the noise altogether.
         number: distinguishes the noise tensors of one step.
+
+    Returns:
+        of the shape and device of `like`.
     """
     seed = number
     for element in (styles.flatten()[:4].double() * 1024).round().long().tolist():
@@ -57,7 +60,7 @@ def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
 
 
 class UNIT(CycleGAN):
-    """The whole latent code is shared, z ~ N(E(x), I).
+    """Share the whole latent code z ~ N(E(x), I) between the domains.
 
     The residual blocks beside the latent code, of encoders and of decoders, are the same for both domains.
     """
@@ -65,17 +68,17 @@ class UNIT(CycleGAN):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         first, second = self.auto_encoder(1), self.auto_encoder(2)
-        for k in range(-config.network.blocks, 0):
+        for k in range(-config.network.num_residual_blocks, 0):
             second.content_encoder.layers[k] = first.content_encoder.layers[k]
         second.decoder.blocks, second.decoder.mlp = first.decoder.blocks, first.decoder.mlp
 
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
-        """Reconstruct images by the domain's own auto-encoder."""
+        """Reconstruct images by the domain's own autoencoder."""
         return MUNIT.reconstruct(self, images, domain)
 
 
 class UNITOutputs(NamedTuple):
-    """What UNIT computes from two images."""
+    """Outputs of UNIT for two images."""
 
     mean_1: Tensor  # E_1(x_1), (B, C, h, w)
     mean_2: Tensor
@@ -86,7 +89,7 @@ class UNITOutputs(NamedTuple):
 
 
 class UNITObjective(Objective):
-    """L_VAE, L_GAN and L_CC of both domains (Liu et al., section "Learning")."""
+    """Compute L_VAE, L_GAN and L_CC of both domains (Liu et al., section "Learning")."""
 
     LOSSES: ClassVar[tuple[str, ...]] = ("gan", "image", "cycle", "kl")
 
@@ -106,7 +109,7 @@ class UNITObjective(Objective):
         self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: UNITOutputs
     ) -> LossTerms:
         model, image_1_to_2, image_2_to_1 = self.model, outputs.image_1_to_2, outputs.image_2_to_1
-        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan]
+        adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         # Encode the translations, sample, and decode back.
         cycle_mean_1 = model.encode_content(image_1_to_2, domain=2)
         cycle_mean_2 = model.encode_content(image_2_to_1, domain=1)
@@ -115,10 +118,10 @@ class UNITObjective(Objective):
         return {
             "gan_1": adversarial_loss(model.discriminator(1)(image_2_to_1)),
             "gan_2": adversarial_loss(model.discriminator(2)(image_1_to_2)),
-            "image_1": losses.image_reconstruction(outputs.recon_1, x_1),
-            "image_2": losses.image_reconstruction(outputs.recon_2, x_2),
-            "cycle_1": losses.cycle_reconstruction(cycle_1, x_1),
-            "cycle_2": losses.cycle_reconstruction(cycle_2, x_2),
+            "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),
+            "image_2": losses.image_reconstruction_loss(outputs.recon_2, x_2),
+            "cycle_1": losses.cycle_consistency_loss(cycle_1, x_1),
+            "cycle_2": losses.cycle_consistency_loss(cycle_2, x_2),
             # An image's divergence is part of L_VAE and, with its translation's, of L_CC.
             "kl_1": 2 * kl_to_prior(outputs.mean_1).mean() + kl_to_prior(cycle_mean_1).mean(),
             "kl_2": 2 * kl_to_prior(outputs.mean_2).mean() + kl_to_prior(cycle_mean_2).mean(),

@@ -1,18 +1,25 @@
-"""Atomic writes and checksums, for every file that the package writes. Nothing here needs torch."""
+"""Atomic writes, locks and checksums, for every file that the package writes. Nothing here needs torch."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 CHECKSUMS = "checksums.txt"
 
 
-class CheckpointError(RuntimeError):
-    """A file cannot be written, read or used; the message names it and says what to do."""
+class StorageError(RuntimeError):
+    """A file or folder cannot be written, or is in use; the message names it and says what to do."""
+
+
+class CheckpointError(StorageError):
+    """A checkpoint, or what a run resumes from, is missing, damaged or of another model; the message names the file."""
 
 
 @contextlib.contextmanager
@@ -28,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         a temporary path in the same folder, to write to.
 
     Raises:
-        CheckpointError: the file cannot be written; what was at `path` is unchanged.
+        StorageError: the file cannot be written; what was at `path` is unchanged.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -46,25 +53,52 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise write_error(path, error, "The previous file is unchanged") from error
+        raise write_error(path, error, "the previous file is unchanged" if path.exists() else "") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_error(path: Path, error: OSError, consequence: str) -> CheckpointError:
+def write_error(path: Path, error: OSError, kept: str = "") -> StorageError:
     """Describe a full disk or a folder without write permission.
 
     Args:
         path: what cannot be written.
         error: the reason.
-        consequence: a sentence that says what is still there, without its period.
+        kept: a clause that says what is still there.
 
     Returns:
-        the error to raise.
+        the error to raise; its message is one sentence.
     """
-    reason = error.strerror or error
-    return CheckpointError(f"cannot write {path}: {reason}. {consequence}; free some space or choose another folder.")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free some space or choose another folder" if is_full else "choose another folder"
+    return StorageError(f"cannot write {path}: {error.strerror or error}{f' ({kept})' if kept else ''}; {remedy}")
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, activity: str) -> Iterator[None]:
+    """Hold a lock inside the block, so that no second process does the same in this folder.
+
+    Args:
+        path: the lock file; its folder is created if it does not exist.
+        activity: what the process that holds the lock is doing, such as "training", for the error message.
+
+    Raises:
+        StorageError: another process holds the lock, or the folder cannot be written.
+    """
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        message = f"another process is {activity} in {path.parent}; wait for it or choose another folder"
+        raise StorageError(message) from error
+    except OSError as error:
+        raise write_error(path.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # -------------------------------------------------------------------------------------------------- checksums
@@ -77,45 +111,66 @@ def sha256(path: Path) -> str:
 
 
 def write_checksum(path: Path) -> None:
-    """Add a file to the checksums.txt beside it, or update its line, in the format of `sha256sum`.
+    """Add a file to the checksums.txt beside it, or update its line.
+
+    Args:
+        path: the file whose checksum is computed.
 
     Raises:
-        CheckpointError: checksums.txt is damaged or cannot be written.
+        StorageError: checksums.txt is damaged or cannot be written.
     """
-    checksums = read_checksums(path.parent) | {path.name: sha256(path)}
-    with atomic_path(path.parent / CHECKSUMS) as temporary:
+    listing = path.parent / CHECKSUMS
+    write_checksums(listing, read_checksums(listing) | {path.name: sha256(path)})
+
+
+def write_checksums(listing: Path, checksums: dict[str, str]) -> None:
+    """Write the checksums of files, in the format of `sha256sum`.
+
+    Args:
+        listing: the file to write.
+        checksums: for each file name its checksum in hexadecimal.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with atomic_path(listing) as temporary:
         temporary.write_text("".join(f"{checksum}  {name}\n" for name, checksum in sorted(checksums.items())))
 
 
-def read_checksums(folder: Path) -> dict[str, str]:
-    """Read the checksums.txt of a folder.
+def read_checksums(listing: Path) -> dict[str, str]:
+    """Read a file written by `write_checksums`.
+
+    Args:
+        listing: the file; it need not exist.
 
     Returns:
-        the checksum of each file name; empty if there is no checksums.txt.
+        the checksum of each file name; empty if there is no such file.
 
     Raises:
-        CheckpointError: checksums.txt is damaged.
+        StorageError: the file is damaged.
     """
-    listing = folder / CHECKSUMS
     if not listing.is_file():
         return {}
     try:
         return {name: checksum for checksum, name in (line.split("  ", 1) for line in listing.read_text().splitlines())}
     except ValueError as error:
-        raise CheckpointError(
-            f"{listing} is damaged: each line must be a sha256, two spaces and a file name; restore it from the "
-            "repository"
+        raise StorageError(
+            f"{listing} is damaged, because a line is not a sha256, two spaces and a file name; restore or remove it"
         ) from error
 
 
 def verify_checksum(path: Path) -> None:
     """Compare a file with its line in the checksums.txt beside it; without one there is nothing to check.
 
+    Args:
+        path: the file.
+
     Raises:
-        CheckpointError: the checksum differs, or checksums.txt is damaged.
+        CheckpointError: the checksum differs.
+        StorageError: checksums.txt is damaged.
         OSError: the file cannot be read.
     """
-    expected = read_checksums(path.parent).get(path.name)
+    expected = read_checksums(path.parent / CHECKSUMS).get(path.name)
     if expected is not None and sha256(path) != expected:
         raise CheckpointError(
             f"{path} is damaged or was changed: its sha256 differs from the one in {CHECKSUMS} beside it; restore both "

@@ -1,8 +1,9 @@
 """Conversion from and to the weight files of the original implementation (NVlabs/MUNIT).
 
-The generator file contains one table of tensors for each domain, under 'a' and 'b'; so does the discriminator file. The
-outputs of the AdaIN MLP have the same order in both implementations: for each layer the shift, then the scale. The
-original's AdaIN layers also contain `running_mean` and `running_var`, which are never used.
+The generator file contains the state dict of one autoencoder for each domain, under 'a' and 'b'; the discriminator
+file contains those of the discriminators. The outputs of the AdaIN MLP have the same order in both implementations: for
+each layer the shift, then the scale. The original's AdaIN layers also contain `running_mean` and `running_var`, which
+are never used.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ def load_original(generator: str | Path, discriminator: str | Path | None = None
     Raises:
         CheckpointError: a file cannot be read, or a tensor is missing, unexpected or of the wrong shape.
     """
-    generators = _read_tables(Path(generator))
-    discriminators = _read_tables(Path(discriminator)) if discriminator is not None else None
+    generators = _read_weight_file(Path(generator))
+    discriminators = _read_weight_file(Path(discriminator)) if discriminator is not None else None
     sizes = _generator_sizes(generators["a"], Path(generator))
     if discriminators is not None:
         sizes |= _discriminator_sizes(discriminators["a"], Path(discriminator or ""))
     size = max(256, 2 ** (sizes.get("discriminator_layers", 4) + sizes.get("discriminator_scales", 3) - 1))
-    model = build(override(preset("paper256"), size=size, **sizes))
+    model = build(override(preset("paper256"), image_size=size, **sizes))
     network = model.config.network
     for domain, key in ((1, "a"), (2, "b")):
-        _load_table(model.auto_encoder(domain), generators[key], network, f"{generator}, domain {key!r}")
+        _load_renamed(model.auto_encoder(domain), generators[key], network, f"{generator}, domain {key!r}")
         if discriminators is not None:
-            _load_table(model.discriminator(domain), discriminators[key], network, f"{discriminator}, domain {key!r}")
+            _load_renamed(model.discriminator(domain), discriminators[key], network, f"{discriminator}, domain {key!r}")
     return model.eval()
 
 
@@ -60,50 +61,54 @@ def save_original(model: MUNIT, generator: str | Path, discriminator: str | Path
 
     Args:
         model: a MUNIT with discriminators.
-        generator: the file for both auto-encoders.
+        generator: the file for both autoencoders.
         discriminator: the file for both discriminators.
 
     Raises:
-        CheckpointError: a file cannot be written.
+        StorageError: a file cannot be written.
     """
     network = model.config.network
     domains = {"a": 1, "b": 2}
     generators = {
-        key: _table(model.auto_encoder(domain), network) | _running_statistics(network)
+        key: _rename_tensors(model.auto_encoder(domain), network) | _running_statistics(network)
         for key, domain in domains.items()
     }
-    discriminators = {key: _table(model.discriminator(domain), network) for key, domain in domains.items()}
-    for path, tables in ((Path(generator), generators), (Path(discriminator), discriminators)):
+    discriminators = {key: _rename_tensors(model.discriminator(domain), network) for key, domain in domains.items()}
+    for path, state_dicts in ((Path(generator), generators), (Path(discriminator), discriminators)):
         with atomic_path(path) as temporary:
-            torch.save(tables, temporary)
+            torch.save(state_dicts, temporary)
 
 
 # ------------------------------------------------------------------------------------------------------- names
 
 
 def original_name(name: str, network: NetworkConfig) -> str:
-    """Translate the name of a tensor of an auto-encoder or a discriminator to the original's name.
+    """Translate the name of a tensor of an autoencoder or a discriminator to the original's name.
 
     Args:
         name: as in `AutoEncoder.state_dict()` or `MultiScaleDiscriminator.state_dict()`.
         network: the sizes, which decide the position of the residual blocks and of the last convolution.
 
+    Returns:
+        the name in the original's files.
+
     Example:
         >>> original_name("decoder.blocks.0.second.conv.weight", preset("paper256").network)
         'dec.model.0.model.0.model.1.conv.weight'
     """
-    first_block = network.downsamples + 1
+    first_block = network.num_downsamples + 1
+    convolutions = {"first": 0, "second": 1}  # of a residual block
     rules: tuple[tuple[str, Any], ...] = (
         (r"content_encoder\.layers\.(\d+)\.conv", lambda m: f"enc_content.model.{m[1]}.conv"),
         (
             r"content_encoder\.layers\.(\d+)\.(first|second)",
-            lambda m: f"enc_content.model.{first_block}.model.{int(m[1]) - first_block}.model.{_position(m[2])}",
+            lambda m: f"enc_content.model.{first_block}.model.{int(m[1]) - first_block}.model.{convolutions[m[2]]}",
         ),
         (r"style_encoder\.layers", "enc_style.model"),
         (r"decoder\.mlp\.(\d+)", lambda m: f"mlp.model.{int(m[1]) // 2}.fc"),
-        (r"decoder\.blocks\.(\d+)\.(first|second)", lambda m: f"dec.model.0.model.{m[1]}.model.{_position(m[2])}"),
+        (r"decoder\.blocks\.(\d+)\.(first|second)", lambda m: f"dec.model.0.model.{m[1]}.model.{convolutions[m[2]]}"),
         (r"decoder\.upsampling\.(\d+)", lambda m: f"dec.model.{int(m[1]) + 1}"),
-        (r"decoder\.to_image", f"dec.model.{2 * network.downsamples + 1}"),
+        (r"decoder\.to_image", f"dec.model.{2 * network.num_downsamples + 1}"),
         (r"norm\.scale$", "norm.gamma"),
         (r"norm\.shift$", "norm.beta"),
         (r"scales\.(\d+)\.layers", lambda m: f"cnns.{m[1]}"),
@@ -113,21 +118,17 @@ def original_name(name: str, network: NetworkConfig) -> str:
     return name
 
 
-def _position(ordinal: str) -> int:
-    return ("first", "second").index(ordinal)
-
-
-def _table(module: nn.Module, network: NetworkConfig) -> StateDict:
+def _rename_tensors(module: nn.Module, network: NetworkConfig) -> StateDict:
     """Collect the tensors of a module under the original's names."""
     return {original_name(name, network): value.detach().cpu() for name, value in module.state_dict().items()}
 
 
 def _running_statistics(network: NetworkConfig) -> StateDict:
     """Create the running statistics that the original's AdaIN layers contain but never use."""
-    channels = network.width * 2**network.downsamples
+    channels = network.base_channels * 2**network.num_downsamples
     return {
         f"dec.model.0.model.{block}.model.{layer}.norm.running_{kind}": value.repeat(channels)
-        for block in range(network.blocks)
+        for block in range(network.num_residual_blocks)
         for layer in (0, 1)
         for kind, value in (("mean", torch.zeros(1)), ("var", torch.ones(1)))
     }
@@ -136,9 +137,10 @@ def _running_statistics(network: NetworkConfig) -> StateDict:
 # ----------------------------------------------------------------------------------------------------- reading
 
 
-def _read_tables(path: Path) -> dict[str, StateDict]:
+def _read_weight_file(path: Path) -> dict[str, StateDict]:
+    """Read the state dict of each domain, 'a' and 'b', from a file of the original."""
     try:
-        tables = torch.load(path, map_location="cpu", weights_only=True)
+        state_dicts = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
     except Exception as error:  # torch raises many kinds of exceptions for a damaged or malicious file
@@ -146,46 +148,46 @@ def _read_tables(path: Path) -> dict[str, StateDict]:
         raise CheckpointError(
             f"{path} cannot be read as a weight file of the original ({reason}); use another copy"
         ) from error
-    is_valid = isinstance(tables, dict) and all(
-        isinstance(tables.get(key), dict) and all(isinstance(value, Tensor) for value in tables[key].values())
+    is_valid = isinstance(state_dicts, dict) and all(
+        isinstance(state_dicts.get(key), dict) and all(isinstance(value, Tensor) for value in state_dicts[key].values())
         for key in ("a", "b")
     )
     if not is_valid:
         raise CheckpointError(
-            f"{path} is not a weight file of the original: it must contain tables of tensors under 'a' and 'b'"
+            f"{path} is not a weight file of the original: it must contain tensors by name under 'a' and 'b'"
         )
-    return tables
+    return state_dicts
 
 
-def _count(table: StateDict, pattern: str) -> int:
+def _count_names(tensors: StateDict, pattern: str) -> int:
     """Count the tensors whose names match a regular expression."""
-    return sum(re.fullmatch(pattern, name) is not None for name in table)
+    return sum(re.fullmatch(pattern, name) is not None for name in tensors)
 
 
-def _generator_sizes(table: StateDict, path: Path) -> dict[str, int]:
-    """Infer the sizes of the auto-encoders from their tensors."""
-    downsamples = _count(table, r"enc_content\.model\.\d+\.conv\.weight") - 1
-    style_downsamples = _count(table, r"enc_style\.model\.\d+\.conv\.weight") - 1
+def _generator_sizes(tensors: StateDict, path: Path) -> dict[str, int]:
+    """Infer the sizes of the autoencoders from their tensors."""
+    downsamples = _count_names(tensors, r"enc_content\.model\.\d+\.conv\.weight") - 1
+    style_downsamples = _count_names(tensors, r"enc_style\.model\.\d+\.conv\.weight") - 1
     try:
         return {
-            "width": len(table["enc_content.model.0.conv.weight"]),
-            "downsamples": downsamples,
-            "style_downsamples": style_downsamples,
-            "blocks": _count(table, r"dec\.model\.0\.model\.\d+\.model\.0\.conv\.weight"),
-            "style_dim": len(table[f"enc_style.model.{style_downsamples + 2}.weight"]),
-            "mlp_width": len(table["mlp.model.0.fc.weight"]),
+            "base_channels": len(tensors["enc_content.model.0.conv.weight"]),
+            "num_downsamples": downsamples,
+            "num_style_downsamples": style_downsamples,
+            "num_residual_blocks": _count_names(tensors, r"dec\.model\.0\.model\.\d+\.model\.0\.conv\.weight"),
+            "style_dim": len(tensors[f"enc_style.model.{style_downsamples + 2}.weight"]),
+            "mlp_width": len(tensors["mlp.model.0.fc.weight"]),
         }
     except KeyError as error:
         raise CheckpointError(f"{path} is not a generator file of the original: it has no tensor {error}") from error
 
 
-def _discriminator_sizes(table: StateDict, path: Path) -> dict[str, int]:
+def _discriminator_sizes(tensors: StateDict, path: Path) -> dict[str, int]:
     """Infer the sizes of the discriminators from their tensors."""
     try:
         return {
-            "discriminator_width": len(table["cnns.0.0.conv.weight"]),
-            "discriminator_layers": _count(table, r"cnns\.0\.\d+\.conv\.weight"),
-            "discriminator_scales": _count(table, r"cnns\.\d+\.0\.conv\.weight"),
+            "discriminator_base_channels": len(tensors["cnns.0.0.conv.weight"]),
+            "discriminator_layers": _count_names(tensors, r"cnns\.0\.\d+\.conv\.weight"),
+            "discriminator_scales": _count_names(tensors, r"cnns\.\d+\.0\.conv\.weight"),
         }
     except KeyError as error:
         raise CheckpointError(
@@ -193,16 +195,17 @@ def _discriminator_sizes(table: StateDict, path: Path) -> dict[str, int]:
         ) from error
 
 
-def _load_table(module: nn.Module, table: StateDict, network: NetworkConfig, location: str) -> None:
+def _load_renamed(module: nn.Module, tensors: StateDict, network: NetworkConfig, location: str) -> None:
+    """Load tensors with the original's names into a module; `location` is where they come from, for the messages."""
     expected = {original_name(name, network): value for name, value in module.state_dict().items()}
-    for name in sorted(set(expected) - set(table)):
+    for name in sorted(set(expected) - set(tensors)):
         raise CheckpointError(f"{location}: the tensor {name} is missing")
-    for name in sorted(name for name in set(table) - set(expected) if not _RUNNING_STATISTICS.search(name)):
+    for name in sorted(name for name in set(tensors) - set(expected) if not _RUNNING_STATISTICS.search(name)):
         raise CheckpointError(f"{location}: the tensor {name} is unexpected in a model of these sizes")
     with torch.no_grad():
         for name, value in expected.items():  # the tensors of a state dict share the memory of the module's
-            if value.shape != table[name].shape:
+            if value.shape != tensors[name].shape:
                 raise CheckpointError(
-                    f"{location}: {name} has shape {tuple(table[name].shape)}, but must have {tuple(value.shape)}"
+                    f"{location}: {name} has shape {tuple(tensors[name].shape)}, but must have {tuple(value.shape)}"
                 )
-            value.copy_(table[name])
+            value.copy_(tensors[name])

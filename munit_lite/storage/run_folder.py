@@ -1,125 +1,27 @@
-"""A run's folder: its configuration, the state that it resumes from, its checkpoints, and the history of its losses.
-
-All tensors are stored as safetensors files, whose headers hold step, versions and configuration, so that one atomic
-rename replaces everything at once.
-"""
+"""A run's folder: its configuration, the state that it resumes from, its checkpoints, and the history of its losses."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import platform
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-from filelock import FileLock, Timeout
-from torch import Tensor, nn
-
 from munit_lite.config import Config, from_dict, to_dict
 from munit_lite.model import MUNIT
-from munit_lite.storage.files import CheckpointError, atomic_path, write_error
-from munit_lite.storage.tensors import StateDict, read_header, read_tensors, write_tensors
+from munit_lite.storage.checkpoints import STATE_FILE, TrainingState, list_checkpoints, save_model, save_state, versions
+from munit_lite.storage.files import CheckpointError, atomic_path, hold_lock, write_error
+from munit_lite.storage.tensors import read_tensors
 
 # Fields that may change when a run resumes, because they affect how it is computed and reported, not its result.
 _IGNORED_ON_RESUME = (
-    *("device", "threads", "compile", "activation_checkpointing", "grad_accumulation"),
+    *("device", "num_threads", "compile", "activation_checkpointing", "grad_accumulation"),
     *("log_every", "sample_every", "save_every", "num_checkpoints", "data_root", "cache_gib"),
 )
 # Fields that may change to rescue a run whose losses are no longer finite. They do affect the result: the run warns.
 _WARNED_ON_RESUME = ("learning_rate", "precision")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
-    installed = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in ("munit-lite", "torchvision", "lightning-fabric", "numpy"):
-        with contextlib.suppress(PackageNotFoundError):
-            installed[name] = version(name)
-    return installed
-
-
-def save_model(path: Path, model: MUNIT, step: int, note: dict[str, Any] | None = None) -> None:
-    """Write a model's weights to a file that `munit_lite.load` reads.
-
-    Args:
-        path: the file to write; its name should end in .safetensors.
-        model: its weights are written, and its configuration, with which it can be built again.
-        step: steps of training.
-        note: any further values for the header that JSON can represent.
-
-    Raises:
-        CheckpointError: the file cannot be written.
-    """
-    write_tensors(path, model.state_dict(), _header(model.config, step) | {"note": note or {}})
-
-
-@dataclass
-class TrainingState:
-    """All that a run needs to resume exactly: its step, modules and optimizers."""
-
-    step: int
-    modules: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer]
-
-    def state_dict(self) -> StateDict:
-        """Return all tensors, with names that begin with the name of their module or optimizer."""
-        tensors = {}
-        for name, module in self.modules.items():
-            tensors.update({f"{name}/{key}": value for key, value in module.state_dict().items()})
-        for name, optimizer in self.optimizers.items():
-            for index, moments in optimizer.state_dict()["state"].items():
-                tensors.update({f"{name}/{index}/{key}": value for key, value in moments.items()})
-        return tensors
-
-    def load_state_dict(self, tensors: StateDict) -> None:
-        """Copy tensors into the modules and optimizers.
-
-        Raises:
-            ValueError: a tensor is missing, unexpected or of the wrong shape.
-        """
-        for name, module in self.modules.items():
-            load_module(module, strip_prefix(tensors, name))
-        for name, optimizer in self.optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for path, value in strip_prefix(tensors, name).items():
-                index, key = path.split("/")
-                state.setdefault(int(index), {})[key] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-            for parameter, moments in optimizer.state.items():  # fused Adam needs the memory layout of the parameter
-                for key, value in moments.items():
-                    if value.shape == parameter.shape:
-                        moments[key] = torch.empty_like(parameter).copy_(value)
-
-
-def strip_prefix(tensors: StateDict, name: str) -> StateDict:
-    """Select the tensors whose names begin with `name/`, and remove that from their names."""
-    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
-
-
-def load_module(module: nn.Module, tensors: StateDict) -> None:
-    """Load a state dict into a module.
-
-    Raises:
-        ValueError: the first tensor that is missing, unexpected or of the wrong shape; torch's own error lists all.
-    """
-    expected = module.state_dict()
-    for name, tensor in expected.items():
-        if name not in tensors:
-            raise ValueError(f"{name} is missing")
-        if tensors[name].shape != tensor.shape:
-            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, but must have {tuple(tensor.shape)}")
-    for name in tensors:
-        if name not in expected:
-            raise ValueError(f"{name} is unexpected")
-    module.load_state_dict(tensors)
-
-
-# -------------------------------------------------------------------------------------------------- run folder
 
 
 class RunFolder:
@@ -139,32 +41,24 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.state_file = self.path / "state.safetensors"
+        self.state_file = self.path / STATE_FILE
         self.config_file = self.path / "config.json"
         self.history_file = self.path / "metrics.jsonl"
 
     @contextlib.contextmanager
     def lock(self, config: Config) -> Iterator[None]:
-        """Reserve the folder for one run of a configuration, which is written to config.json.
+        """Reserve the folder inside the block for one run.
+
+        Args:
+            config: of the run; it is written to config.json.
 
         Raises:
-            CheckpointError: the folder cannot be written, another run is using it, or it holds another configuration.
+            StorageError: the folder cannot be written, or another run is using it.
+            CheckpointError: it holds another configuration.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
-        except Timeout as error:
-            raise CheckpointError(
-                f"another run is training in {self.path}; wait for it or use another folder"
-            ) from error
-        except OSError as error:
-            raise CheckpointError(f"cannot write to {self.path}: {error}; choose another folder") from error
-        try:
+        with hold_lock(self.path / ".lock", "training"):
             self._update_config(config)
             yield
-        finally:
-            lock.release()
 
     def _update_config(self, config: Config) -> None:
         """Check the configuration against the one in the folder, if there is one, and write it if it differs."""
@@ -200,13 +94,20 @@ class RunFolder:
     def save_state(self, state: TrainingState, config: Config) -> None:
         """Replace the state that the run resumes from.
 
+        Args:
+            state: what to save.
+            config: of the run.
+
         Raises:
-            CheckpointError: it cannot be written; the previous state is unchanged.
+            StorageError: it cannot be written; the previous state is unchanged.
         """
-        write_tensors(self.state_file, state.state_dict(), _header(config, state.step))
+        save_state(self.state_file, state, config)
 
     def load_state(self, state: TrainingState) -> int:
-        """Load the saved state into the modules and optimizers of `state`.
+        """Load the saved state.
+
+        Args:
+            state: its modules and optimizers receive the saved tensors.
 
         Returns:
             the number of steps that are done.
@@ -227,48 +128,47 @@ class RunFolder:
             ) from error
 
     def save_checkpoint(self, model: MUNIT, step: int) -> None:
-        """Write a checkpoint of the averaged model.
+        """Write a checkpoint.
+
+        Args:
+            model: with the averaged weights.
+            step: steps that are done; the file is named by them.
 
         Raises:
-            CheckpointError: it cannot be written.
+            StorageError: it cannot be written.
         """
         save_model(self.path / "weights" / f"step_{step:08d}.safetensors", model, step)
 
     def checkpoints(self) -> list[Path]:
         """List the checkpoints, oldest first."""
-        return sorted((self.path / "weights").glob("step_*.safetensors"))
-
-    def newest_weights(self) -> Path | None:
-        """Return the file with the newest averaged weights: the last checkpoint, or the state if that is newer."""
-        checkpoints = self.checkpoints()
-        if not checkpoints:
-            return self.state_file if self.has_state() else None
-        with contextlib.suppress(CheckpointError):
-            last_step = int(checkpoints[-1].stem.removeprefix("step_"))
-            if self.has_state() and read_header(self.state_file)["step"] > last_step:
-                return self.state_file
-        return checkpoints[-1]
+        return list_checkpoints(self.path)
 
     def append_history(self, record: dict[str, float]) -> None:
-        """Add a record to the history: `step`, and every loss by name.
+        """Add a record to the history.
+
+        Args:
+            record: `step`, and every loss by its name.
 
         Raises:
-            CheckpointError: it cannot be written.
+            StorageError: it cannot be written.
         """
         try:
             with open(self.history_file, "a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise write_error(self.history_file, error, "The last saved state is unchanged") from error
+            raise write_error(self.history_file, error, "the last saved state is unchanged") from error
 
     def truncate_history(self, until: int) -> list[dict[str, float]]:
         """Drop the records after a step from the history, and a line that a crash has truncated.
+
+        Args:
+            until: the last step to keep.
 
         Returns:
             the records up to that step.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            StorageError: the file cannot be written.
         """
         records = []
         if self.history_file.exists():
@@ -281,11 +181,8 @@ class RunFolder:
         return records
 
 
-def _header(config: Config, step: int) -> dict[str, Any]:
-    return {"config": to_dict(config), "step": step, "versions": versions()}
-
-
 def _check_same(saved: Config, requested: Config, path: Path) -> None:
+    """Raise a CheckpointError if two configurations differ in a field that must not change when a run resumes."""
     differences = [
         f"{name}: {old!r} in the folder, {new!r} requested"
         for name, old, new in _differences(to_dict(saved), to_dict(requested))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def write_tensors(path: Path, tensors: StateDict, header: dict[str, Any]) -> Non
         header: any values that JSON can represent.
 
     Raises:
-        CheckpointError: the file cannot be written; the previous one is unchanged.
+        StorageError: the file cannot be written; the previous one is unchanged.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -41,13 +43,17 @@ def write_tensors(path: Path, tensors: StateDict, header: dict[str, Any]) -> Non
         mode = temporary.stat().st_mode  # as the umask of the user has it; safetensors sets permissions for the owner
         try:
             save_file(contiguous, temporary, metadata={"munit_lite": json.dumps(header)})
-        except SafetensorError as error:  # which does not say that it is an error of the system
-            raise OSError(str(error)) from error
+        except SafetensorError as error:  # an error of the system, whose number stands in the text
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
         temporary.chmod(mode)
 
 
 def read_tensors(path: Path) -> tuple[StateDict, dict[str, Any]]:
     """Read a file written by `write_tensors`.
+
+    Args:
+        path: the file.
 
     Returns:
         the tensors by name, on the CPU, and the header.
@@ -79,6 +85,12 @@ def read_tensors(path: Path) -> tuple[StateDict, dict[str, Any]]:
 def read_header(path: Path) -> dict[str, Any]:
     """Read only the header of a file written by `write_tensors`; its checksum is not verified.
 
+    Args:
+        path: the file.
+
+    Returns:
+        the header, as it was written.
+
     Raises:
         CheckpointError: the header cannot be read.
     """
@@ -90,6 +102,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _is_pickle(path: Path) -> bool:
+    """Tell whether a file is a pickle, by its first bytes or, if they are not typical, by its suffix."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         start = file.read(4)
         return start == b"PK\x03\x04" or start[:1] == b"\x80" or path.suffix in (".pt", ".pth", ".ckpt", ".pkl")

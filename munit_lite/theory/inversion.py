@@ -12,8 +12,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
-from munit_lite.world import CONTENT_FACTORS, SHAPES, STYLE_FACTORS, Content, check_domain, render, style_from_code
+from munit_lite.world import (
+    CONTENT_FACTORS,
+    SHAPES,
+    STYLE_FACTORS,
+    Content,
+    content_from_quantiles,
+    factor_ranges,
+    render,
+    style_from_code,
+)
 
 _AMBIGUOUS = 0.01  # above this residual (8-bit rounding leaves 0.003) the other classes are tried, too
 _CONVERGED = 1e-13  # residual at which an image counts as fitted
@@ -40,25 +50,25 @@ def fit_codes(images: Tensor, domain: int, predictor: AttributePredictor) -> Cod
 
     Returns:
         the fit with the predicted class or, where that leaves a residual, the best fit over all classes.
+
+    Raises:
+        ValueError: there is no such domain, or H is not a multiple of 32.
     """
     fits = [_fit_batch(batch, domain, predictor) for batch in images.split(_BATCH_SIZE)]
     shape_class, quantiles, residual = (torch.cat(values) for values in zip(*fits, strict=True))
-    return CodeFit(_content_from_quantiles(quantiles, shape_class), torch.special.ndtri(quantiles[:, 4:]), residual)
+    return CodeFit(content_from_quantiles(quantiles, shape_class), torch.special.ndtri(quantiles[:, 4:]), residual)
 
 
 def _fit_batch(images: Tensor, domain: int, predictor: AttributePredictor) -> tuple[Tensor, Tensor, Tensor]:
     """Return classes (B,), quantiles of the seven factors (B, 7) and residuals (B,)."""
-    reading = predictor(images.float())
-    ranges = CONTENT_FACTORS + STYLE_FACTORS[check_domain(domain)]
-    factors = torch.cat(
-        [reading.position, reading.size[:, None], reading.rotation[:, None], reading.style], dim=1
-    ).double()
-    low, span = (torch.tensor([getattr(f, name) for f in ranges], dtype=torch.float64) for name in ("low", "span"))
+    attributes = predictor(images.float())
+    factors = attributes.continuous().double()
+    low, span = factor_ranges(CONTENT_FACTORS + STYLE_FACTORS[check_domain(domain)], factors)
     start = ((factors - low) / span).clamp(0.01, 0.99)
-    shape_class = reading.shape_class
+    shape_class = attributes.shape_class
     quantiles, residual = _levenberg_marquardt(images, shape_class, start, domain)
     for candidate in range(len(SHAPES)):
-        ambiguous = torch.nonzero((residual > _AMBIGUOUS) & (reading.shape_class != candidate)).flatten()
+        ambiguous = torch.nonzero((residual > _AMBIGUOUS) & (attributes.shape_class != candidate)).flatten()
         if not len(ambiguous):
             continue
         candidates = torch.full_like(shape_class[ambiguous], candidate)
@@ -68,12 +78,6 @@ def _fit_batch(images: Tensor, domain: int, predictor: AttributePredictor) -> tu
         shape_class[rows], quantiles[rows] = candidates[improved], new_quantiles[improved]
         residual[rows] = new_residual[improved]
     return shape_class, quantiles, residual
-
-
-def _content_from_quantiles(quantiles: Tensor, shape_class: Tensor) -> Content:
-    x, y, size, rotation = (f.low + f.span * quantiles[:, k] for k, f in enumerate(CONTENT_FACTORS))
-    period = torch.tensor([shape.period for shape in SHAPES], dtype=quantiles.dtype)[shape_class]
-    return Content(shape_class, torch.stack([x, y], dim=1), size, rotation * period)
 
 
 def _levenberg_marquardt(images: Tensor, shape_class: Tensor, start: Tensor, domain: int) -> tuple[Tensor, Tensor]:
@@ -93,7 +97,7 @@ def _levenberg_marquardt(images: Tensor, shape_class: Tensor, start: Tensor, dom
         jacobian = _jacobian(render_pixels, current)
         normal_matrix = jacobian.transpose(1, 2) @ jacobian
         gradient = (jacobian * errors[active][:, :, None]).sum(1)
-        diagonal = normal_matrix.diagonal(dim1=1, dim2=2).clamp_min(1e-12)  # the angle of a disc moves no pixel
+        diagonal = normal_matrix.diagonal(dim1=1, dim2=2).clamp_min(1e-12)  # the rotation of a disc changes no pixel
         step = torch.linalg.solve(normal_matrix + torch.diag_embed(weight[:, None] * diagonal), gradient)
         new_quantiles = (current - step).clamp(_MARGIN, 1 - _MARGIN)
         new_errors = render_pixels(new_quantiles) - images[active].flatten(1)
@@ -105,7 +109,7 @@ def _levenberg_marquardt(images: Tensor, shape_class: Tensor, start: Tensor, dom
 
 def _render_quantiles(quantiles: Tensor, shape_class: Tensor, domain: int, size: int) -> Tensor:
     style = style_from_code(torch.special.ndtri(quantiles[:, 4:]), domain)
-    return render(_content_from_quantiles(quantiles, shape_class), style, domain, size).flatten(1)
+    return render(content_from_quantiles(quantiles, shape_class), style, domain, size).flatten(1)
 
 
 def _jacobian(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ _QUADRATURE_NODES = 200  # of Gauss-Hermite quadrature
 
 @dataclass(frozen=True)
 class LinearMUNIT:
-    """Two linear auto-encoders of images in the plane.
+    """Two linear autoencoders of images in the plane.
 
     Args:
         mixing: A_1 and A_2, (2, 2, 2), invertible: (content, style) -> image in each domain of the world.
@@ -71,8 +71,8 @@ class LinearMUNIT:
     def adversarial_losses(self) -> dict[str, float]:
         """Return gan_j, the adversarial loss of the translations into domain j.
 
-        It is ½ ‖Σ_j - S_j‖², the largest value of a quadratic critic x ↦ xᵀQx - ½ ‖Q‖², where Σ_j and S_j are the
-        covariances of real images and of translations.
+        It is ½ ‖Σ_j - S_j‖², where Σ_j and S_j are the covariances of real images and of translations: half the squared
+        MMD under the kernel (xᵀy)². A discriminator x ↦ xᵀQx with the penalty ½ ‖Q‖² attains it.
         """
         losses = {}
         for i, j in ((1, 2), (2, 1)):
@@ -137,8 +137,8 @@ class OptimalDiscriminator(NamedTuple):
     """Losses at the optimal discriminator, for real images p = N(0, 1) and generated images q = N(0, σ²)."""
 
     log_value: float  # max of E_p log D + E_q log(1 - D): -log 4 where q = p
-    lsgan_discriminator: float  # min of E_p (D - 1)² + E_q D²: ½ where q = p
-    lsgan_generator: float  # E_q (D - 1)² at that D: ¼ where q = p, larger elsewhere
+    lsgan_discriminator_minimum: float  # min of E_p (D - 1)² + E_q D²: ½ where q = p
+    lsgan_generator_value: float  # E_q (D - 1)² at that D: ¼ where q = p, larger elsewhere
 
 
 def optimal_discriminator(sigma: float) -> OptimalDiscriminator:

@@ -1,8 +1,8 @@
 """The oracle: the encoders E* and decoders G* of the propositions, with the interface of a trained model.
 
 A *code* is what the paper writes z = (c, s): content c is (B, 10), the one-hot class followed by the normal scores of
-x, y, size and angle; style s is (B, 3), distributed like the prior. Everything is in float64. Two worlds map codes to
-images:
+x, y, size and rotation; style s is (B, 3), distributed like the prior. Everything is in float64. Two worlds map codes
+to images:
 
 - `CodeWorld`: an image is a vector that is an injective function of the code, so E* is exact. A bijection changes
   neither the hypotheses of the propositions nor their conclusions, so nothing is lost.
@@ -17,7 +17,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from munit_lite.config import check_domain
 from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
+from munit_lite.model import check_translation
 from munit_lite.theory.inversion import CodeFit, fit_codes
 from munit_lite.theory.variants import ORACLE, OracleVariant
 from munit_lite.world import (
@@ -28,7 +30,9 @@ from munit_lite.world import (
     STYLE_FACTORS,
     Content,
     World,
-    check_domain,
+    content_from_quantiles,
+    factor_ranges,
+    is_round,
     render,
     style_from_code,
 )
@@ -40,7 +44,7 @@ def code_from_content(content: Content) -> Tensor:
     """Compute the content codes of B contents.
 
     Returns:
-        (B, 10) in float64: the one-hot class, then the normal scores of x, y, size and angle (0 for round shapes).
+        (B, 10) in float64: the one-hot class, then the normal scores of x, y, size and rotation (0 for round shapes).
 
     Example:
         >>> content = World().content(torch.arange(4), seed=0, domain=1, stream="test")
@@ -48,22 +52,17 @@ def code_from_content(content: Content) -> Tensor:
         torch.Size([4, 10])
     """
     classes = torch.nn.functional.one_hot(content.shape_class, len(SHAPES)).double()
-    values = (content.position[:, 0], content.position[:, 1], content.size, content.rotation)
-    quantiles = [(v.double() - f.low) / f.span for v, f in zip(values, CONTENT_FACTORS, strict=True)]
-    inside = torch.stack(quantiles, dim=1).clamp(1e-9, 1 - 1e-9)  # float32 may round onto an open end
-    scores = torch.special.ndtri(inside)
-    is_round = torch.tensor([shape.symmetry == 0 for shape in SHAPES])[content.shape_class]
-    scores[:, 3] = scores[:, 3].masked_fill(is_round, 0.0)
+    factors = content.factors.double()
+    low, span = factor_ranges(CONTENT_FACTORS, factors)
+    scores = torch.special.ndtri(((factors - low) / span).clamp(1e-9, 1 - 1e-9))  # float32 may round onto an open end
+    scores[:, 3].masked_fill_(is_round(content.shape_class), 0.0)
     return torch.cat([classes, scores], dim=1)
 
 
 def content_from_code(code: Tensor) -> Content:
     """Invert `code_from_content`; the scores, columns 6 to 9 of (B, 10), may be any real numbers."""
-    shape_class = code[:, : len(SHAPES)].argmax(dim=1)
-    quantiles = torch.special.ndtr(code[:, len(SHAPES) :])
-    x, y, size, rotation = (f.low + f.span * quantiles[:, k] for k, f in enumerate(CONTENT_FACTORS))
-    periods = torch.tensor([shape.period for shape in SHAPES], dtype=code.dtype)[shape_class]
-    return Content(shape_class, torch.stack([x, y], dim=1), size, rotation * periods)
+    classes, scores = code.split([len(SHAPES), len(CONTENT_FACTORS)], dim=1)
+    return content_from_quantiles(torch.special.ndtr(scores), classes.argmax(dim=1))
 
 
 class ObservedWorld(Protocol):
@@ -73,17 +72,25 @@ class ObservedWorld(Protocol):
     measured: str  # what `factors` returns, for reports
     tolerance: float  # an NRMSE up to this counts as zero
 
-    def images(self, index: Tensor, seed: int, domain: int, stream: str) -> Tensor: ...
+    def images(self, index: Tensor, seed: int, domain: int, stream: str) -> Tensor:
+        """Return the images of a domain, (B, ...), with the indices (B,) in a stream of independent ones."""
+        ...
 
-    def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]: ...
+    def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Measure the one-hot class (B, 6), x, y, size and rotation (B, 4) and style (B, 3) of images of a domain."""
+        ...
 
 
 class InvertibleWorld(ObservedWorld, Protocol):
     """A world with known G* and E*."""
 
-    def render(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
+    def render(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Compute G*: images, (B, ...), from content codes (B, 10) and style codes (B, 3)."""
+        ...
 
-    def invert(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]: ...
+    def invert(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """Compute E*: the content codes (B, 10) and style codes (B, 3) of images."""
+        ...
 
 
 class CodeWorld:
@@ -125,7 +132,7 @@ class CodeWorld:
         return code[:, :CONTENT_DIM], code[:, CONTENT_DIM:]
 
     def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the one-hot class (B, 6), the scores of x, y, size and angle (B, 4) and the style (B, 3)."""
+        """Return the one-hot class (B, 6), the scores of x, y, size and rotation (B, 4) and the style (B, 3)."""
         content, style = self.invert(images, domain)
         return content[:, : len(SHAPES)], content[:, len(SHAPES) :], style
 
@@ -177,16 +184,13 @@ class PixelWorld:
 
     @torch.no_grad()
     def factors(self, images: Tensor, domain: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Predict the one-hot class (B, 6), x, y, size and angle (B, 4) and style (B, 3), roughly standardized."""
-        reading = self._predictors[check_domain(domain)](images.float().cpu())
-        classes = torch.nn.functional.one_hot(reading.shape_class, len(SHAPES)).double()
-        is_round = torch.tensor([shape.symmetry == 0 for shape in SHAPES])[reading.shape_class]
-        rotation = reading.rotation.masked_fill(is_round, 0.0)  # a round shape has no angle
-        values = torch.cat([reading.position, reading.size[:, None], rotation[:, None], reading.style], dim=1).double()
-        ranges = CONTENT_FACTORS + STYLE_FACTORS[domain]
-        middle = torch.tensor([(f.low + f.high) / 2 for f in ranges], dtype=torch.float64)
-        deviation = torch.tensor([f.span / math.sqrt(12) for f in ranges], dtype=torch.float64)
-        standardized = (values - middle) / deviation
+        """Predict the one-hot class (B, 6), x, y, size and rotation (B, 4) and style (B, 3), roughly standardized."""
+        attributes = self._predictors[check_domain(domain)](images.float().cpu())
+        classes = torch.nn.functional.one_hot(attributes.shape_class, len(SHAPES)).double()
+        factors = attributes.continuous().double()
+        factors[:, 3].masked_fill_(is_round(attributes.shape_class), 0.0)
+        low, span = factor_ranges(CONTENT_FACTORS + STYLE_FACTORS[domain], factors)
+        standardized = (factors - (low + span / 2)) / (span / math.sqrt(12))
         return classes, standardized[:, :4], standardized[:, 4:]
 
 
@@ -227,7 +231,7 @@ class Oracle:
         return self.variant.encode[domain](content, style)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """Compute x = G(c, s)."""
+        """Compute x = G(c, s), (B, ...), from content codes (B, 10) and style codes (B, 3)."""
         return self.world.render(*self.variant.decode[check_domain(domain)](content, style), domain)
 
     def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -235,7 +239,7 @@ class Oracle:
         return torch.randn(count, STYLE_DIM, generator=generator, dtype=torch.float64)
 
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
-        """Compute G_i(E_i^c(x), E_i^s(x))."""
+        """Compute G_i(E_i^c(x), E_i^s(x)) for images x of domain i, (B, ...)."""
         return self.decode(*self._encode(images, domain), domain)
 
     def translate(
@@ -250,20 +254,20 @@ class Oracle:
         """Compute G_target(E_source^c(x), s).
 
         Args:
-            images: images of the source domain.
+            images: (B, ...) of the source domain.
             source: 1 or 2.
             target: the other domain.
             style: styles of the target domain, (B, 3); if `style_from` is None, too, they are sampled from the prior.
-            style_from: images of the target domain whose styles are used.
+            style_from: images of the target domain whose styles are used, (B, ...).
             generator: samples the styles.
+
+        Returns:
+            images of the target domain, (B, ...).
 
         Raises:
             ValueError: source and target are the same domain, or both `style` and `style_from` are given.
         """
-        if check_domain(source) == check_domain(target):
-            raise ValueError(f"source and target are both domain {source}; to stay in a domain use `reconstruct`")
-        if style is not None and style_from is not None:
-            raise ValueError("give `style` or `style_from`, not both")
+        check_translation(source, target, style, style_from)
         if style_from is not None:
             style = self.encode_style(style_from, target)
         style = self.sample_style(len(images), generator) if style is None else style

@@ -8,15 +8,27 @@ from images. If those are predicted attributes, a test that does not reject says
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from munit_lite.evaluation.translator import EncoderDecoder
 from munit_lite.model import MUNIT
 from munit_lite.theory.oracle import ObservedWorld, PixelWorld
 from munit_lite.theory.two_sample import mmd_test
-from munit_lite.theory.verdicts import ErrorSummary, PropositionVerdict, decide, summarize_nrmse
+from munit_lite.theory.verdicts import (
+    ADVERSARIAL,
+    FAILS,
+    JOINT,
+    MARGINAL,
+    RECONSTRUCTION,
+    ErrorSummary,
+    PropositionVerdict,
+    decide,
+    summarize_nrmse,
+)
+from munit_lite.world import DIRECTIONS
 
 ALPHA = 0.001
 BANDWIDTH = 0.35  # in median distances; a wider kernel hardly sees that one style depends on another among 14 factors
@@ -26,43 +38,34 @@ _BATCH_SIZE = 100
 _Blocks: TypeAlias = tuple[Tensor, ...]
 
 
-class EncoderDecoder(Protocol):
-    """What the checks need from a model: MUNIT and the oracle have it."""
-
-    def encode_content(self, images: Tensor, domain: int) -> Tensor: ...
-
-    def encode_style(self, images: Tensor, domain: int) -> Tensor: ...
-
-    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor: ...
-
-    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor: ...
-
-
 class _CheckInputs:
     """The images and sampled styles of one check, and the functions of the model in batches."""
 
-    def __init__(self, model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> None:
-        if n < 100:
-            raise ValueError(f"n is {n}, but a check needs 100 units or more")
-        self.model, self.world, self.n = model, world, n
+    def __init__(self, model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> None:
+        if units < 100:
+            raise ValueError(f"units is {units}, but a check needs 100 or more")
+        self.model, self.world, self.units = model, world, units
         self.generator = torch.Generator().manual_seed(seed)
         like = model.sample_style(1, torch.Generator().manual_seed(0))
         self.x = {
-            domain: world.images(torch.arange(n), seed, domain, "propositions").to(like.device, like.dtype)
+            domain: world.images(torch.arange(units), seed, domain, "propositions").to(like.device, like.dtype)
             for domain in (1, 2)
         }
 
     def sample_style(self) -> Tensor:
-        """Sample n new styles from the prior."""
-        return self.model.sample_style(self.n, self.generator)
+        """Sample as many new styles from the prior: (units, style_dim)."""
+        return self.model.sample_style(self.units, self.generator)
 
     def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        """Compute c = E^c(x) in batches."""
         return _in_batches(lambda x: self.model.encode_content(x, domain), images)
 
     def encode_style(self, images: Tensor, domain: int) -> Tensor:
+        """Compute s = E^s(x) in batches."""
         return _in_batches(lambda x: self.model.encode_style(x, domain), images)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Compute x = G(c, s) in batches."""
         return _in_batches(lambda c, s: self.model.decode(c, s, domain), content, style)
 
     def translate(self, source: int) -> Tensor:
@@ -71,6 +74,7 @@ class _CheckInputs:
         return self.decode(content, self.sample_style(), 3 - source)
 
     def factors(self, images: Tensor, domain: int) -> _Blocks:
+        """Measure the factors of images of a domain, as `ObservedWorld.factors` does."""
         return self.world.factors(images, domain)
 
     def decide(
@@ -87,7 +91,7 @@ class _CheckInputs:
             a, b = ([block.flatten(1).double().cpu() for block in sample] for sample in blocks)
             tests[equality] = mmd_test(a, b, self.generator, permutations, bandwidth=BANDWIDTH)
         measured, tolerance = measured or self.world.measured, self.world.tolerance
-        return decide(claim, tests, errors or {}, EFFECT_THRESHOLD, tolerance, self.n, ALPHA, measured)
+        return decide(claim, tests, errors or {}, EFFECT_THRESHOLD, tolerance, self.units, ALPHA, measured)
 
 
 def _in_batches(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -96,95 +100,97 @@ def _in_batches(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         return torch.cat([function(*batch) for batch in batches])
 
 
-def check_optimality(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_optimality(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 1: does the model reach the minimum of the objective?
 
-    The minimum means that translations are distributed like real images (A), and that every reconstruction loss of
-    equations 1 to 3 is zero (R). If it is reached, the three other checks must hold. A is tested on the factors that
-    the world measures from images; R compares the images and the codes themselves, as NRMSE.
+    The minimum means that translations are distributed like real images, and that every reconstruction loss of
+    equations 1 to 3 is zero. If it is reached, the three other checks must hold. The distributions are compared by the
+    factors that the world measures from images, the reconstructions by the NRMSE of the images and codes themselves.
 
     Args:
         model: the oracle, a variant of it, or a trained model.
         world: the source of the images.
-        n: independent images of each domain, 100 or more; a fifth of them sets the bandwidths of the tests.
+        units: independent images of each domain, 100 or more; a fifth of them sets the bandwidths of the tests.
         seed: of the images, sampled styles and permutations.
 
     Raises:
-        ValueError: n is below 100.
+        ValueError: `units` is below 100.
 
     Example:
         >>> from munit_lite.theory.oracle import CodeWorld, Oracle
         >>> world = CodeWorld()
-        >>> check_optimality(Oracle(world), world, n=500, seed=0).status
+        >>> check_optimality(Oracle(world), world, units=500, seed=0).status
         'holds'
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     samples, errors = {}, {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         content, style_j = inputs.encode_content(inputs.x[i], i), inputs.sample_style()
         translation = inputs.decode(content, style_j, j)
         real = inputs.factors(inputs.x[j], j)
-        samples[f"p(x{i}→{j}) = p(x{j})", "A"] = (inputs.factors(translation, j), real)
+        samples[f"p(x{i}→{j}) = p(x{j})", ADVERSARIAL] = (inputs.factors(translation, j), real)
         reconstruction = inputs.decode(content, inputs.encode_style(inputs.x[i], i), i)
-        errors[f"image {i} recon", "R"] = summarize_nrmse(reconstruction, inputs.x[i])
-        errors[f"content {i} recon", "R"] = summarize_nrmse(inputs.encode_content(translation, j), content)
-        errors[f"style {j} recon", "R"] = summarize_nrmse(inputs.encode_style(translation, j), style_j)
+        errors[f"image {i} recon", RECONSTRUCTION] = summarize_nrmse(reconstruction, inputs.x[i])
+        errors[f"content {i} recon", RECONSTRUCTION] = summarize_nrmse(inputs.encode_content(translation, j), content)
+        errors[f"style {j} recon", RECONSTRUCTION] = summarize_nrmse(inputs.encode_style(translation, j), style_j)
     measured = f"{world.measured} for translations, images and codes for reconstructions"
     return inputs.decide("Proposition 1, the minimum is reached", samples, errors, measured)
 
 
-def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
-    """Check proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q (M), and content is independent of style (J).
+def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
+    """Check proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q, and content is independent of style.
 
     Proposition 3 needs the independence, which the three marginals do not imply: (c_i, s_i) is tested against
     p(c_j) ⊗ q. Contents and styles are divided by their median distances, so no scale is preferred. Among the
     thousands of features of a content map all distances are nearly equal, so a test of whole maps has almost no
     power. For maps the channel means are therefore compared, too. The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     content = {i: inputs.encode_content(inputs.x[i], i) for i in (1, 2)}
     style = {i: inputs.encode_style(inputs.x[i], i) for i in (1, 2)}
-    samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = {("p(c1) = p(c2)", "M"): ((content[1],), (content[2],))}
+    samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = {
+        ("p(c1) = p(c2)", MARGINAL): ((content[1],), (content[2],))
+    }
     if content[1].ndim == 4:  # maps
-        samples["p(c1) = p(c2), channel means", "M"] = ((content[1].mean((2, 3)),), (content[2].mean((2, 3)),))
+        samples["p(c1) = p(c2), channel means", MARGINAL] = ((content[1].mean((2, 3)),), (content[2].mean((2, 3)),))
     for i in (1, 2):
-        samples[f"p(s{i}) = q", "M"] = ((style[i],), (inputs.sample_style(),))
-    for i, j in ((1, 2), (2, 1)):
-        samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", "J"] = ((content[i], style[i]), (content[j], inputs.sample_style()))
+        samples[f"p(s{i}) = q", MARGINAL] = ((style[i],), (inputs.sample_style(),))
+    for i, j in DIRECTIONS:
+        samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", JOINT] = ((content[i], style[i]), (content[j], inputs.sample_style()))
     return inputs.decide("Proposition 2, latents match", samples, measured="the codes")
 
 
-def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 3: p(x1, x1→2) = p(x2→1, x2).
 
     The unit is a whole pair, and the two groups of pairs come from independent x1 and x2. Among all factors a
     difference between the styles alone would be too small to detect, so the styles are also tested without the
     others. The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     image_1_to_2, image_2_to_1 = inputs.translate(1), inputs.translate(2)
     from_1 = (*inputs.factors(inputs.x[1], 1), *inputs.factors(image_1_to_2, 2))
     from_2 = (*inputs.factors(image_2_to_1, 1), *inputs.factors(inputs.x[2], 2))
     samples = {
-        ("p(x1, x1→2) = p(x2→1, x2)", "F"): (from_1, from_2),
-        ("their styles alone", "F"): (from_1[2::3], from_2[2::3]),
+        ("p(x1, x1→2) = p(x2→1, x2)", FAILS): (from_1, from_2),
+        ("their styles alone", FAILS): (from_1[2::3], from_2[2::3]),
     }
     return inputs.decide("Proposition 3, joint distributions match", samples)
 
 
-def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 4: F2→1 and F1→2 are inverse to each other, where F1→2(x1, s2) = (G2(E1c(x1), s2), E1s(x1)).
 
     The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     errors = {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         image, style = inputs.x[i], inputs.sample_style()
         translation, source_style = _augmented_translation(inputs, image, style, i, j)
         cycle_image, cycle_style = _augmented_translation(inputs, translation, source_style, j, i)
-        errors[f"image {i}→{j}→{i}", "F"] = summarize_nrmse(cycle_image, image)
-        errors[f"style {j} recon", "F"] = summarize_nrmse(cycle_style, style)
+        errors[f"image {i}→{j}→{i}", FAILS] = summarize_nrmse(cycle_image, image)
+        errors[f"style {j} recon", FAILS] = summarize_nrmse(cycle_style, style)
     return inputs.decide("Proposition 4, cycles close", errors=errors, measured="images and codes")
 
 
@@ -193,46 +199,48 @@ def _augmented_translation(inputs: _CheckInputs, image: Tensor, style: Tensor, i
     return inputs.decode(inputs.encode_content(image, i), style, j), inputs.encode_style(image, i)
 
 
-def check_content_preservation(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> PropositionVerdict:
+def check_content_preservation(
+    model: EncoderDecoder, world: ObservedWorld, units: int, seed: int
+) -> PropositionVerdict:
     """Check that translations preserve the content, which no proposition says and only a known world can show.
 
     The arguments are those of `check_optimality`.
     """
-    inputs = _CheckInputs(model, world, n, seed)
+    inputs = _CheckInputs(model, world, units, seed)
     errors = {}
-    for i, j in ((1, 2), (2, 1)):
+    for i, j in DIRECTIONS:
         translation = inputs.translate(i)
         content, target = (torch.cat(inputs.factors(x, k)[:2], dim=1) for x, k in ((translation, j), (inputs.x[i], i)))
-        errors[f"content of x{i}→{j}", "F"] = summarize_nrmse(content, target)
+        errors[f"content of x{i}→{j}", FAILS] = summarize_nrmse(content, target)
     return inputs.decide("Beyond the propositions, content is preserved", errors=errors)
 
 
 CHECKS = {
-    "minimum": check_optimality,
-    "latents": check_latent_matching,
-    "joint": check_joint_matching,
-    "cycle": check_cycle_consistency,
+    "optimality": check_optimality,
+    "latent_matching": check_latent_matching,
+    "joint_matching": check_joint_matching,
+    "cycle_consistency": check_cycle_consistency,
 }
 
 
-def check_all(model: EncoderDecoder, world: ObservedWorld, n: int, seed: int) -> dict[str, PropositionVerdict]:
+def check_all(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> dict[str, PropositionVerdict]:
     """Run the four checks and the check of the content.
 
     The arguments are those of `check_optimality`.
 
     Returns:
-        the verdicts by name: minimum, latents, joint, cycle and content.
+        The verdicts by name, those of `CHECKS` and content_preservation.
     """
-    checks = CHECKS | {"content": check_content_preservation}
-    return {name: check(model, world, n, seed) for name, check in checks.items()}
+    checks = CHECKS | {"content_preservation": check_content_preservation}
+    return {name: check(model, world, units, seed) for name, check in checks.items()}
 
 
-def check_trained_model(model: MUNIT, n: int, seed: int) -> dict[str, PropositionVerdict]:
+def check_trained_model(model: MUNIT, units: int, seed: int) -> dict[str, PropositionVerdict]:
     """Run `check_all` for a trained model on its own world, with predicted attributes.
 
     Args:
         model: trained on the known world.
-        n: as in `check_optimality`; so is `seed`.
+        units: as in `check_optimality`.
         seed: of the images, sampled styles and permutations.
 
     Raises:
@@ -241,4 +249,4 @@ def check_trained_model(model: MUNIT, n: int, seed: int) -> dict[str, Propositio
     data = model.config.data
     if data.dataset != "world":
         raise ValueError(f"the propositions are checked on the known world, but this is a model of {data.dataset} data")
-    return check_all(model, PixelWorld(data.variant, data.size), n, seed)
+    return check_all(model, PixelWorld(data.world_variant, data.image_size), units, seed)

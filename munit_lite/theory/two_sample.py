@@ -8,7 +8,6 @@ features does not outweigh a style of three.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -23,7 +22,6 @@ from torch import Tensor
 
 Sample: TypeAlias = Tensor | Sequence[Tensor]
 
-_POWER_LEVEL = 0.05  # level of the critical value that `units_for_power` assumes
 _BATCH_SIZE = 250  # permutations evaluated together
 _MAX_EXCEEDANCES = 100  # permutations that reach the observed effect: the p-value is then known to a tenth of itself
 
@@ -33,18 +31,14 @@ class TwoSampleResult:
     """The result of a two-sample test.
 
     Args:
-        method: what the effect is: "MMD²", "energy distance" or "classifier accuracy".
+        method: what the effect is: "MMD²" or "classifier accuracy".
         effect: unbiased estimate; its expectation is `null_effect` if the distributions are equal.
         low: lower end of the effect's 95 % interval (jackknife over units; for the classifier over held-out units).
         high: upper end of that interval.
         p_value: fraction of permutations with an effect at least as large; the observed order counts as one of them,
             unless sampling stopped early.
-        units: number of units of the smaller group that were tested, without those held out.
-        permutations: number of permutations sampled.
         null_effect: effect of equal distributions.
         max_effect: effect if the groups did not overlap at all and everything else were the same.
-        critical_effect: smallest effect that at most 5 % of the permutations reach.
-        rate: exponent with which the critical effect approaches the null effect, like units^-rate.
     """
 
     method: str
@@ -52,26 +46,8 @@ class TwoSampleResult:
     low: float
     high: float
     p_value: float
-    units: int
-    permutations: int
     null_effect: float
     max_effect: float
-    critical_effect: float
-    rate: float
-
-    def units_for_power(self, power: float = 0.9) -> float:
-        """Estimate the units per group at which an effect of this size is rejected at 0.05 with probability `power`.
-
-        The estimate is treated as normal around the effect; the result is infinite if no effect was measured.
-        """
-        effect, critical = self.effect - self.null_effect, max(self.critical_effect - self.null_effect, 0.0)
-        if effect <= 0:
-            return math.inf
-        root = self.units**0.5
-        spread = NormalDist().inv_cdf(power) * (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975)) * root
-        if self.rate == 0.5:  # effect - critical sqrt(units / n) = spread / sqrt(n)
-            return ((critical * root + spread) / effect) ** 2
-        return ((spread + (spread**2 + 4 * effect * critical * self.units) ** 0.5) / (2 * effect)) ** 2
 
 
 # ------------------------------------------------------------------------------------------------------ estimates
@@ -118,11 +94,6 @@ def gaussian_mmd2(
     return (within - 2 * mean_kernel(mean_a - mean_b, covariance_a + covariance_b)).item()
 
 
-def energy_distance(a: Tensor, b: Tensor) -> float:
-    """Estimate 2 E|x - y| - E|x - x'| - E|y - y'| without bias; the arguments are those of `mmd2`."""
-    return _observed_discrepancy(-_pairwise_distances(a, b), len(a))
-
-
 # ---------------------------------------------------------------------------------------------------------- tests
 
 
@@ -167,17 +138,7 @@ def mmd_test(
         scaled_b.append(block_b[first_b:] / scale)
     rows_a, rows_b = torch.cat(scaled_a, dim=-1), torch.cat(scaled_b, dim=-1)
     kernel = _gaussian_kernel(_pairwise_distances(rows_a, rows_b), bandwidth * len(blocks_a) ** 0.5)
-    return _kernel_test("MMD²", kernel, len(rows_a), permutations, generator)
-
-
-def energy_test(a: Sample, b: Sample, generator: torch.Generator, permutations: int = 999) -> TwoSampleResult:
-    """Test equality of two distributions by permutations of the energy distance.
-
-    It has no bandwidth, so the features need comparable units. The arguments are those of `mmd_test`; blocks are
-    not rescaled.
-    """
-    rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _validate_samples(a, b))
-    return _kernel_test("energy distance", -_pairwise_distances(rows_a, rows_b), len(rows_a), permutations, generator)
+    return _kernel_test(kernel, len(rows_a), permutations, generator)
 
 
 def quadratic_classifier() -> Any:
@@ -204,6 +165,9 @@ def classifier_test(
         generator: samples the permutations.
         permutations: at most this many.
         build_classifier: returns an unfitted scikit-learn classifier.
+
+    Raises:
+        ValueError: as for `mmd_test`.
     """
     rows_a, rows_b = (torch.cat(blocks, dim=-1) for blocks in _validate_samples(a, b))
     half_a, half_b = len(rows_a) // 2, len(rows_b) // 2
@@ -225,9 +189,8 @@ def classifier_test(
 
     effect = 0.5 + (scores_a.mean() - scores_b.mean()).item() / 2
     error = (scores_a.var().item() / count_a + scores_b.var().item() / count_b) ** 0.5 / 2
-    p_value, permuted = sequential_permutation_test(accuracy, effect, len(pooled), count_a, permutations, generator)
-    units = min(count_a, count_b)
-    return _summarize_test("classifier accuracy", effect, error, p_value, permuted, units, 0.5, 1.0, rate=0.5)
+    p_value, _ = sequential_permutation_test(accuracy, effect, len(pooled), count_a, permutations, generator)
+    return _result("classifier accuracy", effect, error, p_value, 0.5, 1.0)
 
 
 def sequential_permutation_test(
@@ -360,15 +323,12 @@ def _jackknife_variance(kernel: Tensor, m: int) -> float:
     return variance
 
 
-def _kernel_test(
-    method: str, kernel: Tensor, first_group: int, permutations: int, generator: torch.Generator
-) -> TwoSampleResult:
+def _kernel_test(kernel: Tensor, first_group: int, permutations: int, generator: torch.Generator) -> TwoSampleResult:
     kernel, units = _unit_kernel(kernel), len(kernel)
     labels = (torch.arange(units) < first_group).double()
     within_a, within_b, between = (mean.item() for mean in _mean_kernels(kernel, labels[None], first_group))
     effect = within_a + within_b - 2 * between
-    # Between groups that do not overlap a Gaussian kernel is 0; of negative distances the part between is the largest.
-    max_effect = within_a + within_b if within_a + within_b > 0 else -2 * between
+    max_effect = within_a + within_b  # the kernel between groups that do not overlap is 0
     p_value, permuted = sequential_permutation_test(
         lambda labels: _discrepancy(kernel, labels, first_group), effect, units, first_group, permutations, generator
     )
@@ -376,36 +336,12 @@ def _kernel_test(
     # of variance, Annals of Statistics 1981); the permutations estimate it once.
     null_variance = permuted.var().item()
     error = max(_jackknife_variance(kernel, first_group) - null_variance, null_variance) ** 0.5
-    tested = min(first_group, units - first_group)
-    return _summarize_test(method, effect, error, p_value, permuted, tested, 0.0, max_effect, rate=1.0)
+    return _result("MMD²", effect, error, p_value, 0.0, max_effect)
 
 
-def _summarize_test(
-    method: str,
-    effect: float,
-    error: float,
-    p_value: float,
-    permuted: Tensor,
-    units: int,
-    null_effect: float,
-    max_effect: float,
-    rate: float,
+def _result(
+    method: str, effect: float, error: float, p_value: float, null_effect: float, max_effect: float
 ) -> TwoSampleResult:
-    """Build the result from the effect, its standard error and the effects of the permutations."""
+    """Build the result from the effect and its standard error."""
     half_width = NormalDist().inv_cdf(0.975) * error
-    values, counts = permuted.round(decimals=12).unique(return_counts=True)  # accuracies take few distinct values
-    exceedance = counts.flip(0).cumsum(0).flip(0) / len(permuted)
-    rare = exceedance <= _POWER_LEVEL
-    return TwoSampleResult(
-        method=method,
-        effect=effect,
-        low=effect - half_width,
-        high=effect + half_width,
-        p_value=p_value,
-        units=units,
-        permutations=len(permuted),
-        null_effect=null_effect,
-        max_effect=max_effect,
-        critical_effect=values[rare].min().item() if rare.any() else values.max().item(),
-        rate=rate,
-    )
+    return TwoSampleResult(method, effect, effect - half_width, effect + half_width, p_value, null_effect, max_effect)

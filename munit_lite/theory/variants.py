@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from munit_lite.theory.verdicts import ADVERSARIAL, FAILS, HOLDS, JOINT, MARGINAL, RECONSTRUCTION
 from munit_lite.world import SHAPE_NAMES, STYLE_DIM
 
 CodeEdit = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -29,16 +30,15 @@ def identity(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class ExpectedReasons(NamedTuple):
-    """What theory predicts for the four checks: "H" if the proposition holds, otherwise the reasons why it fails.
+    """What theory predicts for the four checks: "holds", or the reasons why the check fails, joined by commas.
 
-    For the minimum: A for the adversarial terms, R for the reconstruction terms. For the latents: M for a marginal,
-    J if only the joint distribution of content and style differs. For joint matching and cycle consistency: F.
+    The reasons are those of `munit_lite.theory.verdicts.Finding`.
     """
 
-    minimum: str
-    latents: str
-    joint: str
-    cycle: str
+    optimality: str
+    latent_matching: str
+    joint_matching: str
+    cycle_consistency: str
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def split_style_from_content(content: Tensor, style: Tensor) -> tuple[Tensor, Te
 
 
 def shift_class(steps: int) -> CodeEdit:
-    """Return the edit that shifts the last four classes cyclically; size and angle (in periods of the class) stay."""
+    """Return the edit that shifts the last four classes cyclically; size and rotation stay."""
 
     def edit(content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         shifted = content[:, 2:X_COLUMN].roll(steps, dims=1)
@@ -181,7 +181,9 @@ def mix_content_and_style(angle: float) -> CodeEdit:
 
 # ---------------------------------------------------------------------------------------------------- variants
 
-ORACLE = OracleVariant("oracle", "E*, G*", ExpectedReasons("H", "H", "H", "H"))
+_ADVERSARIAL_AND_RECONSTRUCTION = f"{ADVERSARIAL}, {RECONSTRUCTION}"
+
+ORACLE = OracleVariant("oracle", "E*, G*", ExpectedReasons(HOLDS, HOLDS, HOLDS, HOLDS))
 
 _IDENTITY = torch.eye(STYLE_DIM, dtype=torch.float64)
 _CORRELATE = torch.linalg.cholesky(0.1 * _IDENTITY + 0.9)  # L Lᵀ has correlations of .9
@@ -191,58 +193,61 @@ BROKEN_VARIANTS = (
     OracleVariant(
         "styles scaled",
         "G₂(c, 2s), E₂ˢ = s/2",
-        ExpectedReasons("A", "M", "F", "H"),
+        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
         encode={2: transform_style(_IDENTITY / 2)},
         decode={2: transform_style(2 * _IDENTITY)},
     ),
     OracleVariant(
         "styles correlated",
         "G₂(c, Ls), E₂ˢ = L⁻¹s",
-        ExpectedReasons("A", "M", "F", "H"),
+        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
         encode={2: transform_style(_CORRELATE.inverse())},
         decode={2: transform_style(_CORRELATE)},
     ),
     OracleVariant(
         "one style coordinate collapsed",
         "G₁ and G₂ ignore their first one, E₁ˢ and E₂ˢ give 0 for it",
-        ExpectedReasons("AR", "M", "F", "F"),
+        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, MARGINAL, FAILS, FAILS),
         encode={1: zero_first_style_coordinate, 2: zero_first_style_coordinate},
         decode={1: zero_first_style_coordinate, 2: zero_first_style_coordinate},
     ),
     OracleVariant(
         "content into style",
         "E₂ˢ = s + 1.5 g(c), and G₂ takes it out",
-        ExpectedReasons("A", "M", "F", "H"),
+        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
         encode={2: leak_content_into_style(1.5)},
         decode={2: leak_content_into_style(-1.5)},
     ),
     OracleVariant(
         "content into style, same variance",
         "E₂ˢ = .6 s + .8 g(c), and G₂ takes it out",
-        ExpectedReasons("A", "J", "F", "H"),
+        ExpectedReasons(ADVERSARIAL, JOINT, FAILS, HOLDS),
         encode={2: leak_content_into_style(0.8, 0.6)},
         decode={2: leak_content_into_style(-0.8 / 0.6, 1 / 0.6)},
     ),
     OracleVariant(
         "content into style, encoder only",
         "E₂ˢ = s + 1.5 g(c), G*",
-        ExpectedReasons("R", "M", "H", "F"),
+        ExpectedReasons(RECONSTRUCTION, MARGINAL, HOLDS, FAILS),
         encode={2: leak_content_into_style(1.5)},
     ),
     OracleVariant(
         "style into content, one encoder",
         "E₁ᶜ = c + 2s₁, G*",
-        ExpectedReasons("AR", "M", "F", "F"),
+        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, MARGINAL, FAILS, FAILS),
         encode={1: leak_style_into_content},
         preserves_content=False,
     ),
     OracleVariant(
-        "p(c) differs between domains", "E*, G*", ExpectedReasons("A", "M", "F", "H"), world="different_frequencies"
+        "p(c) differs between domains",
+        "E*, G*",
+        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
+        world="different_frequencies",
     ),
     OracleVariant(
         "two contents, one image",
         "G₂(|x|, …), E₂ a section",
-        ExpectedReasons("AR", "M", "F", "F"),
+        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, MARGINAL, FAILS, FAILS),
         encode={2: edit_content(X_COLUMN, torch.abs)},
         decode={2: edit_content(X_COLUMN, torch.abs)},
         preserves_content=False,
@@ -250,20 +255,20 @@ BROKEN_VARIANTS = (
     OracleVariant(
         "deterministic translator",
         "G₂*(c, 0), E*",
-        ExpectedReasons("AR", "H", "F", "F"),
+        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, HOLDS, FAILS, FAILS),
         decode={2: zero_style},
     ),
     OracleVariant(
         "UNIT-like",
         "all of z is content, Eˢ = 0",
-        ExpectedReasons("R", "M", "H", "F"),
+        ExpectedReasons(RECONSTRUCTION, MARGINAL, HOLDS, FAILS),
         encode={1: move_style_into_content, 2: move_style_into_content},
         decode={1: split_style_from_content, 2: split_style_from_content},
     ),
     OracleVariant(
         "content bijection that is no symmetry",
         "size + 1 in G₂, size − 1 in E₂",
-        ExpectedReasons("A", "M", "F", "H"),
+        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
         encode={2: edit_content(SIZE_COLUMN, lambda size: size - 1)},
         decode={2: edit_content(SIZE_COLUMN, lambda size: size + 1)},
         preserves_content=False,
@@ -271,13 +276,13 @@ BROKEN_VARIANTS = (
     OracleVariant(
         "style sign, encoder only",
         "E₂ˢ = −s, G*",
-        ExpectedReasons("R", "H", "H", "F"),
+        ExpectedReasons(RECONSTRUCTION, HOLDS, HOLDS, FAILS),
         encode={2: transform_style(-_IDENTITY)},
     ),
     OracleVariant(
         "content symmetry, decoder only",
         "classes shifted in G₂, E*",
-        ExpectedReasons("R", "H", "F", "F"),
+        ExpectedReasons(RECONSTRUCTION, HOLDS, FAILS, FAILS),
         decode={2: shift_class(1)},
         world="cyclic",
         preserves_content=False,

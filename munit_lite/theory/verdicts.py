@@ -18,12 +18,13 @@ from torch import Tensor
 from munit_lite.theory.two_sample import TwoSampleResult, holm
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
+ADVERSARIAL, RECONSTRUCTION, MARGINAL, JOINT = "adversarial", "reconstruction", "marginal", "joint"
 QUANTILE = 0.95  # images or codes count as equal if the errors are below the tolerance for this fraction of the units
 
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """Quantiles of the errors of n units.
+    """Quantiles of the errors of independent units.
 
     Args:
         median: the median.
@@ -31,7 +32,7 @@ class ErrorSummary:
         low: lower end of the distribution-free 95 % interval of that quantile.
         high: upper end of that interval.
         maximum: the largest error.
-        units: n.
+        units: number of units.
     """
 
     median: float
@@ -48,7 +49,9 @@ class Finding:
 
     Args:
         name: the equality, in words or symbols.
-        reason: why the check fails if this equality does, see `munit_lite.theory.variants.ExpectedReasons`.
+        reason: why the check fails if this equality does. For optimality it is `ADVERSARIAL` or `RECONSTRUCTION`, the
+            losses that are not minimal. For latent matching it is `MARGINAL`, or `JOINT` if only the joint distribution
+            of content and style differs. The other checks have a single reason, `FAILS`.
         status: holds, fails or undecided.
         measure: what the effect is, a normalized two-sample statistic or an NRMSE.
         effect: the estimate.
@@ -103,13 +106,13 @@ class PropositionVerdict:
     def statuses(self) -> dict[str, str]:
         """The status of each reason: it fails if one of its findings does, and holds if all do.
 
-        J is left out if a marginal (M) fails, because the joint distribution then differs for that reason.
+        `JOINT` is left out if a marginal fails, because the joint distribution then differs for that reason.
         """
         statuses = {}
         for reason in dict.fromkeys(finding.reason for finding in self.findings):
             statuses[reason] = _combine(finding.status for finding in self.findings if finding.reason == reason)
-        if statuses.get("M") == FAILS:
-            statuses.pop("J", None)
+        if statuses.get(MARGINAL) == FAILS:
+            statuses.pop(JOINT, None)
         return statuses
 
     @property
@@ -119,9 +122,10 @@ class PropositionVerdict:
 
     @property
     def reasons(self) -> str:
-        """The reasons that fail, otherwise "H", as in `ExpectedReasons`; "?" is added if some are undecided."""
-        failing = "".join(reason for reason, status in self.statuses.items() if status == FAILS)
-        return (failing + "?" * (UNDECIDED in self.statuses.values())) or "H"
+        """The reasons that fail, joined by commas, and `UNDECIDED` if some are; `HOLDS` if there are none."""
+        reasons = [reason for reason, status in self.statuses.items() if status == FAILS]
+        reasons += [UNDECIDED] * (UNDECIDED in self.statuses.values())
+        return ", ".join(reasons) or HOLDS
 
     @property
     def decisive_finding(self) -> Finding:
@@ -177,6 +181,9 @@ def decide(
         units: independent images of each domain.
         alpha: level of all tests together.
         measured: what the tests compared.
+
+    Returns:
+        The verdict with one finding for each test and each error.
     """
     findings = []
     for ((name, reason), test), p in zip(tests.items(), holm([t.p_value for t in tests.values()]), strict=True):
@@ -223,7 +230,7 @@ def summarize_errors(errors: Tensor) -> ErrorSummary:
         errors: (B,).
 
     Raises:
-        ValueError: B is too small to bound the quantile from above.
+        ValueError: b is too small to bound the quantile from above.
     """
     interval = stats.quantile_test(errors.double().numpy(), p=QUANTILE).confidence_interval(0.95)
     if math.isnan(interval.high):

@@ -41,9 +41,9 @@ def weights(trainer) -> dict[str, torch.Tensor]:
     return dict(trainer.model.state_dict())
 
 
-def trained(config, steps=3, straight_line=False):
+def trained(config, steps=3, accelerated=True):
     """A trainer after some steps in float64, so that nothing but the algorithm can differ, and its losses."""
-    trainer = Trainer.new(config, new_fabric(), straight_line)
+    trainer = Trainer.new(config, new_fabric(), accelerated)
     trainer.model.double()
     trainer.ema.double()
     data = open_data(config)
@@ -85,7 +85,7 @@ def assert_equal_with_gradients(ours: torch.Tensor, plain: torch.Tensor, inputs:
         torch.testing.assert_close(our_gradient, plain_gradient)
 
 
-@pytest.mark.parametrize("overrides", [{}, {"downsamples": 2}, {"activation_checkpointing": True}])
+@pytest.mark.parametrize("overrides", [{}, {"num_downsamples": 2}, {"activation_checkpointing": True}])
 def test_the_accelerated_model_is_the_model(overrides):
     config = tiny(**overrides)
     fast, plain = accelerated_model(config, CPU).double(), build(config).double()
@@ -109,9 +109,9 @@ def test_the_matrix_convolution_is_the_convolution(pixels):
 
 VARIANTS = {
     "the paper's": {},
-    "the presets'": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "gan": "log"},
+    "the presets'": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "gan_mode": "nonsaturating"},
     "with less memory": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "grad_accumulation": 2},
-    "hinge": {"gan": "hinge", "cycle_weight": 10.0},
+    "hinge": {"gan_mode": "hinge", "cycle_weight": 10.0},
 }
 each_variant = pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS)
 
@@ -162,16 +162,16 @@ def test_the_accelerated_objective_has_the_outputs_losses_and_gradients_of_the_s
 
 @each_variant
 def test_three_accelerated_and_three_straight_line_steps_lead_to_the_same_weights(overrides, threads):
-    config = tiny(batch_size=2, threads=0, **overrides)
-    assert_same_training(trained(config), trained(config, straight_line=True))
+    config = tiny(batch_size=2, num_threads=0, **overrides)
+    assert_same_training(trained(config), trained(config, accelerated=False))
     assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("method", ["unit", "cyclegan", "cyclegan_noise", "bicyclegan"])
 def test_three_accelerated_steps_of_a_baseline_lead_to_the_same_weights(method):
-    sizes = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "batch_size": 2, "device": "cpu"}
-    config = preset(f"world32_{method}", **sizes)
-    assert_same_training(trained(config), trained(config, straight_line=True))
+    sizes = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4}
+    config = preset(f"world32_{method}", batch_size=2, device="cpu", **sizes)
+    assert_same_training(trained(config), trained(config, accelerated=False))
 
 
 def test_a_discriminator_that_ascends_would_be_noticed(monkeypatch):
@@ -398,7 +398,7 @@ def test_processes_agree_on_a_stop_that_one_of_them_was_asked_for(two_processes,
 def test_the_command_under_torchrun_answers_once(tmp_path):
     program = str(Path(sys.executable).with_name("munit-lite"))
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", program]
-    options = ["--steps", "2", "--batch-size", "2", "--width", "4", "--mlp-width", "8", "--discriminator-width", "4"]
+    options = ["--steps", "2", "--batch-size", "2", "--base-channels", "4", "--discriminator-base-channels", "4"]
     command = [sys.executable, "-m", *launcher, "train", "world32", *options, "--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

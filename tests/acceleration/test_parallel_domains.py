@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from munit_lite.acceleration.parallel_domains import cores_left_to, domain_threads, map_domains
+from munit_lite.acceleration.parallel_domains import domain_threads, map_domains, reserve_cores
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def test_this_thread_leaves_the_cores_to_the_pool_and_takes_them_back(pool):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with cores_left_to(None):
+        with reserve_cores(None):
             assert torch.get_num_threads() == 2
-        with pytest.raises(KeyError), cores_left_to(pool):
+        with pytest.raises(KeyError), reserve_cores(pool):
             assert torch.get_num_threads() == 1
             raise KeyError
         assert torch.get_num_threads() == 2

@@ -18,7 +18,7 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.doctor import BROWSERS
-from munit_lite.storage.run_folder import save_model
+from munit_lite.storage.checkpoints import save_model
 
 CELLS = (
     "from munit_lite.course.explorers import *",
@@ -36,7 +36,7 @@ CELLS = (
 @pytest.fixture(scope="session")
 def model():
     """Untrained, but with AdaIN that depends strongly on the style."""
-    made = ml.build(tiny(blocks=2)).eval()
+    made = ml.build(tiny(num_residual_blocks=2)).eval()
     for auto_encoder in made.auto_encoders:
         auto_encoder.decoder.mlp[-1].weight.data.mul_(3)
     return made

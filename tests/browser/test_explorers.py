@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from munit_lite.course.explorers import adain, example, loss, proposition, style, symmetry, world
 from munit_lite.course.explorers.model_explorer import load_model_samples
-from munit_lite.course.explorers.widget import to_png
+from munit_lite.course.explorers.pictures import to_png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TITLES = (

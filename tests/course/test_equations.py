@@ -15,8 +15,8 @@ import torch
 from notebook_files import WRITTEN, code, read
 
 from munit_lite import losses, networks
+from munit_lite.course.equation_display import exchange_domains, latex_from_docstring
 from munit_lite.course.equations import EQUATIONS, equation
-from munit_lite.course.formulas import formula, mirror
 
 pytestmark = pytest.mark.numerical
 
@@ -44,24 +44,27 @@ TRANSCRIPTIONS = {
     **{
         function: (pair, lambda a, b: (reference.mean_l1(a, b)[0], reference.mean_l1(a, b)[1:]))
         for function, pair in (
-            (losses.image_reconstruction, FEATURES),
-            (losses.cycle_reconstruction, FEATURES),
-            (losses.content_reconstruction, FEATURES),
-            (losses.style_reconstruction, VECTORS),
+            (losses.image_reconstruction_loss, FEATURES),
+            (losses.cycle_consistency_loss, FEATURES),
+            (losses.content_reconstruction_loss, FEATURES),
+            (losses.style_reconstruction_loss, VECTORS),
         )
     },
     **{
-        getattr(losses, f"{form}_discriminator"): (
+        getattr(losses, f"{form}_discriminator_loss"): (
             LOGITS,
             lambda real, fake, form=form: reference.discriminator_loss(form, real, fake),
         )
-        for form in ("log", "lsgan", "hinge")
+        for form in ("minimax", "lsgan", "hinge")
     },
     **{
-        getattr(losses, f"{form}_generator"): (LOGITS[:1], lambda fake, form=form: reference.generator_loss(form, fake))
-        for form in ("log", "nonsaturating", "lsgan", "hinge")
+        getattr(losses, f"{form}_generator_loss"): (
+            LOGITS[:1],
+            lambda fake, form=form: reference.generator_loss(form, fake),
+        )
+        for form in ("minimax", "nonsaturating", "lsgan", "hinge")
     },
-    losses.domain_invariant_perceptual: (
+    losses.domain_invariant_perceptual_loss: (
         FEATURES,
         lambda a, b: (reference.perceptual(a, b)[0], reference.perceptual(a, b)[1:]),
     ),
@@ -69,7 +72,7 @@ TRANSCRIPTIONS = {
         FEATURES[:1],
         lambda x: (float((x**2).sum() / len(x) / 2), [x / len(x)]),
     ),
-    losses.total: (
+    losses.total_loss: (
         [np.array(2.0), np.array(3.0), np.array(5.0)],
         lambda *terms: (2.0 + 10 * 3.0 + 0.5 * 5.0, [1.0, 10.0, 0.5]),
     ),
@@ -92,9 +95,9 @@ TRANSCRIPTIONS = {
 
 def _call(function, *leaves):
     """A registered function on plain arguments."""
-    if function is losses.total:
+    if function is losses.total_loss:
         gan, image, style = leaves
-        return function({"gan_1": gan, "image_1": image, "style_2": style}, {"gan": 1.0, "image": 10.0, "style": 0.5})
+        return function({"gan_1": gan, "image_1": image, "style_1": style}, {"gan": 1.0, "image": 10.0, "style": 0.5})
     if function is losses.r1_penalty:
         (x,) = leaves
         return function([(x**2).sum((1, 2, 3))[:, None, None, None] / 2], x)
@@ -166,16 +169,16 @@ def test_the_style_equation_targets_the_style_that_was_fed():
 @pytest.mark.parametrize(
     ("key", "functions"),
     [
-        ("L_recon^x1", (losses.image_reconstruction,)),
-        ("L_recon^c1", (losses.content_reconstruction,)),
-        ("L_recon^s2", (losses.style_reconstruction,)),
-        ("L_GAN^x2", (losses.log_discriminator,)),
-        ("L_cc^x1", (losses.cycle_reconstruction,)),
-        ("LSGAN", (losses.lsgan_discriminator, losses.lsgan_generator)),
-        ("hinge", (losses.hinge_discriminator, losses.hinge_generator)),
+        ("L_recon^x1", (losses.image_reconstruction_loss,)),
+        ("L_recon^c1", (losses.content_reconstruction_loss,)),
+        ("L_recon^s2", (losses.style_reconstruction_loss,)),
+        ("L_GAN^x2", (losses.minimax_discriminator_loss,)),
+        ("L_cc^x1", (losses.cycle_consistency_loss,)),
+        ("LSGAN", (losses.lsgan_discriminator_loss, losses.lsgan_generator_loss)),
+        ("hinge", (losses.hinge_discriminator_loss, losses.hinge_generator_loss)),
         ("R1", (losses.r1_penalty,)),
-        ("total", (losses.total,)),
-        ("L_perceptual", (losses.domain_invariant_perceptual,)),
+        ("total", (losses.total_loss,)),
+        ("L_perceptual", (losses.domain_invariant_perceptual_loss,)),
     ],
 )
 def test_the_latex_of_a_loss_stands_in_its_docstring(key, functions):
@@ -192,13 +195,13 @@ def test_a_docstring_without_one_formula_is_an_error():
 
     for function, number in ((undocumented, 0), (two, 2)):
         with pytest.raises(ValueError, match=f"{function.__name__} has {number} formulas"):
-            formula(function)
+            latex_from_docstring(function)
 
 
 @pytest.mark.parametrize("stem", ["L_recon^x", "L_recon^c", "L_recon^s", "L_GAN^x", "L_cc^x"])
 def test_the_equations_of_the_two_domains_are_mirror_images(stem):
     one, two = equation(f"{stem}1").latex, equation(f"{stem}2").latex
-    assert one != two and mirror(one) == two and mirror(two) == one
+    assert one != two and exchange_domains(one) == two and exchange_domains(two) == one
     assert one.count(r"\rVert_1") == two.count(r"\rVert_1") == one.count(r"\rVert")
 
 

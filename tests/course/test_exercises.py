@@ -123,7 +123,7 @@ def test_the_exercises_of_a_notebook_stand_in_one_file():
 @pytest.mark.slow
 def test_the_page_of_errata_lists_the_known_bugs():
     text = errata.PAGE.read_text()
-    assert errata.update(text) == text, "run: python tools/errata.py"
+    assert errata.update(text) == text, "run: python -m tools.errata"
 
 
 # ---------------------------------------------------------------------------------------------------- the framework
@@ -159,7 +159,7 @@ def _double(x):
 
 def _cases(generator):
     for count, dtype in ((2, torch.float32), (3, torch.float64)):
-        yield framework.Case(f"{count} numbers", (torch.arange(1.0, count + 1, dtype=dtype),))
+        yield framework.Input(f"{count} numbers", (torch.arange(1.0, count + 1, dtype=dtype),))
 
 
 DOUBLE = framework.Exercise("double", _double, _cases, (), compare_gradients=True)
@@ -206,7 +206,7 @@ def test_a_function_that_changes_its_input_is_incorrect():
 
 def test_large_results_show_the_first_element_that_differs():
     def cases(generator):
-        yield framework.Case("many", (torch.zeros(4, 5),))
+        yield framework.Input("many", (torch.zeros(4, 5),))
 
     def off(x):
         y = 2 * x

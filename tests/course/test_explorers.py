@@ -27,9 +27,11 @@ from munit_lite.course.explorers import (
     symmetry,
     world,
 )
-from munit_lite.course.explorers.model_explorer import GAP, NUM_IMAGES, TILE_SIZE, load_model_samples
+from munit_lite.course.explorers.model_explorer import NUM_IMAGES, load_model_samples
+from munit_lite.course.explorers.pictures import GAP, TILE_SIZE
+from munit_lite.course.explorers.widget import default_values
 from munit_lite.experiments.results import read_results
-from munit_lite.storage.checkpoints import CheckpointError
+from munit_lite.storage.files import CheckpointError
 from munit_lite.theory.verdicts import FAILS, HOLDS
 from munit_lite.world import SHAPE_NAMES, STYLE_FACTORS, World, code_from_style, style_from_code
 
@@ -42,7 +44,7 @@ MODEL_EXPLORERS = [StyleExplorer, ExampleExplorer, AdaINExplorer]
 @pytest.fixture(scope="module")
 def model():
     """Untrained, but with AdaIN that depends strongly on the style."""
-    made = ml.build(tiny(blocks=2)).eval()
+    made = ml.build(tiny(num_residual_blocks=2)).eval()
     for auto_encoder in made.auto_encoders:
         torch.nn.init.normal_(auto_encoder.decoder.mlp[-1].weight, std=1.0)
     return made
@@ -51,10 +53,6 @@ def model():
 @pytest.fixture(scope="module")
 def samples(model):
     return load_model_samples(model)
-
-
-def defaults(controls):
-    return {name: control.default for name, control in controls.items()}
 
 
 def as_bytes(images):
@@ -102,7 +100,7 @@ def test_there_is_a_slider_for_each_coordinate_of_the_style():
 
 @pytest.mark.parametrize("source", [1, 2])
 def test_the_style_explorer_shows_the_models_own_translations(samples, model, source):
-    state = defaults(style.make_controls(samples)) | {
+    state = default_values(style.make_controls(samples)) | {
         "direction": samples.directions[source - 1],
         "style_2": 1.3,
         "image": 3,
@@ -131,14 +129,14 @@ def rows_that_change(one, two, rows):
 
 @pytest.mark.parametrize("moved", [1, 2, 3])
 def test_a_slider_moves_every_row_but_the_one_that_turns_its_own_coordinate(samples, moved):
-    state = defaults(style.make_controls(samples)) | {"view": style.COORDINATES}
+    state = default_values(style.make_controls(samples)) | {"view": style.COORDINATES}
     one, two = style.render(samples, **state), style.render(samples, **state | {f"style_{moved}": 2.0})
     assert rows_that_change(one, two, 3) == [k for k in range(3) if k != moved - 1]
 
 
 def test_the_second_style_moves_only_the_view_between_two_styles_and_not_its_first_column(samples):
-    state = defaults(style.make_controls(samples))
-    other = state | {"second": 2}
+    state = default_values(style.make_controls(samples))
+    other = state | {"second_style_seed": 2}
     for view in (style.ALL_IMAGES, style.COORDINATES):
         same = [style.render(samples, **given | {"view": view}) for given in (state, other)]
         np.testing.assert_array_equal(*same)
@@ -149,7 +147,7 @@ def test_the_second_style_moves_only_the_view_between_two_styles_and_not_its_fir
 
 
 def test_the_way_between_two_styles_ends_at_the_second(samples, model):
-    state = defaults(style.make_controls(samples)) | {"view": style.INTERPOLATION, "second": 5}
+    state = default_values(style.make_controls(samples)) | {"view": style.INTERPOLATION, "second_style_seed": 5}
     made = model.translate(samples.images[0][:1], 1, 2, style=samples.sample_style(5))
     last = tile(style.render(samples, **state), 0, NUM_IMAGES - 1, LARGE)
     assert_same_images(last, as_bytes(made)[0])
@@ -177,7 +175,7 @@ def test_the_button_samples_another_style_each_time_and_reset_goes_back(model):
 
 @pytest.mark.parametrize("source", [1, 2])
 def test_each_cell_has_the_content_of_its_row_and_the_style_of_its_column(samples, model, source):
-    state = {"direction": samples.directions[source - 1], "first_content": 7, "first_style": 5}
+    state = {"direction": samples.directions[source - 1], "first_content": 7, "first_example": 5}
     picture = example.render(samples, **state)
     contents, examples = samples.images[source - 1], samples.images[2 - source]
     assert (tile(picture, 0, 0) == 255).all()
@@ -220,9 +218,9 @@ def test_an_edit_changes_the_named_layer_and_channels_and_nothing_else(parameter
 
 
 def test_swapping_every_layer_gives_the_second_style_and_no_channels_give_the_first(samples):
-    state = defaults(adain.make_controls(samples)) | {"operation": adain.SWAP}
+    state = default_values(adain.make_controls(samples)) | {"operation": adain.SWAP}
     whole = adain.translate_with_edits(samples, **state)
-    other = adain.translate_with_edits(samples, **state | {"style": state["second"]})
+    other = adain.translate_with_edits(samples, **state | {"style_seed": state["second_style_seed"]})
     assert_same_outputs(whole.after, other.before)
     assert_same_outputs(whole.swaps[:1], whole.before[:1])
     assert_same_outputs(whole.swaps[-1:], whole.after[:1])
@@ -232,7 +230,7 @@ def test_swapping_every_layer_gives_the_second_style_and_no_channels_give_the_fi
 
 
 def test_scale_and_shift_at_rest_change_nothing(samples):
-    state = defaults(adain.make_controls(samples))
+    state = default_values(adain.make_controls(samples))
     rest = adain.translate_with_edits(samples, **state)
     assert_same_outputs(rest.after, rest.before)
     for change in ({"scale": 2.0}, {"shift": 1.0}):
@@ -253,7 +251,7 @@ PAINTING = np.s_[:, 4 * TILE_SIZE + GAP :]
 ])  # fmt: skip
 def test_a_factor_of_the_world_moves_what_it_should(name, sketch, painting):
     controls = world.make_controls()
-    state = defaults(controls)
+    state = default_values(controls)
     moved = "square" if name == "shape" else controls[name].high
     one, two = world.render(**state), world.render(**state | {name: moved})
     assert ((one[SKETCH] != two[SKETCH]).any(), (one[PAINTING] != two[PAINTING]).any()) == (sketch, painting)
@@ -320,7 +318,7 @@ def test_the_world_explorer_works_without_a_model_and_says_why():
 @pytest.mark.parametrize("run", loss.RUNS)
 def test_the_loss_explorer_shows_the_shipped_runs_own_translations_and_figures(run):
     samples, explorer = load_model_samples(loss.RUNS[run]), LossExplorer()
-    explorer.state = {"run": run, "direction": samples.directions[1], "image": 7, "first_style": 5}
+    explorer.state = {"run": run, "direction": samples.directions[1], "image": 7, "first_style_seed": 5}
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
     top = loss.NUM_ROWS * STEP - GAP + 2 * GAP
     for row, number in enumerate((6, 7, 0)):  # after the last image comes the first
@@ -346,14 +344,14 @@ def test_the_loss_explorer_without_a_run_shows_a_message(monkeypatch):
 
 @pytest.mark.parametrize("broken", proposition.BREAKS)
 def test_a_break_of_no_strength_is_the_oracle_and_a_full_one_is_noticed_where_it_can_be(broken):
-    units = defaults(proposition.make_controls())["units"]
+    units = default_values(proposition.make_controls())["units"]
     found = {t: proposition.run_checks(broken, t, units, 0) for t in (0.0, 1.0)}
     assert all(result.status == HOLDS for result in found[0.0].values())
     failing = {name for name, result in found[1.0].items() if result.status == FAILS}
     if "mixed" in broken:
-        assert failing == {"content"}
+        assert failing == {"content_preservation"}
     else:
-        assert "minimum" in failing and all(result.status != "undecided" for result in found[1.0].values())
+        assert "optimality" in failing and all(result.status != "undecided" for result in found[1.0].values())
 
 
 @pytest.mark.slow
@@ -424,9 +422,9 @@ def test_a_broken_upload_is_a_sentence_that_names_the_file_and_nothing_changes(m
 
 def test_uploads_go_to_the_strip_they_are_meant_for(model):
     explorer = ExampleExplorer(model)
-    send(explorer, "style", "gray.png", file_of("#555555"))
+    send(explorer, "example", "gray.png", file_of("#555555"))
     assert explorer.problem.startswith("gray.png has no colors, but a painting has some")
-    send(explorer, "style", "../../red.png", file_of("red"))
+    send(explorer, "example", "../../red.png", file_of("red"))
     shown = np.asarray(PIL.Image.open(io.BytesIO(explorer.picture)))
     assert not explorer.problem and (tile(shown, 0, 1) == [255, 0, 0]).all()
     send(explorer, "content", "gray.png", file_of("#555555"))
@@ -436,7 +434,7 @@ def test_uploads_go_to_the_strip_they_are_meant_for(model):
 
 @pytest.mark.parametrize("kind", [*MODEL_EXPLORERS, WorldExplorer])
 def test_the_copied_code_makes_the_same_explorer(kind, model, tmp_path):
-    from munit_lite.storage.run_folder import save_model
+    from munit_lite.storage.checkpoints import save_model
 
     file = tmp_path / "model.safetensors"
     save_model(file, model, step=1)
@@ -449,7 +447,7 @@ def test_the_copied_code_makes_the_same_explorer(kind, model, tmp_path):
 
 def test_a_picture_takes_milliseconds():
     samples = load_model_samples(ml.build(ml.preset("world32", steps=1)).eval())
-    state = defaults(style.make_controls(samples))
+    state = default_values(style.make_controls(samples))
     times = []
     for k in range(15):
         begin = time.perf_counter()
@@ -464,7 +462,7 @@ def test_a_picture_takes_milliseconds():
 @pytest.mark.parametrize("angle", [30, 90])
 def test_a_rotation_in_both_networks_passes_every_check_and_loses_the_content(angle):
     found = {name: result.status for name, result in symmetry.run_checks(angle, symmetry.BOTH_NETWORKS, 0).items()}
-    assert {name for name, status in found.items() if status != HOLDS} == {"content"}
+    assert {name for name, status in found.items() if status != HOLDS} == {"content_preservation"}
     forth, back = (
         torch.corrcoef(pairs.T)[0, 1].item() for pairs in symmetry.position_scores(angle, symmetry.BOTH_NETWORKS, 0)
     )
@@ -473,7 +471,7 @@ def test_a_rotation_in_both_networks_passes_every_check_and_loses_the_content(an
 
 def test_a_rotation_in_one_network_is_detected_by_the_checks_that_can_see_it():
     found = {name: result.status for name, result in symmetry.run_checks(90, symmetry.DECODER_ONLY, 0).items()}
-    assert found["positions"] == found["cycle"] == FAILS
+    assert found["positions"] == found["cycle_consistency"] == FAILS
     forth, back = symmetry.position_scores(90, symmetry.DECODER_ONLY, 0)
     assert torch.corrcoef(forth.T)[0, 1].abs() < 0.15 and torch.corrcoef(back.T)[0, 1] > 0.999
 

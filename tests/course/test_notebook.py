@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from munit_lite.course.diagrams import PARTS, model_diagram
-from munit_lite.course.notebook import answer, predict, start, table
+from munit_lite.course.notebook import predict, print_table, score_prediction, setup_notebook
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from munit_lite.course.notebook import answer, predict, start, table
 def test_a_prediction_is_scored_by_what_is_measured(choice, score, capsys):
     prediction = predict("Which?", choice, a="this", b="that")
     capsys.readouterr()
-    answer(prediction, "b")
+    score_prediction(prediction, "b")
     assert capsys.readouterr().out == f"measured: (b) that\n{score}\n"
 
 
@@ -29,7 +29,7 @@ def test_a_prediction_outside_the_choices_is_an_error_that_lists_them():
 
 
 def test_a_table_is_aligned_and_rounded_without_a_negative_zero(capsys):
-    table(["what", "mean", "n"], [["color", (0.123, 0.018), 3], ["angle", -0.001, 12]])
+    print_table(["what", "mean", "n"], [["color", (0.123, 0.018), 3], ["angle", -0.001, 12]])
     assert capsys.readouterr().out == (
         "what          mean   n\n"
         "color  0.12 ± 0.02   3\n"
@@ -38,13 +38,13 @@ def test_a_table_is_aligned_and_rounded_without_a_negative_zero(capsys):
 
 
 def test_start_seeds_torch_prints_the_versions_and_refuses_unknown_parameters(capsys):
-    start(["", "seed = 0"], seed=3)
+    setup_notebook(["", "seed = 0"], seed=3)
     sampled = torch.rand(2)
     torch.manual_seed(3)
     assert torch.equal(sampled, torch.rand(2))
     assert f"torch {torch.__version__}" in capsys.readouterr().out
     with pytest.raises(ValueError, match="unknown parameter 'sed'; known: seed"):
-        start(["", "seed = 0", "# Parameters\nsed = 1"], seed=0)
+        setup_notebook(["", "seed = 0", "# Parameters\nsed = 1"], seed=0)
 
 
 def test_the_diagram_highlights_parts_and_its_alternative_text_says_which():

@@ -8,7 +8,8 @@ import PIL.Image
 import pytest
 from IPython.display import Image
 
-from munit_lite.course.explorers.widget import Choice, Explorer, Slider, to_png
+from munit_lite.course.explorers.pictures import to_png
+from munit_lite.course.explorers.widget import Choice, Explorer, Slider
 
 
 def draw(red, width, tone="dark"):

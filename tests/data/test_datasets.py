@@ -175,5 +175,5 @@ def test_the_data_root_is_the_configured_one_then_the_variable_then_downloads(mo
 def test_each_data_set_is_opened_by_its_configuration(fashion_root, tmp_path, monkeypatch):
     monkeypatch.setenv("MUNIT_LITE_DATA", str(fashion_root))
     assert isinstance(open_data(preset("fashion32")), FashionData)
-    world = open_data(preset("world32", variant="cyclic", seed=3, size=64))
+    world = open_data(preset("world32", world_variant="cyclic", seed=3, image_size=64))
     assert isinstance(world, WorldData) and (world.world.name, world.seed, world.size) == ("cyclic", 3, 64)

@@ -23,10 +23,12 @@ from PIL import Image
 
 from munit_lite import commands
 from munit_lite.config import DataConfig
-from munit_lite.data import downloads
-from munit_lite.data.downloads import ARCHIVES, Archive, download, fetch
-from munit_lite.data.folders import find_dataset_files
+from munit_lite.data import fetch as fetching
+from munit_lite.data.downloads import ARCHIVES, Archive, download
+from munit_lite.data.fetch import fetch
+from munit_lite.data.folder_layout import find_dataset_files
 from munit_lite.data.image_files import DataError
+from munit_lite.storage.files import StorageError
 
 
 def picture(seed):
@@ -109,7 +111,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(downloads, "RETRY_DELAY", 0.01)
+    monkeypatch.setattr(fetching, "RETRY_DELAY", 0.01)
     with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setitem(ARCHIVES, "edges2shoes", Archive(server.url, 0))
@@ -179,7 +181,7 @@ def test_a_connection_interrupted_many_times_resumes_where_it_stopped(server, tm
 
 
 def test_a_second_command_resumes_where_the_first_gave_up(server, tmp_path):
-    server.cut_after = [5000] + [0] * downloads.MAX_ATTEMPTS
+    server.cut_after = [5000] + [0] * fetching.MAX_ATTEMPTS
     with pytest.raises(
         DataError, match=r"the connection was interrupted; 5,000 bytes are kept in .*partial: try again"
     ):
@@ -208,7 +210,7 @@ def test_a_download_that_cannot_resume_starts_again(server, tmp_path, change):
     for name in ("tag", "date") if "tag" in change and not change["date"] else ():
         setattr(server, name, change[name])  # already so at the first try
     other = packed({name: content[::-1] for name, content in FILES.items()})
-    server.content, server.cut_after = other, [5000] + [0] * downloads.MAX_ATTEMPTS
+    server.content, server.cut_after = other, [5000] + [0] * fetching.MAX_ATTEMPTS
     with pytest.raises(DataError, match="interrupted"):
         download("edges2shoes", tmp_path)
     for name, value in change.items():
@@ -219,7 +221,7 @@ def test_a_download_that_cannot_resume_starts_again(server, tmp_path, change):
 
 
 def test_a_refused_try_leaves_no_part_of_an_old_version_under_the_new_ones_name(server, tmp_path, monkeypatch):
-    server.cut_after = [5000] + [0] * downloads.MAX_ATTEMPTS
+    server.cut_after = [5000] + [0] * fetching.MAX_ATTEMPTS
     with pytest.raises(DataError, match="interrupted"):
         download("edges2shoes", tmp_path)
     server.tag, server.date = '"2"', "Mon, 03 Sep 2018 00:00:00 GMT"
@@ -242,7 +244,7 @@ def test_a_server_that_cannot_resume_and_always_interrupts_is_given_up(server, t
     server.ranges, server.cut_after = False, [5000] * 50
     with pytest.raises(DataError, match="the connection was interrupted"):
         download("edges2shoes", tmp_path)
-    assert len(server.ranges_requested) == downloads.MAX_ATTEMPTS + 1
+    assert len(server.ranges_requested) == fetching.MAX_ATTEMPTS + 1
 
 
 def test_a_range_that_was_not_requested_is_not_used(server, tmp_path, monkeypatch):
@@ -282,8 +284,8 @@ def test_a_server_that_refuses_is_quoted(server, tmp_path, status, requests):
 
 @pytest.mark.parametrize("after", [0, 700])
 def test_a_silent_server_is_given_up_in_time(server, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
-    monkeypatch.setattr(downloads, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.2)
+    monkeypatch.setattr(fetching, "MAX_ATTEMPTS", 2)
     server.silent, server.cut_after = 1.5, [after, 0, 0]
     begin = time.monotonic()
     with pytest.raises(DataError, match=r"the server sent nothing for 0\.2 seconds"):
@@ -293,7 +295,7 @@ def test_a_silent_server_is_given_up_in_time(server, tmp_path, monkeypatch, afte
 
 @pytest.mark.slow
 def test_a_slow_server_is_waited_for_as_long_as_bytes_come(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "TIMEOUT", 1.0)
+    monkeypatch.setattr(fetching, "TIMEOUT", 1.0)
 
     def trickle(self):
         self.send_response(200)
@@ -377,10 +379,10 @@ def test_a_full_disk_is_reported_and_the_download_resumes_later(server, tmp_path
     assert len(GOOD) > 9000 and max(map(len, FILES.values())) > 6000 > 3000
     if room == 6000:  # the archive is there, the pictures do not fit
         (tmp_path / "edges2shoes.tar.gz").write_bytes(GOOD)
-    monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
+    monkeypatch.setattr(fetching, "CHUNK_SIZE", 1000)
     free = limited(room)
     try:
-        with pytest.raises(DataError, match=r"cannot write .*: File too large; free some space or choose another data"):
+        with pytest.raises(StorageError, match=r"cannot write .*: File too large \(.* kept\); free some space"):
             download("edges2shoes", tmp_path)
     finally:
         free()
@@ -402,12 +404,15 @@ def test_too_little_disk_space_is_reported_before_the_first_byte(server, tmp_pat
 
 def test_a_data_root_that_cannot_be_written_into_is_named(server, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"cannot write .*file/root: .*choose another data root"):
+    with pytest.raises(StorageError, match=r"cannot write .*file/root: .*choose another folder"):
         download("edges2shoes", tmp_path / "file" / "root")
 
 
 def test_a_second_download_at_the_same_time_is_refused(server, tmp_path):
-    with FileLock(tmp_path / ".edges2shoes.lock"), pytest.raises(DataError, match="another download of edges2shoes"):
+    with (
+        FileLock(tmp_path / ".edges2shoes.lock"),
+        pytest.raises(StorageError, match="is downloading edges2shoes"),
+    ):
         download("edges2shoes", tmp_path)
 
 
@@ -524,7 +529,7 @@ def test_the_command_fails_in_a_sentence(server, tmp_path, command):
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_has_come(server, tmp_path, monkeypatch):
     server.silent, server.cut_after = 4, [5000]
-    monkeypatch.setattr(downloads, "CHUNK_SIZE", 1000)
+    monkeypatch.setattr(fetching, "CHUNK_SIZE", 1000)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 2)

@@ -14,7 +14,8 @@ import munit_lite as ml
 from munit_lite.callbacks import Callback
 from munit_lite.config import DataConfig
 from munit_lite.data import folders, open_data
-from munit_lite.data.folders import FolderData, find_dataset_files
+from munit_lite.data.folder_layout import find_dataset_files
+from munit_lite.data.folders import FolderData
 from munit_lite.data.image_files import DataError
 from munit_lite.presets import preset
 
@@ -411,8 +412,9 @@ def test_ones_own_two_folders_train_with_one_command(tmp_path, capsys, monkeypat
 
     write_pictures(tmp_path / "apples", range(6))
     write_pictures(tmp_path / "citrus", range(10, 16))
-    small = {"size": 32, "width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "discriminator-scales": 1,
-             "style-downsamples": 3, "steps": 2, "batch-size": 2}  # fmt: skip
+    small = {"image-size": 32, "base-channels": 4, "mlp-width": 8, "num-residual-blocks": 1,
+             "discriminator-base-channels": 4, "discriminator-scales": 1, "num-style-downsamples": 3,
+             "steps": 2, "batch-size": 2}  # fmt: skip
     options = [word for name, value in small.items() for word in (f"--{name}", str(value))]
     places = {"--folder-1": "apples", "--folder-2": "citrus", "--out": "run"}
     options += [word for name, place in places.items() for word in (name, str(tmp_path / place))]

@@ -6,9 +6,19 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms, features
 
-from munit_lite.data.image_files import DataError, check_image, is_image, read_image, read_pixels
+from munit_lite.data.image_files import (
+    DataError,
+    check_image,
+    float_to_uint8,
+    is_image,
+    read_image,
+    read_pixels,
+    uint8_to_float,
+    write_png,
+)
 
 COLORS = np.zeros((32, 48, 3), np.uint8)
 COLORS[:16], COLORS[:, 24:, 1] = (200, 0, 100), 80  # four flat quarters
@@ -215,3 +225,16 @@ def test_a_large_photo_is_reduced_to_what_averaging_its_pixels_gives(tmp_path):
     truth = np.asarray(large.resize((32, 32), Image.Resampling.BILINEAR)).astype(float)
     pixels = read_image(tmp_path / "large.jpg", 32).permute(1, 2, 0).numpy()
     assert np.abs(pixels - truth).mean() < 4 < np.abs(coarse.astype(float) - 128).mean() / 10
+
+
+def test_each_byte_survives_the_conversion_to_floats_and_back():
+    every_byte = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(float_to_uint8(uint8_to_float(every_byte)), every_byte)
+    assert torch.equal(float_to_uint8(uint8_to_float(every_byte) + 0.4 / 127.5), every_byte)  # rounded, not truncated
+
+
+def test_a_written_png_is_read_back_unchanged(tmp_path):
+    image = torch.randint(256, (3, 5, 7), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    write_png(tmp_path / "new" / "image.png", image)
+    assert torch.equal(read_image(tmp_path / "new" / "image.png", 5), image)
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["image.png"]

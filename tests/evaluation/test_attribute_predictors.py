@@ -9,13 +9,13 @@ from munit_lite.evaluation.attribute_predictors import (
     TEST_STREAM,
     TRAIN_STREAM,
     AttributePredictor,
-    labeled_renders,
+    labeled_images,
     load_attribute_predictor,
     prediction_errors,
 )
 from munit_lite.experiments import results
 from munit_lite.storage.files import CheckpointError
-from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
+from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS, World
 from tools import train_predictors
 from tools.train_predictors import Recipe, train_predictor
 
@@ -31,8 +31,14 @@ def random_predictor(domain, seed=0):
     return AttributePredictor(domain)
 
 
+def renders(domain, count, seed, stream, size=32):
+    """Return images, their contents and their style factors."""
+    images, content, style, _ = labeled_images(World(), domain, torch.arange(count), seed, size, stream)
+    return images, content, style.factors
+
+
 def examples(domain, count=200):
-    return labeled_renders(domain, torch.arange(count), seed=5, stream=TEST_STREAM)
+    return renders(domain, count, 5, TEST_STREAM)
 
 
 def select(batch, mask):
@@ -67,7 +73,7 @@ def test_labels_of_renders_are_in_the_units_of_the_factors(domain):
         assert factor.low < factors[:, k].min() and factors[:, k].max() < factor.high
     if domain == 1:  # the corner shows the paper; large shapes leave it free
         torch.testing.assert_close((images[:, 0, 0, 0] + 1) / 2, factors[:, 2])
-    trained_on = labeled_renders(domain, torch.arange(200), seed=5, stream=TRAIN_STREAM)[1]
+    trained_on = renders(domain, 200, 5, TRAIN_STREAM)[1]
     assert not (content.position == trained_on.position).any()
 
 
@@ -147,7 +153,7 @@ def test_training_depends_on_its_seed_alone():
 def test_prediction_errors_are_the_means_over_all_chunks(domain):
     predictor, count = random_predictor(domain), 620  # one chunk of 500 and one of 120
     found = prediction_errors(predictor, count=count, seed=3)
-    images, content, factors = labeled_renders(domain, torch.arange(count), 3, TEST_STREAM)
+    images, content, factors = renders(domain, count, 3, TEST_STREAM)
     with torch.no_grad():
         attributes = predictor(images)
     position = np.hypot(*(attributes.position - content.position).T.numpy()).mean()
@@ -174,8 +180,8 @@ def test_there_are_predictors_for_two_domains_only():
 
 @pytest.mark.slow
 def test_predictors_are_published_and_loaded_with_their_measured_errors(tmp_path, monkeypatch):
-    monkeypatch.setattr(attribute_predictors, "SHIPPED", tmp_path / "checkpoints")
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(attribute_predictors, "CHECKPOINTS_DIR", tmp_path / "checkpoints")
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path / "results")
     with pytest.raises(CheckpointError, match=r"there is no file .*attribute_predictor_sketch"):
         load_attribute_predictor(1)
     measured = {"class_accuracy": 0.5, "count": 10}
@@ -217,7 +223,7 @@ def test_sizes_that_are_not_multiples_of_32_are_refused(size):
 @each_domain
 def test_a_published_predictor_also_processes_larger_images(domain):
     predictor, stated = shipped(domain)
-    images, content, _ = labeled_renders(domain, torch.arange(200), 78, TEST_STREAM, size=64)
+    images, content, _ = renders(domain, 200, 78, TEST_STREAM, size=64)
     with torch.no_grad():
         attributes = predictor(images)
     assert (attributes.shape_class == content.shape_class).float().mean() >= 0.98

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from munit_lite.evaluation.metric_names import OLD_METRIC_NAMES, current_metric_name
+from munit_lite.evaluation.metric_names import (
+    OLD_METRIC_NAMES,
+    current_metric_name,
+    current_reasons,
+    with_current_metric_names,
+    with_current_names,
+)
 from munit_lite.experiments.claims import Expectation
-from munit_lite.experiments.results import RESULTS, read_results
+from munit_lite.experiments.results import read_results
+from munit_lite.paths import RESULTS_DIR
+from munit_lite.theory.propositions import CHECKS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "evaluate.json"
 
@@ -45,11 +53,28 @@ def test_an_old_result_file_is_read_under_current_names_with_its_values():
         assert list(metrics.values()) == list(old[direction].values())
 
 
+def test_old_names_of_checks_and_letters_for_their_reasons_are_read_as_words():
+    old = {"minimum": {"reasons": "AR", "findings": [{"name": "style 1 recon", "reason": "R"}], "joint": "J"}}
+    assert with_current_metric_names(old) == {
+        "optimality": {
+            "reasons": "adversarial, reconstruction",
+            "findings": [{"name": "style 1 recon", "reason": "reconstruction"}],
+            "joint": "J",
+        }
+    }
+    record = {"variant": "oracle", "proposition": "cycle", "metric": "expected", "value": "H"}
+    assert with_current_names(record) == record | {"proposition": "cycle_consistency", "value": "holds"}
+    assert current_reasons("M?") == "marginal, undecided" and current_reasons("marginal, joint") == "marginal, joint"
+    recorded = read_results("world32_propositions")
+    assert tuple(recorded) == (*CHECKS, "content_preservation")
+    assert recorded["optimality"]["reasons"] == "adversarial, reconstruction"
+
+
 def test_an_old_expectation_is_about_the_current_metric():
     assert Expectation("world32", "munit", "drawn_code_r2", at_least=0.7).metric == "sampled_style_r2"
 
 
-@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(RESULTS_DIR.glob("*.json")), ids=lambda file: file.stem)
 def test_committed_results_have_current_names(file):
     names = set(re.findall(r'"([^"]+)":|"metric": "([^"]+)"', file.read_text()))
     assert names and all(current_metric_name(name) == name for pair in names for name in pair if name)

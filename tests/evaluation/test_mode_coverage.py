@@ -13,9 +13,8 @@ from skimage.color import rgb2lab
 
 from munit_lite.data import open_data
 from munit_lite.data.folders import FolderData
-from munit_lite.evaluation import metrics
+from munit_lite.evaluation import evaluate as evaluation
 from munit_lite.evaluation.mode_coverage import (
-    MeanStyleTranslator,
     color_features,
     count_covered_modes,
     coverage_of_probabilities,
@@ -24,6 +23,7 @@ from munit_lite.evaluation.mode_coverage import (
     mode_coverage_metrics,
     parse_varieties,
 )
+from munit_lite.evaluation.translator import MeanStyleTranslator
 from munit_lite.experiments.results import read_results
 from munit_lite.methods import build
 from munit_lite.presets import preset
@@ -32,7 +32,7 @@ from tools.measure_variety_classifiers import measure_classifiers
 pytestmark = pytest.mark.numerical
 
 COLORS = {"Blue": (20, 40, 200), "Lime": (90, 190, 40), "Red-Grapefruit": (220, 60, 50)}
-TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4, "blocks": 1}
+TINY = {"base_channels": 4, "mlp_width": 8, "discriminator_base_channels": 4, "num_residual_blocks": 1}
 
 
 def write_photos(root: Path, domain: str, train: int = 6, test: int = 4, colors=COLORS, pattern="{}_{:03}.png"):
@@ -55,7 +55,7 @@ def folder(tmp_path):
 
 
 def opened(folder: Path, **overrides) -> FolderData:
-    data = open_data(preset("folder64", **TINY | {"folder": str(folder), "size": 64} | overrides))
+    data = open_data(preset("folder64", **TINY | {"folder": str(folder), "image_size": 64} | overrides))
     assert isinstance(data, FolderData)
     return data
 
@@ -113,7 +113,7 @@ def test_photos_without_varieties_are_refused_with_the_reason(tmp_path, files, r
         Image.new("RGB", (16, 16), (tone, 0, 0)).save(tmp_path / where / f"{name}.png")
     model = build(preset("folder64", **TINY, folder=str(tmp_path)))
     with pytest.raises(ValueError, match="two folders can be evaluated only if the photos name") as caught:
-        metrics.evaluate(model, count=2)
+        evaluation.evaluate(model, count=2)
     assert reason in str(caught.value)
 
 
@@ -233,12 +233,12 @@ def test_inputs_are_test_photos_of_the_source_and_swapped_folders_swap_the_varie
 
 
 def test_evaluate_measures_and_prints_a_model_of_folders(folder):
-    numbers = metrics.evaluate(build(preset("folder64", **TINY, folder=str(folder))), count=2)
+    numbers = evaluation.evaluate(build(preset("folder64", **TINY, folder=str(folder))), count=2)
     assert list(numbers) == ["domain 1 to domain 2", "domain 2 to domain 1"]
     for found in numbers.values():
         assert found["inputs"] == 2 and found["modes_covered_mean_style"] == 1
         assert all(math.isfinite(value) for value in found.values())
-    text = metrics.format_metrics(numbers)
+    text = evaluation.format_metrics(numbers)
     assert "modes_covered " in text and "Red-Grapefruit_fraction" in text
     json.dumps(numbers, allow_nan=False)
 
@@ -254,7 +254,7 @@ def real_folder() -> Path:
 def test_the_real_photos_have_five_varieties_and_the_results_are_what_they_give(tmp_path, monkeypatch):
     folder = real_folder()
     committed = read_results("variety_classifiers")
-    monkeypatch.setattr("munit_lite.experiments.results.RESULTS", tmp_path)
+    monkeypatch.setattr("munit_lite.experiments.results.RESULTS_DIR", tmp_path)
     measured = read_results(measure_classifiers(str(folder)))
     for domain, found in measured.items():
         assert len(found["varieties"]) == 5 and found["varieties"] == committed[domain]["varieties"]

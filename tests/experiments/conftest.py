@@ -27,14 +27,14 @@ from munit_lite.callbacks import Callback
 from munit_lite.experiments.results import write_results
 
 class Slowly(Callback):
-    def on_start(self, config, first):
+    def on_start(self, config, first_step):
         with open(Path(out) / "starts", "a") as file:
-            file.write(f"{os.getppid()} {first} {torch.get_num_threads()}\\n")
+            file.write(f"{os.getppid()} {first_step} {torch.get_num_threads()}\\n")
 
     def on_log(self, record):
         time.sleep(pause)
 
-run = ml.train(tiny(seed=seed, threads=0), out, callbacks=[Slowly()])
+run = ml.train(tiny(seed=seed, num_threads=0), out, callbacks=[Slowly()])
 """
 FAILS = "assert seed != bad, f'seed {seed} is bad'"
 WRITES = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from munit_lite.experiments.claims import Expectation, compare, comparison_records, format_comparisons
+from munit_lite.experiments.claims import Expectation, compare, format_comparisons, to_dicts
 
 
 def measured(**numbers):
@@ -33,7 +33,7 @@ def test_expectations_are_judged_by_the_mean_over_seeds_of_the_mean_over_directi
     assert rows[3].values == pytest.approx([0.4 / 0.8, 0 / 0.9])  # seed by seed; seed 1 has no partner
     assert rows[4].values == pytest.approx([-0.4, -0.9])
     assert [row.holds for row in rows] == [True, False, False, True, False, None]
-    assert comparison_records(rows)[3]["mean"] == pytest.approx(0.25) and comparison_records(rows)[3]["holds"] is True
+    assert to_dicts(rows)[3]["mean"] == pytest.approx(0.25) and to_dicts(rows)[3]["holds"] is True
 
 
 def test_expectations_are_printed_with_the_lowest_and_the_highest_seed():

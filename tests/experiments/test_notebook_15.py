@@ -7,8 +7,9 @@ from notebook_files import NOTEBOOKS, code, markdown, read
 
 from munit_lite.experiments import tables as paper_tables
 from munit_lite.experiments.claims import compare, ledger_table
-from munit_lite.experiments.results import RESULTS, read_results
-from munit_lite.experiments.sweep import read_plan
+from munit_lite.experiments.results import read_results
+from munit_lite.experiments.sweep_plan import read_plan
+from munit_lite.paths import RESULTS_DIR
 
 NAME = "15_experiments"
 SWEEP, PLAN = read_results("paper_tables"), read_plan(paper_tables.PAPER_SWEEP)
@@ -43,4 +44,4 @@ def test_every_file_that_the_notebook_reads_is_there():
     read_files = set(
         re.findall(r'read_results\("(\w+)"\)', (NOTEBOOKS / f"{NAME}.ipynb").read_text().replace("\\", ""))
     )
-    assert read_files and all((RESULTS / f"{name}.json").exists() for name in read_files)
+    assert read_files and all((RESULTS_DIR / f"{name}.json").exists() for name in read_files)

@@ -1,7 +1,6 @@
 """Results files: flat records, their provenance, files of the first schema, and writing whole files or none."""
 
 import json
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,6 @@ from munit_lite.experiments.results import (
     read_records,
     read_results,
     read_results_file,
-    replace_block,
     write_results,
 )
 
@@ -26,7 +24,7 @@ SETTINGS = {"preset": "world32", "seed": 1}
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "data" / "results")
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path / "data" / "results")
     return tmp_path / "data" / "results"
 
 
@@ -54,27 +52,12 @@ def test_the_file_says_where_its_numbers_come_from(home, monkeypatch):
     assert written.utcoffset() == timedelta(0) and abs(datetime.now(UTC) - written) < timedelta(minutes=1)
 
 
-def test_a_notebook_names_the_command_that_runs_it_again(home):
-    command = results.papermill_command("09_training.ipynb", {"steps": 5, "seed": 1})
-    assert command == "papermill notebooks/09_training.ipynb out.ipynb --cwd notebooks -p steps 5 -p seed 1"
-    provenance = json.loads(write_results("quality", NUMBERS, SETTINGS, command=command).read_text())["provenance"]
-    assert provenance["command"] == command
-
-
-def test_the_device_is_the_gpu_or_the_processor_with_its_threads(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert results.device_name().endswith(f"{torch.get_num_threads()} torch threads")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    assert results.device_name() == "a GPU"
-
-
 # ------------------------------------------------------------------------------------------------ flat records
 
-RESULTS_FILES = sorted(results.RESULTS.glob("*.json"))
+RESULTS_FILES = sorted(results.RESULTS_DIR.glob("*.json"))
 NESTED = {
     "seconds": 0.5,
-    "minimum": {
+    "optimality": {
         "holds": True,
         "effect": 0.1,
         "effect_interval": 0.02,
@@ -86,7 +69,7 @@ NESTED = {
     },
     "sketch to painting": {"other_interval": 1, "other": 2, "deep": {"x": {"y": 1}}, "x_interval": 3},
 }
-RUN = {"parameters": {"preset": "p"}, "starts": [{"commit": "a", "time": "t"}]}
+RUN = {"parameters": {"preset": "p"}, "attempts": [{"commit": "a", "time": "t"}]}
 SWEEP = {
     "world32": {
         "munit": {
@@ -102,10 +85,10 @@ def test_records_are_flat_rows_that_say_what_was_measured():
     records = flatten(NESTED, columns=("proposition", "list", "part"))
     assert records[:3] == [
         {"metric": "seconds", "value": 0.5},
-        {"proposition": "minimum", "metric": "holds", "value": True},
-        {"proposition": "minimum", "metric": "effect", "value": 0.1, "half_width": 0.02},
+        {"proposition": "optimality", "metric": "holds", "value": True},
+        {"proposition": "optimality", "metric": "effect", "value": 0.1, "half_width": 0.02},
     ]
-    assert {"proposition": "minimum", "list": "parts", "part": 0, "metric": "low", "value": -1} in records
+    assert {"proposition": "optimality", "list": "parts", "part": 0, "metric": "low", "value": -1} in records
     assert flatten({"a to b": {"n": 1}, "b to a": {"n": 2}})[1] == {"direction": "b to a", "metric": "n", "value": 2}
     assert flatten({"a": {"n": 1}}) == [{"level_1": "a", "metric": "n", "value": 1}]
 
@@ -118,6 +101,14 @@ def test_nested_numbers_come_back_from_the_file_as_they_were_in_the_same_order(n
     assert content["schema"] == 2 and read_records("any") == content["records"]
     if numbers is not SWEEP:
         assert nest(content["records"]) == numbers and "runs" not in content
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_the_attempts_of_a_run_are_read_under_their_old_name(schema, home):
+    path = write_results("sweep", SWEEP, SETTINGS)
+    text = path.read_text() if schema == 2 else json.dumps({"numbers": SWEEP})
+    path.write_text(text.replace('"attempts"', '"starts"'))
+    assert '"starts"' in path.read_text() and read_results("sweep") == SWEEP
 
 
 def test_a_sweeps_file_has_a_table_of_records_and_a_table_of_runs(home):
@@ -146,45 +137,6 @@ def test_every_results_file_loads_as_one_table(file):
     columns = [{key: value for key, value in r.items() if key not in ("value", "half_width")} for r in records]
     assert not any(isinstance(value, dict | list) for row in columns for value in row.values())
     assert len({tuple(row.items()) for row in columns}) == len(records)  # no row contradicts another
-
-
-def test_a_block_of_a_page_is_replaced_and_must_be_there_once():
-    page = "a\n<!-- t -->\nold\n<!-- /t -->\nb"
-    assert replace_block(page, "t", r"new \1") == "a\n<!-- t -->\nnew \\1\n<!-- /t -->\nb"
-    for text in ("", page + page):
-        with pytest.raises(ValueError, match=r"has [02] blocks named t, but it needs exactly one"):
-            replace_block(text, "t", "")
-
-
-# --------------------------------------------------------------------------------------------------- provenance
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def test_the_commit_is_named_and_marked_if_files_differ_from_it(tmp_path, monkeypatch):
-    for variable in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
-    git(tmp_path, "init", "-q")
-    assert results.current_commit() == "unknown"  # nothing committed yet
-    (tmp_path / "results.py").write_text("one = 1\n")
-    git(tmp_path, "add", "results.py")
-    git(tmp_path, "commit", "-q", "-m", "first")
-    name = git(tmp_path, "rev-parse", "--short", "HEAD")
-    (tmp_path / "untracked.txt").write_text("does not count")
-    assert results.current_commit() == name
-    (tmp_path / "results.py").write_text("one = 2\n")
-    assert results.current_commit() == f"{name}+"
-
-
-def test_the_commit_is_unknown_without_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert results.current_commit() == "unknown"
 
 
 # --------------------------------------------------------------------------------------------------- whole files

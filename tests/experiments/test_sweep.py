@@ -18,7 +18,8 @@ import munit_lite as ml
 from munit_lite.commands import sweep
 from munit_lite.experiments import sweep as sweeps
 from munit_lite.experiments.results import read_results
-from munit_lite.experiments.sweep import Outcome, PlannedRun, SweepError, gather, read_plan, run_sweep, summarize
+from munit_lite.experiments.sweep import Outcome, gather, run_sweep, summarize
+from munit_lite.experiments.sweep_plan import PlannedRun, SweepError, read_plan
 
 STEPS, INTERVAL = tiny().steps, tiny().save_every
 
@@ -105,7 +106,7 @@ def test_a_killed_worker_costs_no_finished_run_and_one_interval_of_its_own_and_a
     # With as many threads as the worker had: with others the loss would differ by 2e-4 of itself after these steps.
     number, own_threads = victim.name.removeprefix("seed"), torch.get_num_threads()
     try:
-        run = ml.train(tiny(seed=int(number), threads=threads), tmp_path / "uncut", callbacks=[])
+        run = ml.train(tiny(seed=int(number), num_threads=threads), tmp_path / "uncut", callbacks=[])
     finally:
         torch.set_num_threads(own_threads)
     assert numbers["slow"][number]["numbers"]["there"]["loss"] == pytest.approx(run.history[-1]["total"], rel=1e-6)
@@ -154,7 +155,7 @@ def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_pa
     gathered = read_results(results)["world32"]["munit"]
     assert gathered.keys() == {"5", "6"} and not list((tmp_path / "1").rglob("seed5"))
     assert all(record["parameters"] == {"preset": "world32"} for record in gathered.values())
-    assert all(set(start) == {"commit", "time"} for record in gathered.values() for start in record["starts"])
+    assert all(set(attempt) == {"commit", "time"} for entry in gathered.values() for attempt in entry["attempts"])
 
     file = sweep_file(parameters={"bad": 2}, grids=[{"data": "world32", "seeds": [5]}])
     with pytest.raises(
@@ -175,11 +176,12 @@ def test_a_results_file_of_something_else_is_an_error_before_anything_is_run(swe
 def left_behind(folder, parameters, value):
     folder.mkdir(parents=True)
     (folder / "done.json").write_text(json.dumps({"parameters": parameters}))
-    (folder / "starts.jsonl").write_text('{"commit": "a", "time": "1"}\n{"commit": "b", "time": "2"}\n')
+    (folder / "starts.jsonl").write_text('{"commit": "a", "time": "1"}\n')  # as earlier versions called it
+    (folder / "attempts.jsonl").write_text('{"commit": "b", "time": "2"}\n')
     (folder / "results.json").write_text(json.dumps({"numbers": {"there": {"v": value}}, "provenance": {}}))
 
 
-def test_what_the_folder_holds_is_gathered_with_every_start_beside_what_was_gathered_before(sweep_file, tmp_path):
+def test_what_the_folder_holds_is_gathered_with_every_attempt_beside_what_was_gathered_before(sweep_file, tmp_path):
     plan = read_plan(sweep_file(grids=[{"data": "world32", "seeds": [5]}]))
     (run,) = plan.runs
     left_behind(tmp_path / run.name, run.parameters, 7)
@@ -188,7 +190,7 @@ def test_what_the_folder_holds_is_gathered_with_every_start_beside_what_was_gath
     found = gather(plan, tmp_path, earlier)
     assert found["fashion32"] == earlier["fashion32"] and found["world32"]["munit"]["6"] == before
     assert found["world32"]["munit"]["5"]["numbers"] == {"there": {"v": 7}}
-    assert [start["commit"] for start in found["world32"]["munit"]["5"]["starts"]] == ["a", "b"]
+    assert [attempt["commit"] for attempt in found["world32"]["munit"]["5"]["attempts"]] == ["a", "b"]
     assert earlier["world32"]["munit"]["5"] is before  # untouched
 
 
@@ -266,7 +268,7 @@ def test_a_kernel_that_dies_gets_a_second_chance_and_no_third(monkeypatch, tmp_p
 
 @pytest.mark.parametrize(("workers", "scheduler"), [(0, None), (2, "tcp://host:8786")])
 def test_workers_are_one_or_more_and_not_with_a_scheduler(workers, scheduler, sweep_file, tmp_path):
-    with pytest.raises(SweepError, match=f"workers is {workers}: 1 or more, and not together with a scheduler"):
+    with pytest.raises(SweepError, match=f"workers is {workers}, but it must be 1 or more, and be left out where"):
         run_sweep(read_plan(sweep_file()), tmp_path, workers, scheduler)
 
 

@@ -5,10 +5,11 @@ import math
 import pytest
 
 from munit_lite.experiments.claims import OUT_OF_REACH, Expectation, compare, ledger, mean_over_seeds
-from munit_lite.experiments.results import markdown_table
-from munit_lite.experiments.sweep import gather, read_plan
+from munit_lite.experiments.markdown import markdown_table
+from munit_lite.experiments.sweep import gather
+from munit_lite.experiments.sweep_plan import read_plan
 from munit_lite.experiments.tables import (
-    METHODS,
+    PAPER_NAMES,
     PAPER_SWEEP,
     TABLE_1,
     TABLE_2,
@@ -71,7 +72,7 @@ def test_what_was_not_measured_has_no_number(asked):
 
 
 def test_the_table_has_a_row_for_each_method_and_blanks_where_nothing_is_known():
-    rows = dict(zip(METHODS, table_rows(FOUND, "world32", ["quality"]), strict=True))
+    rows = dict(zip(PAPER_NAMES, table_rows(FOUND, "world32", ["quality"]), strict=True))
     assert rows["munit"] == ["MUNIT", "3", "0.90 ± 0.25"] and rows["unit"] == ["UNIT", "1", "0.40 ± 0.02"]
     assert (
         rows["cyclegan"] == ["CycleGAN", "0", "not measured yet"]
@@ -134,7 +135,7 @@ def test_the_papers_numbers_stand_beside_ours():
     first, second = table_1(found).splitlines(), table_2(found).splitlines()
     missing = "not measured yet"
     assert first[2] == f"| UNIT | 37.4 | 0.011 | 37.3 | 0.023 | 1 | 0.75 ± 0.02 | {missing} | {missing} |"
-    assert first[-2].startswith("| MUNIT style dim 8 | – | – | – | – | 0 |") and len(first) == 3 + len(METHODS)
+    assert first[-2].startswith("| MUNIT style dim 8 | – | – | – | – | 0 |") and len(first) == 3 + len(PAPER_NAMES)
     assert first[-1].startswith("| real images | – | 0.293 | – | 0.371 |")
     assert second[-1] == "| MUNIT | 1.039 | 1.050 | 1 | 0.60 | 1.10 |" and len(second) == 2 + len(TABLE_2)
     third = photo_table({"fashion32": {"unit": {"0": edges}}}, ["unit"]).splitlines()
@@ -143,5 +144,5 @@ def test_the_papers_numbers_stand_beside_ours():
 
 def test_the_papers_methods_are_those_of_the_shipped_sweep(tmp_path):
     plan = read_plan(PAPER_SWEEP)
-    assert {planned.method for planned in plan.runs} == set(METHODS) and set(TABLE_1) < set(METHODS)
+    assert {planned.method for planned in plan.runs} == set(PAPER_NAMES) and set(TABLE_1) < set(PAPER_NAMES)
     assert all(one.claim for one in plan.expectations) and gather(plan, tmp_path) == {}

@@ -11,7 +11,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 import munit_lite as ml
 from munit_lite import losses
-from munit_lite.callbacks import sample_sheet
 from munit_lite.config import Config
 from munit_lite.data import fashion, open_data
 from munit_lite.data.fashion import FashionData, edge_drawing
@@ -21,19 +20,28 @@ from munit_lite.methods import METHODS, build, build_objective, check_loss_weigh
 from munit_lite.methods.unit import kl_to_prior, latent_noise
 from munit_lite.networks import parameter_count
 from munit_lite.presets import PRESETS, preset
+from munit_lite.samples import sample_rows
 from munit_lite.training import Trainer, sample_styles
 from munit_lite.world import World
 
 pytestmark = pytest.mark.numerical
 
 BASELINES = ("unit", "cyclegan", "cyclegan_noise", "bicyclegan")
-SMALL = {name: value for name, value in vars(tiny()).items() if name in ("batch_size", "steps", "threads", "device")}
+SMALL = {
+    name: value for name, value in vars(tiny()).items() if name in ("batch_size", "steps", "num_threads", "device")
+}
 each_method = pytest.mark.parametrize("method", BASELINES)
 
 
 def small(method, **overrides):
     """The method's own preset, as small as the tests' tiny one."""
-    sizes = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "discriminator_updates": 1}
+    sizes = {
+        "base_channels": 4,
+        "mlp_width": 8,
+        "num_residual_blocks": 1,
+        "discriminator_base_channels": 4,
+        "discriminator_updates": 1,
+    }
     run = {"log_every": 1, "save_every": 4, "sample_every": 1000, "num_checkpoints": 2, "r1_weight": 0.0}
     return preset(f"world32_{method}", **SMALL | sizes | run | overrides)
 
@@ -63,7 +71,7 @@ def assert_terms(terms, wanted):
 
 def fools(model, domain, fake):
     """-log D of the log form that the presets train, by torch's cross-entropy."""
-    assert model.config.loss.gan == "log"
+    assert model.config.loss.gan_mode == "nonsaturating"
     logits = model.discriminator(domain)(fake)
     return sum(binary_cross_entropy_with_logits(scale, torch.ones_like(scale)) for scale in logits)
 
@@ -153,10 +161,10 @@ def test_bicyclegans_style_regression_does_not_train_the_encoder():
 
 @each_method
 def test_discriminators_see_real_images_and_all_translations(method):
-    model, x_1, x_2, _, _, outputs, _ = step(method, gan="lsgan")
+    model, x_1, x_2, _, _, outputs, _ = step(method, gan_mode="lsgan")
     found = build_objective(model).discriminator_losses(x_1, x_2, outputs)
     for domain, real, fake in ((1, x_1, outputs.image_2_to_1), (2, x_2, outputs.image_1_to_2)):
-        wanted = losses.lsgan_discriminator(model.discriminator(domain)(real), model.discriminator(domain)(fake))
+        wanted = losses.lsgan_discriminator_loss(model.discriminator(domain)(real), model.discriminator(domain)(fake))
         torch.testing.assert_close(found[f"discriminator_{domain}"], wanted)
     assert len(outputs.image_1_to_2) == (2 if method == "bicyclegan" else 1) * len(x_1)
 
@@ -164,7 +172,7 @@ def test_discriminators_see_real_images_and_all_translations(method):
 @each_method
 def test_every_term_has_a_weight_and_every_trained_weight_a_gradient(method):
     model, *_, terms = step(method)
-    losses.total(terms, model.config.loss.weights()).backward()
+    losses.total_loss(terms, model.config.loss.weights()).backward()
     for name, parameter in model.auto_encoders.named_parameters():
         assert parameter.grad is not None, name
     kinds = {name[:-2] for name in terms}
@@ -194,7 +202,7 @@ def test_noise_and_drawn_styles_reach_the_output(method):
 
 
 def test_unit_shares_the_blocks_beside_its_latent_and_keeps_them_shared_in_training(tmp_path):
-    config = small("unit", blocks=2)
+    config = small("unit", num_residual_blocks=2)
     model = build(config)
     one, two = model.auto_encoder(1), model.auto_encoder(2)
     shared = {p for part in (*one.content_encoder.layers[-2:], one.decoder.blocks) for p in part.parameters()}
@@ -237,7 +245,8 @@ def test_a_trained_baseline_is_saved_resumed_loaded_and_shown(method, tmp_path):
     images, _ = data.batch(0, 2)
     style = torch.randn(2, 3)
     assert torch.equal(loaded.translate(images, style=style), whole.model.eval().translate(images, style=style))
-    assert sample_sheet(loaded, data, columns=2).isfinite().all()
+    rows = [row for source in (1, 2) for _, row in sample_rows(loaded, data, source, columns=2)]
+    assert torch.cat(rows).isfinite().all()
 
 
 def test_every_method_that_a_configuration_may_name_has_a_model():
@@ -317,7 +326,7 @@ def test_latent_noise_is_normal_and_a_function_of_the_drawn_styles():
     ("method", "kind"), [("unit", "image"), ("cyclegan", "cycle"), ("cyclegan_noise", "cycle"), ("bicyclegan", "image")]
 )
 def test_each_baseline_learns(method, kind, tmp_path):
-    run = ml.train(small(method, steps=80, width=8, batch_size=4), tmp_path, callbacks=[])
+    run = ml.train(small(method, steps=80, base_channels=8, batch_size=4), tmp_path, callbacks=[])
     for name in (f"{kind}_1", f"{kind}_2"):
         first = sum(record[name] for record in run.history[:5]) / 5
         last = sum(record[name] for record in run.history[-5:]) / 5

@@ -18,9 +18,9 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback, SampleSheets, TensorBoardLog
-from munit_lite.storage.checkpoints import load
-from munit_lite.storage.files import CheckpointError, write_checksum
-from munit_lite.storage.run_folder import RunFolder, save_model
+from munit_lite.storage.checkpoints import load, save_model
+from munit_lite.storage.files import CheckpointError, StorageError, write_checksum
+from munit_lite.storage.run_folder import RunFolder
 from munit_lite.storage.tensors import read_tensors, write_tensors
 
 
@@ -56,7 +56,7 @@ def test_a_run_folder_loads_as_the_averaged_model(finished):
 def test_a_weights_file_and_a_name_load(finished, tmp_path, monkeypatch):
     save_model(tmp_path / "mine.safetensors", finished.model, 4)
     assert same_weights(load(tmp_path / "mine.safetensors"), finished.model)
-    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
+    monkeypatch.setattr("munit_lite.storage.checkpoints.CHECKPOINTS_DIR", tmp_path)
     assert same_weights(load("mine"), finished.model)
     with pytest.raises(CheckpointError, match=r"yours is neither a run folder.*\(mine\)"):
         load("yours")
@@ -95,7 +95,7 @@ def test_a_folder_without_weights_says_so(tmp_path):
 
 
 def test_an_installation_without_the_repository_says_where_the_shipped_ones_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path / "not there")
+    monkeypatch.setattr("munit_lite.storage.checkpoints.CHECKPOINTS_DIR", tmp_path / "not there")
     with pytest.raises(
         CheckpointError, match=r"this installation has no checkpoints: they come with the repository .*clone it"
     ):
@@ -134,13 +134,13 @@ def without(kind):
 
 
 @pytest.mark.parametrize(("edit", "reason"), [
-    (lambda tensors, header: header["config"]["network"].update(width=8),
+    (lambda tensors, header: header["config"]["network"].update(base_channels=8),
      r"auto_encoders\.\S+ has shape \(4, 3, 7, 7\), but must have \(8, 3, 7, 7\)"),
     (without("auto_encoders"), r"auto_encoders\.\S+ is missing"),
     (without("discriminators"), r"discriminators\.\S+ is missing"),
     (lambda tensors, header: tensors.update(more=torch.ones(1)), "more is unexpected"),
     (lambda tensors, header: header["config"].update(style_dimension=3), "unknown field 'style_dimension'"),
-    (lambda tensors, header: header["config"]["network"].update(width="wide"), "width is 'wide'"),
+    (lambda tensors, header: header["config"]["network"].update(base_channels="wide"), "base_channels is 'wide'"),
 ])  # fmt: skip
 def test_another_architecture_is_refused_by_the_first_difference(finished, tmp_path, edit, reason):
     path = edited(finished, tmp_path / "other.safetensors", edit)
@@ -165,8 +165,8 @@ def test_a_file_of_something_else_is_refused(finished, tmp_path):
 
 
 def test_another_configuration_in_the_same_folder_is_refused_with_the_difference(finished):
-    with pytest.raises(CheckpointError, match=r"another configuration \(width: 4 in the folder, 8 requested\)"):
-        ml.train(tiny(steps=4, width=8), finished.folder, callbacks=[])
+    with pytest.raises(CheckpointError, match=r"another configuration \(base_channels: 4 in the folder, 8 requested\)"):
+        ml.train(tiny(steps=4, base_channels=8), finished.folder, callbacks=[])
 
 
 def test_a_state_of_another_run_is_refused_with_the_difference(finished, tmp_path):
@@ -190,7 +190,7 @@ def test_a_file_that_is_no_state_is_refused(finished, tmp_path, source, edit, re
 
 def test_what_changes_no_weight_may_differ_on_resume(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "copy")
-    resumed = ml.train(tiny(steps=4, save_every=3, log_every=2, threads=2), tmp_path / "copy", callbacks=[])
+    resumed = ml.train(tiny(steps=4, save_every=3, log_every=2, num_threads=2), tmp_path / "copy", callbacks=[])
     assert same_weights(resumed.model, finished.model)
     torch.set_num_threads(1)
 
@@ -268,7 +268,7 @@ def test_a_damaged_configuration_is_named(finished, tmp_path, text):
 
 def test_the_configuration_lies_beside_the_weights(finished):
     held = json.loads((finished.folder / "config.json").read_text())
-    assert held["config"]["network"]["width"] == 4 and held["versions"]["torch"] == torch.__version__
+    assert held["config"]["network"]["base_channels"] == 4 and held["versions"]["torch"] == torch.__version__
     assert RunFolder(finished.folder).read_config() == finished.config
 
 
@@ -277,16 +277,19 @@ def test_the_configuration_lies_beside_the_weights(finished):
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     config = tiny()
-    with RunFolder(tmp_path).lock(config), pytest.raises(CheckpointError, match="another run is training in"):
+    with RunFolder(tmp_path).lock(config), pytest.raises(StorageError, match="another process is training in"):
         ml.train(config, tmp_path, callbacks=[])
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "state.safetensors"
     write_tensors(path, {"a": torch.ones(3)}, {"step": 1})
-    with full_disk(after=2000), pytest.raises(CheckpointError) as caught:
+    with full_disk(after=2000), pytest.raises(StorageError) as caught:
         write_tensors(path, {"a": torch.zeros(1000)}, {"step": 2})
-    assert re.search(r"cannot write .*state\.safetensors: .*too large.* unchanged; free some space", str(caught.value))
+    assert re.search(
+        r"cannot write \S+state\.safetensors: File too large \(the previous file is unchanged\); free some space",
+        str(caught.value),
+    )
     tensors, header = read_tensors(path)
     assert header == {"step": 1} and torch.equal(tensors["a"], torch.ones(3))
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
@@ -322,7 +325,7 @@ def test_a_disk_that_fills_while_training_is_reported_and_the_run_resumes_later(
     config, folder = tiny(num_checkpoints=1, **settings), tmp_path / "run"
     filling = DiskFills(6, after)
     reports = [filling, report(tmp_path / "reports")] if report else [filling]
-    with filling.stack, pytest.raises(CheckpointError, match=f"cannot write .*{file}.* free some space"):
+    with filling.stack, pytest.raises(StorageError, match=f"cannot write .*{file}.* free some space"):
         ml.train(config, folder, callbacks=reports)
     assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("step_00000007.png"))
     assert read_tensors(folder / "state.safetensors")[1]["step"] == 5
@@ -331,7 +334,7 @@ def test_a_disk_that_fills_while_training_is_reported_and_the_run_resumes_later(
 
 
 def test_a_disk_too_full_for_the_configuration_is_reported(tmp_path):
-    with full_disk(after=100), pytest.raises(CheckpointError, match=r"cannot write .*config\.json"):
+    with full_disk(after=100), pytest.raises(StorageError, match=r"cannot write .*config\.json"):
         ml.train(tiny(), tmp_path, callbacks=[])
     assert [p.name for p in tmp_path.iterdir() if p.name != ".lock"] == []
 
@@ -340,14 +343,21 @@ def test_a_disk_too_full_for_the_configuration_is_reported(tmp_path):
 def test_a_folder_that_cannot_be_written_into_is_named(place, tmp_path):
     (tmp_path / "file").touch()
     folder = place.format(file=tmp_path / "file")
-    with pytest.raises(CheckpointError, match=f"cannot write to {folder}.*choose another folder"):
+    with pytest.raises(StorageError, match=f"cannot write {folder}: .*; choose another folder"):
         ml.train(tiny(), folder, callbacks=[])
 
 
 @pytest.mark.slow
 def test_the_command_line_reports_a_fault_in_one_sentence(tmp_path):
     """A limit on the size of files stands for the full disk, also in a process of its own."""
-    settings = {"width": 4, "mlp-width": 8, "blocks": 1, "discriminator-width": 4, "batch-size": 2, "steps": 12}
+    settings = {
+        "base_channels": 4,
+        "mlp-width": 8,
+        "num_residual_blocks": 1,
+        "discriminator-base-channels": 4,
+        "batch-size": 2,
+        "steps": 12,
+    }
     line = ["train", "world32", *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
     program = "import sys; from munit_lite.cli import main; sys.argv[0] = 'munit-lite'; main()"
     pickled = tmp_path / "model.pt"
@@ -385,8 +395,8 @@ def _options(**settings):
     return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
-SMALL = {"width": 4, "mlp_width": 8, "blocks": 1, "discriminator_width": 4, "batch_size": 2, "threads": 1,
-         "device": "cpu"}  # fmt: skip
+SMALL = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4,
+         "batch_size": 2, "num_threads": 1, "device": "cpu"}  # fmt: skip
 
 
 TRAIN = ["train", "world32", *_options(**SMALL)]
@@ -419,12 +429,12 @@ CALLS = {  # what is wrong: (how it comes about and what is typed, what is said)
     "truncated weights": (_truncated, r"step_00000004\.safetensors is not a complete munit-lite checkpoint"),
     "another architecture": (
         _other, r"other\.safetensors does not match the configuration in its header: \S+ is missing"),
-    "another configuration": (lambda run, *_: [*TRAIN, "--width", 8, "--out", run],
-                              r"belongs to a run of another configuration \(.*width: 4 in the folder, 8 requested"),
-    "a second run": (_in_use, "another run is training in .*; wait for it or use another folder"),
+    "another configuration": (lambda run, *_: [*TRAIN, "--base-channels", 8, "--out", run],
+                              r"belongs to a run of another configuration \(.*base_channels: 4 in the folder, 8"),
+    "a second run": (_in_use, "another process is training in .*; wait for it or choose another folder"),
     "an unwritable folder": (lambda *_: [*TRAIN, "--out", "/proc/run"],
-                             "cannot write to /proc/run: .*; choose another folder"),
-    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged: each line must be a sha256, two spaces"),
+                             "cannot write /proc/run: .*; choose another folder"),
+    "a damaged checksum list": (_bad_list, r"checksums\.txt is damaged, because a line is not a sha256"),
     "nothing there": (lambda run, tmp_path, _: ["evaluate", tmp_path / "nowhere"], "is neither a run folder, a"),
 }  # fmt: skip
 
@@ -456,7 +466,7 @@ def test_checksums_are_those_of_sha256sum(finished, tmp_path):
 
 
 def test_a_changed_byte_of_a_shipped_checkpoint_is_detected(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("munit_lite.storage.checkpoints.SHIPPED", tmp_path)
+    monkeypatch.setattr("munit_lite.storage.checkpoints.CHECKPOINTS_DIR", tmp_path)
     file = tmp_path / "mine.safetensors"
     save_model(file, finished.model, 4)
     write_checksum(file)

@@ -16,7 +16,14 @@ pytestmark = pytest.mark.numerical
 
 # Names and shapes of the original's files at its default configuration.
 PUBLISHED = json.loads((Path(__file__).parent / "original_state_dict.json").read_text())
-SMALL = {"width": 4, "blocks": 2, "style_dim": 3, "mlp_width": 6, "discriminator_width": 4, "discriminator_layers": 2}
+SMALL = {
+    "base_channels": 4,
+    "num_residual_blocks": 2,
+    "style_dim": 3,
+    "mlp_width": 6,
+    "discriminator_base_channels": 4,
+    "discriminator_layers": 2,
+}
 
 
 def numbers(shapes: dict[str, list[int]], seed: int) -> dict[str, torch.Tensor]:
@@ -27,7 +34,7 @@ def numbers(shapes: dict[str, list[int]], seed: int) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def small(tmp_path):
     """A small model, its two files, and what the generator file holds."""
-    model = build(preset("paper256", size=32, **SMALL))
+    model = build(preset("paper256", image_size=32, **SMALL))
     with torch.no_grad():
         for parameter in model.parameters():  # biases begin at zero, which would hide a swap
             parameter.copy_(
@@ -167,7 +174,7 @@ def test_the_decoder_computed_by_hand_from_the_files_tensors_is_ours(small, doma
     (lambda t: t["b"].update(extra=torch.zeros(1)), r"domain 'b': the tensor extra is unexpected"),
     (lambda t: t["b"].update({"mlp.model.0.fc.bias": torch.zeros(9)}), r"mlp\.model\.0\.fc\.bias has shape \(9,\)"),
     (lambda t: t["a"].pop("enc_content.model.0.conv.weight"), "is not a generator file of the original: it has no"),
-    (lambda t: t.pop("b"), "is not a weight file of the original: it must contain tables of tensors under 'a' and 'b'"),
+    (lambda t: t.pop("b"), "is not a weight file of the original: it must contain tensors by name under 'a' and 'b'"),
 ])  # fmt: skip
 def test_files_that_are_not_the_originals_are_refused(small, damage, message):
     _, folder, tables = small

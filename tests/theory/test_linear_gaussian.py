@@ -121,8 +121,8 @@ def test_losses_at_the_optimal_discriminator_agree_with_a_riemann_sum(sigma):
     log = (p * (log_p - log_sum) + q * (log_q - log_sum)).sum() * step
     losses = optimal_discriminator(sigma)
     assert losses.log_value == pytest.approx(log, abs=1e-5)
-    assert losses.lsgan_discriminator == pytest.approx((p * (d - 1) ** 2 + q * d**2).sum() * step, abs=1e-6)
-    assert losses.lsgan_generator == pytest.approx((q * (d - 1) ** 2).sum() * step, abs=1e-6)
+    assert losses.lsgan_discriminator_minimum == pytest.approx((p * (d - 1) ** 2 + q * d**2).sum() * step, abs=1e-6)
+    assert losses.lsgan_generator_value == pytest.approx((q * (d - 1) ** 2).sum() * step, abs=1e-6)
 
 
 def test_losses_at_the_optimal_discriminator_are_extremal_where_q_equals_p():
@@ -130,7 +130,10 @@ def test_losses_at_the_optimal_discriminator_are_extremal_where_q_equals_p():
     assert tuple(equal) == pytest.approx((-math.log(4), 0.5, 0.25))
     for sigma in (0.5, 0.9, 1.1, 2.0):
         losses = optimal_discriminator(sigma)
-        assert losses.log_value > equal.log_value and losses.lsgan_discriminator < equal.lsgan_discriminator
-        assert losses.lsgan_generator > equal.lsgan_generator
+        assert (
+            losses.log_value > equal.log_value
+            and losses.lsgan_discriminator_minimum < equal.lsgan_discriminator_minimum
+        )
+        assert losses.lsgan_generator_value > equal.lsgan_generator_value
     with pytest.raises(ValueError, match="sigma is 0, but a standard deviation is above 0"):
         optimal_discriminator(0)

@@ -20,8 +20,12 @@ from munit_lite.theory.propositions import (
 from munit_lite.theory.two_sample import TwoSampleResult
 from munit_lite.theory.variants import BROKEN_VARIANTS, ORACLE, ORACLE_VARIANTS, UNDETECTABLE_VARIANTS
 from munit_lite.theory.verdicts import (
+    ADVERSARIAL,
     FAILS,
     HOLDS,
+    JOINT,
+    MARGINAL,
+    RECONSTRUCTION,
     UNDECIDED,
     Finding,
     PropositionVerdict,
@@ -60,7 +64,7 @@ def verdicts():
 @each_variant
 def test_every_variant_gets_the_predicted_verdicts(verdicts, name):
     variant = BY_NAME[name]
-    expected = {**variant.expected._asdict(), "content": "H" if variant.preserves_content else "F"}
+    expected = {**variant.expected._asdict(), "content_preservation": HOLDS if variant.preserves_content else FAILS}
     for seed, checked in verdicts(name).items():
         assert {check: result.reasons for check, result in checked.items()} == expected, f"seed {seed}"
 
@@ -84,28 +88,28 @@ def test_effects_of_failures_are_large_and_other_effects_are_bounded(verdicts, n
 def test_if_the_minimum_is_reached_all_propositions_hold(verdicts):
     for name in BY_NAME:
         for checked in verdicts(name).values():
-            if checked["minimum"].status == HOLDS:
+            if checked["optimality"].status == HOLDS:
                 assert all(checked[check].status == HOLDS for check in CHECKS), name
-    assert [v.name for v in ORACLE_VARIANTS if v.expected.minimum == "H"] == [
+    assert [v.name for v in ORACLE_VARIANTS if v.expected.optimality == HOLDS] == [
         v.name for v in (ORACLE, *UNDETECTABLE_VARIANTS)
     ]
 
 
 def test_the_predictions_are_those_of_the_theory():
     """Which checks fail, for each broken variant."""
-    patterns = ["".join("H" if e == "H" else "F" for e in v.expected) for v in BROKEN_VARIANTS]
+    patterns = ["".join("H" if e == HOLDS else "F" for e in v.expected) for v in BROKEN_VARIANTS]
     rows = "FFFH FFFH FFFF FFFH FFFH FFHF FFFF FFFH FFFF FHFF FFHF FFFH FHHF FHFF"
     assert patterns == rows.split()
-    only_joint = [v.name for v in BROKEN_VARIANTS if v.expected.latents == "J"]
+    only_joint = [v.name for v in BROKEN_VARIANTS if v.expected.latent_matching == JOINT]
     assert only_joint == ["content into style, same variance"]
-    reasons = "A A AR A A R AR A AR AR R A R R"
-    assert [v.expected.minimum for v in BROKEN_VARIANTS] == reasons.split()
+    initials = ["".join(word[0] for word in v.expected.optimality.split(", ")) for v in BROKEN_VARIANTS]
+    assert initials == ["a", "a", "ar", "a", "a", "r", "ar", "a", "ar", "ar", "r", "a", "r", "r"]
 
 
 @pytest.mark.slow
 def test_the_cycle_of_a_unit_like_model_loses_only_the_style(verdicts):
     for checked in verdicts("UNIT-like").values():
-        statuses = {finding.name: finding.status for finding in checked["cycle"].findings}
+        statuses = {finding.name: finding.status for finding in checked["cycle_consistency"].findings}
         assert {name for name, status in statuses.items() if status == FAILS} == {"style 1 recon", "style 2 recon"}
 
 
@@ -113,7 +117,7 @@ def test_the_cycle_of_a_unit_like_model_loses_only_the_style(verdicts):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", ["joint"])
+@pytest.mark.parametrize("check", ["joint_matching"])
 def test_of_a_hundred_nulls_at_most_eleven_are_rejected(check):
     world, rejected = CodeWorld(), 0
     for seed in range(100):
@@ -135,7 +139,7 @@ def test_in_the_recorded_run_every_seed_detects_every_broken_variant():
     for variant in BROKEN_VARIANTS:
         for check, cell in recorded[variant.name].items():
             assert cell["expected"] == getattr(variant.expected, check)
-            if cell["expected"] != "H":
+            if cell["expected"] != HOLDS:
                 assert cell[FAILS] == cell["seeds"] == 59, (variant.name, check)
 
 
@@ -206,7 +210,7 @@ def test_predicted_attributes_of_images_lead_to_the_verdicts_of_exact_factors(pi
 # --------------------------------------------------------------------------------------------------------- verdicts
 
 
-def finding(status, reason="F", effect=0.1, high=0.2):
+def finding(status, reason=FAILS, effect=0.1, high=0.2):
     return Finding(reason, reason, status, "error", effect, 0.0, high, 0.04)
 
 
@@ -216,11 +220,11 @@ def test_a_verdict_fails_with_any_finding_and_holds_with_all():
 
     assert status(finding(HOLDS), finding(HOLDS)).status == HOLDS
     assert status(finding(HOLDS), finding(UNDECIDED)).status == UNDECIDED
-    failing = status(finding(UNDECIDED, "A"), finding(FAILS, "R"))
-    assert failing.status == FAILS and failing.reasons == "R?"
-    assert status(finding(FAILS, "M"), finding(FAILS, "J")).reasons == "M"  # a marginal explains the joint
-    assert status(finding(HOLDS, "M"), finding(FAILS, "J")).reasons == "J"
-    assert "undecided, because F is not settled" in status(finding(HOLDS), finding(UNDECIDED)).summary()
+    failing = status(finding(UNDECIDED, ADVERSARIAL), finding(FAILS, RECONSTRUCTION))
+    assert failing.status == FAILS and failing.reasons == "reconstruction, undecided"
+    assert status(finding(FAILS, MARGINAL), finding(FAILS, JOINT)).reasons == MARGINAL  # a marginal explains the joint
+    assert status(finding(HOLDS, MARGINAL), finding(FAILS, JOINT)).reasons == JOINT
+    assert "undecided, because fails is not settled" in status(finding(HOLDS), finding(UNDECIDED)).summary()
 
 
 @pytest.mark.parametrize(
@@ -235,18 +239,18 @@ def test_a_verdict_fails_with_any_finding_and_holds_with_all():
 )
 def test_a_test_that_does_not_reject_does_not_imply_that_the_equality_holds(effect, low, high, p, status):
     max_effect = 2.0  # effects are normalized by it
-    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, p, 400, 999, 0.0, max_effect, 0.01, 1.0)
-    result = decide("claim", {("name", "A"): test}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, "factors")
+    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, p, 0.0, max_effect)
+    result = decide("claim", {("name", ADVERSARIAL): test}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, "factors")
     assert result.status == status and result.findings[0].effect == pytest.approx(effect)
     assert result.findings[0].name in result.summary() and "500 images" in result.summary()
 
 
 def test_the_tests_of_a_check_are_adjusted_together():
-    test = TwoSampleResult("MMD²", 0.3, 0.2, 0.4, 0.0006, 400, 999, 0.0, 1.0, 0.01, 1.0)
+    test = TwoSampleResult("MMD²", 0.3, 0.2, 0.4, 0.0006, 0.0, 1.0)
     one, two = (
-        decide("", {(str(k), "A"): test for k in range(count)}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, "").statuses[
-            "A"
-        ]
+        decide(
+            "", {(str(k), ADVERSARIAL): test for k in range(count)}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, ""
+        ).statuses[ADVERSARIAL]
         for count in (1, 2)
     )
     assert (one, two) == (FAILS, UNDECIDED)  # Holm adjusts .0006 to .0012
@@ -274,15 +278,15 @@ def test_the_interval_of_the_quantile_covers_it():
 
 
 def test_a_check_needs_enough_units():
-    with pytest.raises(ValueError, match="n is 99, but a check needs 100"):
+    with pytest.raises(ValueError, match="units is 99, but a check needs 100"):
         check_joint_matching(Oracle(CodeWorld()), CodeWorld(), 99, 0)
 
 
 @pytest.mark.slow
 def test_verdicts_have_a_report_and_a_dictionary(verdicts):
-    result = verdicts("oracle")[0]["latents"]
+    result = verdicts("oracle")[0]["latent_matching"]
     record = result.to_dict()
-    assert record["status"] == HOLDS and record["reasons"] == "H" and len(record["findings"]) == 5
+    assert record["status"] == HOLDS and record["reasons"] == HOLDS and len(record["findings"]) == 5
     assert record["summary"].startswith("Proposition 2, latents match: holds, because every effect is bounded")
     assert result.report().count("\n") == 5
 
@@ -292,22 +296,22 @@ def test_the_same_seed_gives_the_same_verdict(verdicts):
     variant = BY_NAME["styles scaled"]
     world = CodeWorld(variant.world)
     repeated = propositions.check_joint_matching(Oracle(world, variant), world, UNITS, 0)
-    assert dataclasses.asdict(repeated) == dataclasses.asdict(verdicts("styles scaled")[0]["joint"])
+    assert dataclasses.asdict(repeated) == dataclasses.asdict(verdicts("styles scaled")[0]["joint_matching"])
 
 
 @pytest.mark.slow
 def test_the_verdict_on_the_minimum_states_what_was_measured(verdicts):
-    result = verdicts("oracle")[0]["minimum"]
+    result = verdicts("oracle")[0]["optimality"]
     assert result.measured == "the exact factors for translations, images and codes for reconstructions"
     for state in ("world32_step_1000", "world32_step_2000", "world32_step_4000", "world32"):
-        recorded = read_results(f"{state}_propositions")["minimum"]
+        recorded = read_results(f"{state}_propositions")["optimality"]
         assert recorded["measured"] == f"{PixelWorld.measured} for translations, images and codes for reconstructions"
         assert recorded["units"] == UNITS and recorded["status"] == FAILS
 
 
 @pytest.mark.slow
 def test_the_calibration_script_writes_records_of_the_recorded_form(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
     monkeypatch.setattr(calibrate_propositions, "BROKEN_VARIANTS", BROKEN_VARIANTS[:1])
     monkeypatch.setattr(calibrate_propositions, "UNDETECTABLE_VARIANTS", ())
     calibrate_propositions.main(calibrate_propositions.CalibrationSettings(2, 3, 1, 100, 72))
@@ -323,8 +327,8 @@ def test_the_calibration_script_writes_records_of_the_recorded_form(tmp_path, mo
         assert {check: set(cell) for check, cell in checks.items()} == {
             check: set(cell) for check, cell in recorded["variants"][name].items()
         }
-    assert written["variants"][BROKEN_VARIANTS[0].name]["cycle"] == {
-        "expected": "H",
+    assert written["variants"][BROKEN_VARIANTS[0].name]["cycle_consistency"] == {
+        "expected": HOLDS,
         "as_expected": 3,
         "seeds": 3,
         HOLDS: 3,

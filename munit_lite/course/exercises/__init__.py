@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from munit_lite.course.exercises.framework import Bug, Case, Exercise, Feedback
+from munit_lite.course.exercises.framework import Bug, Exercise, Feedback, Input
 
-__all__ = ["EXERCISES", "KNOWN_BUGS", "Bug", "Case", "Exercise", "Feedback"]
+__all__ = ["EXERCISES", "KNOWN_BUGS", "Bug", "Exercise", "Feedback", "Input"]
 
 _MODULES = [module.name for module in pkgutil.iter_modules(__path__)]
 _DEFINED = [

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 # -------------------------------------------------------------------------------------------------------- AdaIN
 
@@ -76,10 +76,10 @@ def _half_precision(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return reference_adain(features.half(), scale, shift).to(features.dtype)
 
 
-def _adain_cases(generator: Generator) -> Iterator[Case]:
+def _adain_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
         scale, shift = torch.randn(2, *features.shape[:2], generator=generator, dtype=features.dtype)
-        yield Case(label, (features, scale, shift))
+        yield Input(label, (features, scale, shift))
 
 
 adain = Exercise(
@@ -193,10 +193,10 @@ def _batch_mixed(flat: Tensor, blocks: int, channels: int) -> Tensor:
     return flat.reshape(blocks, len(flat), 4, channels).transpose(0, 1)
 
 
-def _split_cases(generator: Generator) -> Iterator[Case]:
+def _split_cases(generator: Generator) -> Iterator[Input]:
     for blocks, channels in ((1, 1), (2, 3), (3, 2)):
         for label, flat in inputs.vector_batches(generator, blocks * 4 * channels):
-            yield Case(label, (flat, blocks, channels))
+            yield Input(label, (flat, blocks, channels))
 
 
 adain_parameters = Exercise(
@@ -265,7 +265,7 @@ def _relu_before_adain(first: Layer, second: Layer, features: Tensor, adain: Ten
     return features + reference_adain(second(hidden), adain[:, 3], adain[:, 2])
 
 
-def _block_cases(generator: Generator) -> Iterator[Case]:
+def _block_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
         if label in ("large values", "far from zero"):  # the skip would drown what the layers make
             continue
@@ -274,7 +274,7 @@ def _block_cases(generator: Generator) -> Iterator[Case]:
         for parameter in (p for layer in layers for p in layer.parameters()):
             nn.init.normal_(parameter, generator=generator)
         adain = torch.randn(len(features), 4, channels, generator=generator, dtype=features.dtype)
-        yield Case(label, (*layers, features, adain))
+        yield Input(label, (*layers, features, adain))
 
 
 adain_block = Exercise(
@@ -348,11 +348,11 @@ def small_decoder(content: Tensor, style: Tensor) -> Tensor:
     return torch.tanh(reference_adain(content, style, style**2))
 
 
-def _interpolation_cases(generator: Generator) -> Iterator[Case]:
+def _interpolation_cases(generator: Generator) -> Iterator[Input]:
     for label, content in inputs.feature_batches(generator):
         style_a, style_b = torch.randn(2, *content.shape[:2], generator=generator, dtype=content.dtype)
         for steps in (3, 4):
-            yield Case(label, (small_decoder, content, style_a, style_b, steps))
+            yield Input(label, (small_decoder, content, style_a, style_b, steps))
 
 
 interpolate = Exercise(

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Scales = list[Tensor]
 Discriminate = Callable[[Tensor], Scales]
@@ -38,15 +38,15 @@ def _hard(real: Tensor, made: Tensor) -> Tensor:
     return (real > made).to(real.dtype)
 
 
-def _density_cases(generator: Generator) -> Iterator[Case]:
+def _density_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=dtype) + 0.05
 
-    yield Case("one point", (draw(1), draw(1)))
-    yield Case("equal densities", (torch.full((2,), 0.3), torch.full((2,), 0.3)))
-    yield Case("far apart", (torch.tensor([1.0, 1e-6]), torch.tensor([1e-6, 1.0])))
-    yield Case("not contiguous", (draw(3, 4).T, draw(3, 4).T))
-    yield Case("float64", (draw(5, dtype=torch.float64), draw(5, dtype=torch.float64)))
+    yield Input("one point", (draw(1), draw(1)))
+    yield Input("equal densities", (torch.full((2,), 0.3), torch.full((2,), 0.3)))
+    yield Input("far apart", (torch.tensor([1.0, 1e-6]), torch.tensor([1e-6, 1.0])))
+    yield Input("not contiguous", (draw(3, 4).T, draw(3, 4).T))
+    yield Input("float64", (draw(5, dtype=torch.float64), draw(5, dtype=torch.float64)))
 
 
 best_discriminator = Exercise(
@@ -124,9 +124,9 @@ def _logits(generator: Generator) -> Iterator[tuple[str, Scales]]:
     yield "float64", draw(4, 2, batch=3, dtype=torch.float64)
 
 
-def _logit_cases(generator: Generator) -> Iterator[Case]:
+def _logit_cases(generator: Generator) -> Iterator[Input]:
     for label, scales in _logits(generator):
-        yield Case(label, (scales,))
+        yield Input(label, (scales,))
 
 
 generator_loss = Exercise(
@@ -223,12 +223,12 @@ def _difference_of_logits(discriminate: Discriminate, real: Tensor, made: Tensor
     return torch.stack([((r - f - 1) ** 2).mean() for r, f in scales]).sum()
 
 
-def _discriminator_cases(generator: Generator) -> Iterator[Case]:
+def _discriminator_cases(generator: Generator) -> Iterator[Input]:
     for label, real in inputs.feature_batches(generator):
         if label in ("large values", "far from zero"):  # no image
             continue
         made = torch.randn(real.shape, generator=generator, dtype=real.dtype)
-        yield Case(label, (SmallDiscriminator(real.shape[1], real.dtype, generator), real, made))
+        yield Input(label, (SmallDiscriminator(real.shape[1], real.dtype, generator), real, made))
 
 
 discriminator_loss = Exercise(
@@ -300,11 +300,11 @@ def _base_two(fake: Scales) -> Tensor:
     return torch.stack([F.softplus(-scale).mean() / math.log(2) for scale in fake]).sum()
 
 
-def _overflow_cases(generator: Generator) -> Iterator[Case]:
+def _overflow_cases(generator: Generator) -> Iterator[Input]:
     yield from _logit_cases(generator)
-    yield Case("sure that it is made", ([torch.full((1, 1, 1, 1), -200.0)],))
-    yield Case("sure that it is real", ([torch.full((1, 1, 1, 1), 200.0)],))
-    yield Case("very sure, float64", ([torch.full((1, 1, 1, 1), -2000.0, dtype=torch.float64)],))
+    yield Input("sure that it is made", ([torch.full((1, 1, 1, 1), -200.0)],))
+    yield Input("sure that it is real", ([torch.full((1, 1, 1, 1), 200.0)],))
+    yield Input("very sure, float64", ([torch.full((1, 1, 1, 1), -2000.0, dtype=torch.float64)],))
 
 
 nonsaturating = Exercise(

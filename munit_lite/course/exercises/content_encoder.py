@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 # ------------------------------------------------------------------------------------------------------ a cell's window
 
@@ -53,18 +53,18 @@ def _centered(cells: Tensor, kernels: list[int], strides: list[int]) -> Tensor:
     return torch.stack([first, last], dim=1)
 
 
-def _window_cases(generator: Generator) -> Iterator[Case]:
+def _window_cases(generator: Generator) -> Iterator[Input]:
     def cells(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randint(0, 16, (count,), generator=generator).to(dtype)
 
-    yield Case("one layer", (cells(1), [3], [1]))
-    yield Case("an even kernel", (cells(2), [4], [2]))
-    yield Case("no layer", (cells(3), [], []))
-    yield Case("two strides", (cells(3), [7, 4, 4], [1, 2, 2]))
-    yield Case("a late stride", (cells(4), [3, 5, 3, 4], [1, 1, 3, 2]))
-    yield Case("between two cells", (cells(5) + 0.5, [7, 4, 3, 3], [1, 2, 1, 1]))
-    yield Case("the paper's encoder", (cells(6), [7, 4, 4] + 8 * [3], [1, 2, 2] + 8 * [1]))
-    yield Case("float64", (cells(7, torch.float64), [5, 2, 3], [2, 2, 1]))
+    yield Input("one layer", (cells(1), [3], [1]))
+    yield Input("an even kernel", (cells(2), [4], [2]))
+    yield Input("no layer", (cells(3), [], []))
+    yield Input("two strides", (cells(3), [7, 4, 4], [1, 2, 2]))
+    yield Input("a late stride", (cells(4), [3, 5, 3, 4], [1, 1, 3, 2]))
+    yield Input("between two cells", (cells(5) + 0.5, [7, 4, 3, 3], [1, 2, 1, 1]))
+    yield Input("the paper's encoder", (cells(6), [7, 4, 4] + 8 * [3], [1, 2, 2] + 8 * [1]))
+    yield Input("float64", (cells(7, torch.float64), [5, 2, 3], [2, 2, 1]))
 
 
 window = Exercise(
@@ -169,9 +169,9 @@ def _apart_buffers(features: Tensor) -> Parts:
     return pattern, mean.view(shape), (variance.view(shape) + EPS).sqrt()
 
 
-def _feature_cases(generator: Generator) -> Iterator[Case]:
+def _feature_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
-        yield Case(label, (features,))
+        yield Input(label, (features,))
 
 
 taken_apart = Exercise(
@@ -302,18 +302,18 @@ def _hard(heat: Tensor) -> Tensor:
     return torch.stack([(columns + 0.5) / heat.shape[2], (rows + 0.5) / heat.shape[1]], 1).to(heat.dtype)
 
 
-def _map_cases(generator: Generator) -> Iterator[Case]:
+def _map_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
-    yield Case("one cell", (draw(1, 1, 1),))
-    yield Case("one row", (draw(1, 1, 3),))
-    yield Case("flat", (torch.full((2, 2, 3), -0.5),))
-    yield Case("taller than wide", (draw(2, 4, 2),))
-    yield Case("far from zero", (1000 + draw(2, 3, 3),))
-    yield Case("large values", (1000 * draw(2, 3, 4),))
-    yield Case("not contiguous", (draw(3, 5, 4).transpose(1, 2),))
-    yield Case("float64", (draw(3, 5, 6, dtype=torch.float64),))
+    yield Input("one cell", (draw(1, 1, 1),))
+    yield Input("one row", (draw(1, 1, 3),))
+    yield Input("flat", (torch.full((2, 2, 3), -0.5),))
+    yield Input("taller than wide", (draw(2, 4, 2),))
+    yield Input("far from zero", (1000 + draw(2, 3, 3),))
+    yield Input("large values", (1000 * draw(2, 3, 4),))
+    yield Input("not contiguous", (draw(3, 5, 4).transpose(1, 2),))
+    yield Input("float64", (draw(3, 5, 6, dtype=torch.float64),))
 
 
 soft_argmax = Exercise(
@@ -427,14 +427,14 @@ def _signed(encode: Encode, images: Tensor, cells: int, stride: int, margin: int
     return _inner(encode(images.roll(cells * stride, 3)) - encode(images).roll(cells, 3), margin)
 
 
-def _shift_cases(generator: Generator) -> Iterator[Case]:
+def _shift_cases(generator: Generator) -> Iterator[Input]:
     def case(label: str, shape: tuple[int, ...], numbers: tuple[int, int, int], dtype: torch.dtype = torch.float32):
         encode = nn.Conv2d(shape[1], 2, 3, numbers[1], 1, dtype=dtype)
         for parameter in encode.parameters():
             nn.init.normal_(parameter, generator=generator)
         images = torch.randn(shape, generator=generator, dtype=dtype)
         turned = images.transpose(2, 3) if label == "not contiguous" else images
-        return Case(label, (encode, turned, *numbers))
+        return Input(label, (encode, turned, *numbers))
 
     yield case("stride one", (1, 1, 4, 5), (1, 1, 1))
     yield case("no margin", (2, 1, 8, 10), (1, 2, 0))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor, nn
 
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Pair = tuple[Tensor, Tensor]
 
@@ -84,12 +84,12 @@ def _slots_exchanged(model: LinearModel, image: Tensor, style: Tensor, source: i
     return kept, made
 
 
-def _model_cases(generator: Generator) -> Iterator[Case]:
-    def case(label: str, count: int, widths: tuple[int, int, int], source: int, dtype: torch.dtype) -> Case:
+def _model_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, count: int, widths: tuple[int, int, int], source: int, dtype: torch.dtype) -> Input:
         model = LinearModel(*widths, generator).to(dtype)
         image = torch.randn(count, widths[0], generator=generator).to(dtype)
         style = torch.randn(count, widths[2], generator=generator).to(dtype)
-        return Case(label, (model, image, style, source, 3 - source))
+        return Input(label, (model, image, style, source, 3 - source))
 
     yield case("one sketch", 1, (2, 1, 1), 1, torch.float32)
     yield case("one painting", 1, (3, 2, 1), 2, torch.float32)
@@ -212,12 +212,12 @@ def _sample_variance(back: Tensor, image: Tensor) -> Tensor:
     return (_errors(back, image) / _spread(image, correction=1)).quantile(_SHARE)
 
 
-def _returned_cases(generator: Generator) -> Iterator[Case]:
-    def case(label: str, shape: tuple[int, ...], offset: float = 0.0, dtype: torch.dtype = torch.float32) -> Case:
+def _returned_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, shape: tuple[int, ...], offset: float = 0.0, dtype: torch.dtype = torch.float32) -> Input:
         image = torch.randn(shape, generator=generator, dtype=dtype)
         image = image + offset + torch.arange(shape[-1], dtype=dtype)  # pixels differ in their means
         back = 0.8 * image + 0.3 * torch.randn(shape, generator=generator, dtype=dtype)
-        return Case(label, (back, image))
+        return Input(label, (back, image))
 
     yield case("three images of two pixels", (3, 2))
     yield case("bright images", (5, 4), offset=5.0)
@@ -345,7 +345,7 @@ def _image_is_one_number(cycles: Tensor) -> Tensor:
     return torch.stack([wrong[:, row, column].flatten(1).any(1) for row in slots for column in slots], 1)
 
 
-def _cycle_cases(generator: Generator) -> Iterator[Case]:
+def _cycle_cases(generator: Generator) -> Iterator[Input]:
     eye = torch.eye(3)
 
     def edited(*edits: tuple[int, int, float]) -> Tensor:
@@ -354,13 +354,13 @@ def _cycle_cases(generator: Generator) -> Iterator[Case]:
             matrix[row, column] += change
         return matrix
 
-    yield Case("it closes", (eye[None],))
-    yield Case("rounding", (eye[None] + 1e-6 * torch.randn(1, 3, 3, generator=generator),))
-    yield Case("one entry", (torch.stack([edited((r, c, 0.4)) for r in range(3) for c in range(3)]),))
-    yield Case("one entry, negative", (torch.stack([edited((r, c, -0.7)) for r in range(3) for c in range(3)]),))
+    yield Input("it closes", (eye[None],))
+    yield Input("rounding", (eye[None] + 1e-6 * torch.randn(1, 3, 3, generator=generator),))
+    yield Input("one entry", (torch.stack([edited((r, c, 0.4)) for r in range(3) for c in range(3)]),))
+    yield Input("one entry, negative", (torch.stack([edited((r, c, -0.7)) for r in range(3) for c in range(3)]),))
     opposite = [edited((0, 0, 0.5), (1, 1, -0.5)), edited((0, 2, 0.3), (1, 2, -0.3)), edited((2, 0, 1.0), (2, 1, -1.0))]
-    yield Case("changes that cancel", (torch.stack(opposite),))
-    yield Case("float64", (eye.double() + torch.randn(4, 3, 3, generator=generator, dtype=torch.float64),))
+    yield Input("changes that cancel", (torch.stack(opposite),))
+    yield Input("float64", (eye.double() + torch.randn(4, 3, 3, generator=generator, dtype=torch.float64),))
 
 
 broken_blocks = Exercise(

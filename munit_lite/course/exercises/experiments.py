@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Pair = tuple[Tensor, Tensor]
 
@@ -59,16 +59,16 @@ def _never_above_one(quantiles: Tensor) -> Tensor:
     return (quantiles.std(1) / _TRUE).clamp_max(1).mean()
 
 
-def _quantile_cases(generator: Generator) -> Iterator[Case]:
+def _quantile_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=dtype)
 
-    yield Case("two outputs, far apart", (torch.tensor([[[0.1], [0.9]], [[0.2], [0.4]]]),))
-    yield Case("one output an input, repeated", (draw(3, 1, 2).expand(3, 4, 2).clone(),))
-    yield Case("inputs with the same outputs", (draw(2, 3, 3)[:1].repeat(2, 1, 1),))
-    yield Case("not contiguous", (draw(5, 4, 2).transpose(0, 1),))
-    yield Case("factors differ in spread", (draw(4, 6, 3) * torch.tensor([1.0, 0.5, 0.1]),))
-    yield Case("float64", (draw(6, 5, 3, dtype=torch.float64),))
+    yield Input("two outputs, far apart", (torch.tensor([[[0.1], [0.9]], [[0.2], [0.4]]]),))
+    yield Input("one output an input, repeated", (draw(3, 1, 2).expand(3, 4, 2).clone(),))
+    yield Input("inputs with the same outputs", (draw(2, 3, 3)[:1].repeat(2, 1, 1),))
+    yield Input("not contiguous", (draw(5, 4, 2).transpose(0, 1),))
+    yield Input("factors differ in spread", (draw(4, 6, 3) * torch.tensor([1.0, 0.5, 0.1]),))
+    yield Input("float64", (draw(6, 5, 3, dtype=torch.float64),))
 
 
 share_of_true_spread = Exercise(
@@ -197,18 +197,18 @@ def _sorted_first(one: Tensor, other: Tensor) -> Pair:
     return _paired_interval(one.sort().values, other.sort().values)
 
 
-def _seed_cases(generator: Generator) -> Iterator[Case]:
+def _seed_cases(generator: Generator) -> Iterator[Input]:
     def draw(count: int, shared: float, dtype: torch.dtype = torch.float32) -> Pair:
         luck = shared * torch.randn(count, generator=generator, dtype=dtype)
         own = torch.randn(2, count, generator=generator, dtype=dtype)
         return 0.8 + luck + own[0], 0.5 + luck + 0.7 * own[1]
 
-    yield Case("two seeds", (torch.tensor([0.5, 0.75]), torch.tensor([0.625, 0.375])))
-    yield Case("the same difference at every seed", (torch.tensor([1.0, 3.0, 2.0]), torch.tensor([0.5, 2.5, 1.5])))
-    yield Case("three seeds", draw(3, 0.0))
-    yield Case("seeds that share their luck", draw(5, 10.0))
-    yield Case("many seeds", draw(40, 1.0))
-    yield Case("float64", draw(4, 2.0, torch.float64))
+    yield Input("two seeds", (torch.tensor([0.5, 0.75]), torch.tensor([0.625, 0.375])))
+    yield Input("the same difference at every seed", (torch.tensor([1.0, 3.0, 2.0]), torch.tensor([0.5, 2.5, 1.5])))
+    yield Input("three seeds", draw(3, 0.0))
+    yield Input("seeds that share their luck", draw(5, 10.0))
+    yield Input("many seeds", draw(40, 1.0))
+    yield Input("float64", draw(4, 2.0, torch.float64))
 
 
 paired_interval = Exercise(
@@ -339,11 +339,11 @@ def _bounds_exchanged(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Ten
     return _claim_verdicts(mean, half, at_most, at_least)
 
 
-def _claim_cases(generator: Generator) -> Iterator[Case]:
+def _claim_cases(generator: Generator) -> Iterator[Input]:
     inf = float("inf")
 
-    def case(label: str, *claims: tuple[float, float, float, float], dtype: torch.dtype = torch.float32) -> Case:
-        return Case(label, tuple(torch.tensor(column, dtype=dtype) for column in zip(*claims, strict=True)))
+    def case(label: str, *claims: tuple[float, float, float, float], dtype: torch.dtype = torch.float32) -> Input:
+        return Input(label, tuple(torch.tensor(column, dtype=dtype) for column in zip(*claims, strict=True)))
 
     yield case("at least, one clear and one not", (0.875, 0.0625, 0.75, inf), (0.875, 0.25, 0.75, inf))
     yield case("at most, one clear and one not", (0.125, 0.0625, -inf, 0.25), (0.125, 0.25, -inf, 0.25))

@@ -17,7 +17,7 @@ TOLERANCE = {torch.float32: (1e-3, 1e-3), torch.float64: (1e-8, 1e-8)}
 
 
 @dataclass(frozen=True)
-class Case:
+class Input:
     """One input of an exercise.
 
     Args:
@@ -81,13 +81,13 @@ class Exercise:
     Args:
         name: the name of the checker: `exercises.<name>`.
         reference: the right function, written independently of the package; it is called in float64.
-        cases: takes a random generator and yields the inputs.
+        cases: takes a random generator and yields the inputs, awkward ones among them.
         bugs: the bugs that it recognizes.
         compare_gradients: whether to compare the gradients with respect to every floating-point tensor, too.
 
     Example:
         >>> def double_cases(generator):
-        ...     yield Case("two numbers", (torch.randn(2, generator=generator),))
+        ...     yield Input("two numbers", (torch.randn(2, generator=generator),))
         >>> double = Exercise("double", lambda x: 2 * x, double_cases, bugs=())
         >>> double(lambda x: x + x)
         double: correct on 1 inputs (two numbers)
@@ -95,7 +95,7 @@ class Exercise:
 
     name: str
     reference: Function
-    cases: Callable[[torch.Generator], Iterable[Case]]
+    cases: Callable[[torch.Generator], Iterable[Input]]
     bugs: tuple[Bug, ...]
     compare_gradients: bool = False
 
@@ -114,6 +114,9 @@ class Exercise:
         Args:
             function: the learner's.
             seed: seed of the random inputs.
+
+        Returns:
+            The status, the text for the learner, and the known bug if the answer has one.
         """
         cases = sorted(self.cases(torch.Generator().manual_seed(seed)), key=lambda case: case.num_elements)
         if _is_stub(function, cases[0]):
@@ -136,7 +139,7 @@ class Exercise:
                 return Feedback("known bug", message, bug)
         return Feedback("incorrect", f"{self.name}: not correct yet, and it is not a known bug.\n{counterexample}")
 
-    def _run(self, function: Function, case: Case, dtype: torch.dtype | None = None) -> dict[str, Any]:
+    def _run(self, function: Function, case: Input, dtype: torch.dtype | None = None) -> dict[str, Any]:
         """Call a function; return by name its values, gradients and arguments afterwards, or the error it raised."""
         arguments = [_copy_argument(argument, dtype, self.compare_gradients) for argument in case.arguments]
         try:
@@ -157,7 +160,7 @@ class Exercise:
     def _argument_names(self) -> list[str]:
         return list(inspect.signature(self.reference).parameters)
 
-    def _describe_counterexample(self, case: Case, difference: str) -> str:
+    def _describe_counterexample(self, case: Input, difference: str) -> str:
         arguments = dict(zip(self._argument_names, case.arguments, strict=False))
         width = max(len(name) for name in arguments)
         lines = [f"Smallest input that shows it ({case.label}):"]
@@ -172,6 +175,9 @@ def named_tensors(tree: Any, name: str = "", dtype: torch.dtype | None = None) -
         tree: a tensor, a number, or lists, tuples and dicts of such; anything else is skipped.
         name: the name of the tree.
         dtype: the type of the tensors that floating-point numbers become.
+
+    Returns:
+        (name, tensor) pairs; a name is a path such as "result[0]['scale']".
     """
     if isinstance(tree, bool | int | float):
         tree = torch.tensor(tree, dtype=dtype if isinstance(tree, float) else None)
@@ -202,7 +208,7 @@ def _copy_argument(argument: Any, dtype: torch.dtype | None, requires_grad: bool
     return argument
 
 
-def _is_stub(function: Function, case: Case) -> bool:
+def _is_stub(function: Function, case: Input) -> bool:
     try:
         return function(*(_copy_argument(argument, None, False) for argument in case.arguments)) is None
     except NotImplementedError:

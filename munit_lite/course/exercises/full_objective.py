@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Terms = dict[str, Tensor]
 Weights = dict[str, float]
@@ -56,19 +56,19 @@ def _terms_detached(terms: Terms, weights: Weights) -> Tensor:
     return _total(terms, weights).detach()
 
 
-def _total_cases(generator: Generator) -> Iterator[Case]:
+def _total_cases(generator: Generator) -> Iterator[Input]:
     def draw(count: int, dtype: torch.dtype = torch.float32, size: float = 1.0) -> Terms:
         values = size * torch.rand(2 * count, generator=generator, dtype=dtype)
         names = [f"{kind}_{domain}" for kind in KINDS[:count] for domain in (1, 2)]
         return dict(zip(names, values, strict=True))
 
     weights = {"gan": 2.0, "image": 10.0, "content": 1.0, "style": 0.5, "cycle": 3.0}
-    yield Case("no cycle", (draw(4), weights))
-    yield Case("with the cycle", (draw(5), weights))
-    yield Case("a weight of 0", (draw(5), weights | {"content": 0.0}))
-    yield Case("a negative adversarial term", (draw(5) | {"gan_1": torch.tensor(-1.5)}, weights))
-    yield Case("large values", (draw(5, size=1000.0), weights))
-    yield Case("float64", (draw(5, torch.float64), weights))
+    yield Input("no cycle", (draw(4), weights))
+    yield Input("with the cycle", (draw(5), weights))
+    yield Input("a weight of 0", (draw(5), weights | {"content": 0.0}))
+    yield Input("a negative adversarial term", (draw(5) | {"gan_1": torch.tensor(-1.5)}, weights))
+    yield Input("large values", (draw(5, size=1000.0), weights))
+    yield Input("float64", (draw(5, torch.float64), weights))
 
 
 total_loss = Exercise(
@@ -116,7 +116,7 @@ total_loss = Exercise(
             "total-gan-subtracted",
             _gan_subtracted,
             "the adversarial terms are subtracted",
-            "The terms that you are given are the auto-encoders' own losses: all of them go down.",
+            "The terms that you are given are the autoencoders' own losses: all of them go down.",
         ),
         Bug(
             "total-detached",
@@ -176,16 +176,16 @@ def _critic_ascends(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor,
     return player - rate * _player_gradient(player, critic, codes), critic
 
 
-def _step_cases(generator: Generator) -> Iterator[Case]:
+def _step_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
-    yield Case("one image each", (draw(1, 2), draw(2), draw(1, 2), draw(1, 1), 0.1))
-    yield Case("a critic that knows nothing", (draw(2, 2), torch.zeros(2), draw(3, 2), draw(3, 2), 0.1))
-    yield Case("more real images than made ones", (draw(2, 3), draw(3), draw(6, 3), draw(4, 2), 0.1))
-    yield Case("not contiguous", (draw(3, 2).T, draw(3), draw(3, 5).T, draw(2, 5).T, 0.05))
+    yield Input("one image each", (draw(1, 2), draw(2), draw(1, 2), draw(1, 1), 0.1))
+    yield Input("a critic that knows nothing", (draw(2, 2), torch.zeros(2), draw(3, 2), draw(3, 2), 0.1))
+    yield Input("more real images than made ones", (draw(2, 3), draw(3), draw(6, 3), draw(4, 2), 0.1))
+    yield Input("not contiguous", (draw(3, 2).T, draw(3), draw(3, 5).T, draw(2, 5).T, 0.05))
     double = torch.float64
-    yield Case(
+    yield Input(
         "float64", (draw(2, 3, dtype=double), draw(3, dtype=double), *(draw(5, k, dtype=double) for k in (3, 2)), 0.1)
     )
 
@@ -302,16 +302,16 @@ def _first_parameter(compute_terms: ComputeTerms, parameters: Parameters, weight
     return {name: _weight(name, weights) * parts[0].norm() for name, parts in _pieces(parameters).items()}
 
 
-def _pull_cases(generator: Generator) -> Iterator[Case]:
+def _pull_cases(generator: Generator) -> Iterator[Input]:
     def draw(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(count, generator=generator, dtype=dtype)
 
     weights = {"gan": 1.0, "image": 10.0, "content": 0.5, "style": 2.0}
-    yield Case("two numbers each", (small_terms, [draw(2), draw(2)], weights))
-    yield Case("a parameter at zero", (small_terms, [torch.zeros(3), draw(2)], weights))
-    yield Case("a weight of 0", (small_terms, [draw(3), draw(4)], weights | {"style": 0.0}))
-    yield Case("large values", (small_terms, [10 * draw(4), 10 * draw(4)], weights))
-    yield Case("float64", (small_terms, [draw(5, torch.float64), draw(6, torch.float64)], weights))
+    yield Input("two numbers each", (small_terms, [draw(2), draw(2)], weights))
+    yield Input("a parameter at zero", (small_terms, [torch.zeros(3), draw(2)], weights))
+    yield Input("a weight of 0", (small_terms, [draw(3), draw(4)], weights | {"style": 0.0}))
+    yield Input("large values", (small_terms, [10 * draw(4), 10 * draw(4)], weights))
+    yield Input("float64", (small_terms, [draw(5, torch.float64), draw(6, torch.float64)], weights))
 
 
 pulls = Exercise(

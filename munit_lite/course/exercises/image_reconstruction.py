@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
 from munit_lite.course.exercises.adain_decoder import small_decoder
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Encode = Callable[[Tensor], Tensor]
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -60,11 +60,11 @@ def small_encoders(generator: Generator, channels: int, dtype: torch.dtype) -> t
     return content, nn.Sequential(nn.AdaptiveAvgPool2d(1), style, nn.Flatten())
 
 
-def _image_cases(generator: Generator) -> Iterator[Case]:
+def _image_cases(generator: Generator) -> Iterator[Input]:
     for label, x in inputs.feature_batches(generator):
         if label in ("large values", "far from zero"):  # no image
             continue
-        yield Case(label, (*small_encoders(generator, x.shape[1], x.dtype), small_decoder, x))
+        yield Input(label, (*small_encoders(generator, x.shape[1], x.dtype), small_decoder, x))
 
 
 image_term = Exercise(
@@ -145,7 +145,7 @@ def _one_of_them(images: Tensor, norm: int) -> Tensor:
     return images[distance.argmin()] if norm == 1 else images.mean(0)
 
 
-def _guess_cases(generator: Generator) -> Iterator[Case]:
+def _guess_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
@@ -161,7 +161,7 @@ def _guess_cases(generator: Generator) -> Iterator[Case]:
     )
     for label, images in pictures:
         for norm in (1, 2):
-            yield Case(label, (images, norm))
+            yield Input(label, (images, norm))
 
 
 best_guess = Exercise(
@@ -231,10 +231,10 @@ def _squashed(images: Tensor) -> Tensor:
     return torch.sigmoid(images)
 
 
-def _picture_cases(generator: Generator) -> Iterator[Case]:
+def _picture_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
         scale = 0.5 if label in ("one pixel", "faint", "batch of one") else 1.2
-        yield Case(label, (torch.tanh(features) * scale,))
+        yield Input(label, (torch.tanh(features) * scale,))
 
 
 to_picture = Exercise(

@@ -7,7 +7,14 @@ from torch import Generator, Tensor
 
 
 def feature_batches(generator: Generator) -> list[tuple[str, Tensor]]:
-    """Sample labeled batches of features, each (B, C, H, W)."""
+    """Sample batches of features on which wrong normalization layers fail.
+
+    Args:
+        generator: of the random values.
+
+    Returns:
+        (label, features) pairs; the features are (B, C, H, W).
+    """
 
     def sample(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
@@ -28,7 +35,15 @@ def feature_batches(generator: Generator) -> list[tuple[str, Tensor]]:
 
 
 def vector_batches(generator: Generator, width: int) -> list[tuple[str, Tensor]]:
-    """Sample labeled batches of vectors such as style codes, each (B, width)."""
+    """Sample batches of vectors such as style codes.
+
+    Args:
+        generator: of the random values.
+        width: the dimension of a vector.
+
+    Returns:
+        (label, vectors) pairs; the vectors are (B, width).
+    """
 
     def sample(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(count, width, generator=generator, dtype=dtype)

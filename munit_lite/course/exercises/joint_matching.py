@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from munit_lite.course.exercises.cycle_consistency import LinearModel
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Pairs = tuple[Tensor, Tensor]
 
@@ -62,12 +62,12 @@ def _target_encodes(model: LinearModel, image_1: Tensor, image_2: Tensor, style_
     return torch.cat([image_1, made_2], 1), torch.cat([made_1, image_2], 1)
 
 
-def _model_cases(generator: Generator) -> Iterator[Case]:
-    def case(label: str, counts: tuple[int, int], widths: tuple[int, int, int], dtype: torch.dtype) -> Case:
+def _model_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, counts: tuple[int, int], widths: tuple[int, int, int], dtype: torch.dtype) -> Input:
         model = LinearModel(*widths, generator).to(dtype)
         images = [torch.randn(count, widths[0], generator=generator).to(dtype) for count in counts]
         styles = [torch.randn(count, widths[2], generator=generator).to(dtype) for count in reversed(counts)]
-        return Case(label, (model, *images, *styles))
+        return Input(label, (model, *images, *styles))
 
     yield case("one sketch, one painting", (1, 1), (2, 1, 1), torch.float32)
     yield case("more paintings than sketches", (2, 5), (3, 2, 1), torch.float32)
@@ -187,15 +187,15 @@ def _own_unit(first_a: Tensor, second_a: Tensor, first_b: Tensor, second_b: Tens
     return _kernel(a, a, bandwidth).mean() + _kernel(b, b, bandwidth).mean() - 2 * _kernel(a, b, bandwidth).mean()
 
 
-def _pair_cases(generator: Generator) -> Iterator[Case]:
-    def case(label: str, counts: tuple[int, int], each: int, widths: tuple[int, int], dtype=torch.float32) -> Case:
+def _pair_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, counts: tuple[int, int], each: int, widths: tuple[int, int], dtype=torch.float32) -> Input:
         blocks = []
         for count, own in zip(counts, (0, 1), strict=True):  # the half that is given has one row, repeated
             halves = [torch.randn(count, each, width, generator=generator, dtype=dtype) for width in widths]
             halves[own] = halves[own][:, :1].expand(-1, each, -1)
             halves[1 - own] = halves[1 - own] + halves[own].mean(2, keepdim=True)
             blocks += halves
-        return Case(label, (*blocks, 1.3))
+        return Input(label, (*blocks, 1.3))
 
     yield case("two pairs a group", (2, 2), 1, (1, 1))
     yield case("two outputs of each image", (3, 3), 2, (1, 2))
@@ -309,10 +309,10 @@ def _wrong_if_no_cycle(frequencies: Tensor, shown: Tensor, read: Tensor) -> Tens
     return torch.stack([seen, broken], 1)
 
 
-def _world_cases(generator: Generator) -> Iterator[Case]:
-    def case(label: str, frequencies: list[float], *models: tuple[list[int], list[int]], dtype=torch.float32) -> Case:
+def _world_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, frequencies: list[float], *models: tuple[list[int], list[int]], dtype=torch.float32) -> Input:
         shown, read = (torch.tensor([model[k] for model in models]) for k in (0, 1))
-        return Case(label, (torch.tensor(frequencies, dtype=dtype), shown, read))
+        return Input(label, (torch.tensor(frequencies, dtype=dtype), shown, read))
 
     right, swap, fold = [0, 1], [1, 0], [0, 0]
     yield case("two contents, equally frequent", [0.5, 0.5], (right, right), (swap, right), (right, swap), (swap, swap))
@@ -415,9 +415,9 @@ def _one_step_reached(frequencies: Tensor, reach: Tensor) -> int:
     return int(((frequencies[orders] == frequencies).all(1) & can).sum())
 
 
-def _reach_cases(generator: Generator) -> Iterator[Case]:
-    def case(label: str, frequencies: list[float], reach: Tensor, dtype: torch.dtype = torch.float32) -> Case:
-        return Case(label, (torch.tensor(frequencies, dtype=dtype), reach))
+def _reach_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, frequencies: list[float], reach: Tensor, dtype: torch.dtype = torch.float32) -> Input:
+        return Input(label, (torch.tensor(frequencies, dtype=dtype), reach))
 
     def steps(count: int, most: int) -> Tensor:
         place = torch.arange(count)

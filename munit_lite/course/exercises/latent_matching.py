@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Report = dict[str, Any]
 
@@ -57,17 +57,17 @@ def _cut_off(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
     return _unbiased_mmd2(a, b, bandwidth).clamp_min(0)
 
 
-def _sample_cases(generator: Generator) -> Iterator[Case]:
+def _sample_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
     same = draw(3, 2)
-    yield Case("two against two", (draw(2, 1), draw(2, 1) + 1, 1.0))
-    yield Case("the same rows in both groups", (same, same.clone(), 1.0))
-    yield Case("unequal groups", (draw(6, 3), draw(3, 3), 0.7))
-    yield Case("far apart", (draw(4, 2), draw(3, 2) + 100, 2.0))
-    yield Case("not contiguous", (draw(2, 5).T, draw(2, 4).T, 1.5))
-    yield Case("float64", (draw(9, 4, dtype=torch.float64), 2 * draw(7, 4, dtype=torch.float64), 1.3))
+    yield Input("two against two", (draw(2, 1), draw(2, 1) + 1, 1.0))
+    yield Input("the same rows in both groups", (same, same.clone(), 1.0))
+    yield Input("unequal groups", (draw(6, 3), draw(3, 3), 0.7))
+    yield Input("far apart", (draw(4, 2), draw(3, 2) + 100, 2.0))
+    yield Input("not contiguous", (draw(2, 5).T, draw(2, 4).T, 1.5))
+    yield Input("float64", (draw(9, 4, dtype=torch.float64), 2 * draw(7, 4, dtype=torch.float64), 1.3))
 
 
 unbiased_mmd2 = Exercise(
@@ -146,16 +146,16 @@ def _share_below(effect: Tensor, drawn: Tensor) -> float:
     return (1 + int((drawn <= effect).sum())) / (1 + len(drawn))
 
 
-def _permuted_cases(generator: Generator) -> Iterator[Case]:
+def _permuted_cases(generator: Generator) -> Iterator[Input]:
     def draw(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(count, generator=generator, dtype=dtype) / 10
 
-    yield Case("none reaches it", (torch.tensor(0.9), draw(9)))
-    yield Case("all reach it", (torch.tensor(-0.9), draw(4)))
-    yield Case("ties", (torch.tensor(0.25), torch.tensor([0.25, 0.25, 0.5, 0.0, -0.25])))
-    yield Case("large negative ones", (torch.tensor(0.25), torch.tensor([-0.5, -0.75, 0.5, 0.0])))
-    yield Case("one permutation", (torch.tensor(0.1), torch.tensor([0.2])))
-    yield Case("float64", (torch.tensor(0.1, dtype=torch.float64), draw(199, torch.float64)))
+    yield Input("none reaches it", (torch.tensor(0.9), draw(9)))
+    yield Input("all reach it", (torch.tensor(-0.9), draw(4)))
+    yield Input("ties", (torch.tensor(0.25), torch.tensor([0.25, 0.25, 0.5, 0.0, -0.25])))
+    yield Input("large negative ones", (torch.tensor(0.25), torch.tensor([-0.5, -0.75, 0.5, 0.0])))
+    yield Input("one permutation", (torch.tensor(0.1), torch.tensor([0.2])))
+    yield Input("float64", (torch.tensor(0.1, dtype=torch.float64), draw(199, torch.float64)))
 
 
 permutation_p_value = Exercise(
@@ -266,17 +266,17 @@ def _report(
     return {"labels": labels, "input": source, "p": p}
 
 
-def _report_cases(generator: Generator) -> Iterator[Case]:
+def _report_cases(generator: Generator) -> Iterator[Input]:
     def reports(*several: tuple[int, int, float, str], **options: Any) -> tuple[list[Report]]:
         return ([_report(generator, *each, **options) for each in several],)
 
-    yield Case("small p, and right", reports((4, 2, 0.01, "")))
-    yield Case("large p, and wrong", reports((4, 2, 0.6, "always")))
-    yield Case("one row an input", reports((6, 1, 0.03, ""), (6, 1, 0.4, "")))
-    yield Case("torn by one permutation", reports((4, 4, 0.2, "first"), (4, 4, 0.2, "last"), (4, 4, 0.2, "")))
-    yield Case("rows of one input apart", reports((4, 4, 0.002, "always"), apart=True))
+    yield Input("small p, and right", reports((4, 2, 0.01, "")))
+    yield Input("large p, and wrong", reports((4, 2, 0.6, "always")))
+    yield Input("one row an input", reports((6, 1, 0.03, ""), (6, 1, 0.4, "")))
+    yield Input("torn by one permutation", reports((4, 4, 0.2, "first"), (4, 4, 0.2, "last"), (4, 4, 0.2, "")))
+    yield Input("rows of one input apart", reports((4, 4, 0.002, "always"), apart=True))
     mixed = ((6, 4, 0.04, ""), (6, 4, 0.001, "always"), (6, 1, 0.5, ""))
-    yield Case("float64", reports(*mixed, dtype=torch.float64))
+    yield Input("float64", reports(*mixed, dtype=torch.float64))
 
 
 wrong_p_value = Exercise(

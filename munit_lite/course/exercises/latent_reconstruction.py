@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from munit_lite.course.exercises import inputs
 from munit_lite.course.exercises.adain_decoder import reference_adain, small_decoder
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 from munit_lite.course.exercises.image_reconstruction import small_encoders
 
 Encode = Callable[[Tensor], Tensor]
@@ -81,13 +81,13 @@ def _codes(generator: Generator) -> Iterator[tuple[str, Tensor]]:
             yield label, content
 
 
-def _style_cases(generator: Generator) -> Iterator[Case]:
+def _style_cases(generator: Generator) -> Iterator[Input]:
     for label, content_1 in _codes(generator):
         channels = content_1.shape[1]
         content_2 = torch.randn(content_1.shape, generator=generator, dtype=content_1.dtype)
         styles = torch.randn(2, len(content_1), channels, generator=generator, dtype=content_1.dtype)
         encoders = [small_encoders(generator, channels, content_1.dtype)[1] for _ in range(2)]
-        yield Case(label, (content_1, content_2, *styles, small_decoder, other_decoder, *encoders))
+        yield Input(label, (content_1, content_2, *styles, small_decoder, other_decoder, *encoders))
 
 
 style_terms = Exercise(
@@ -166,11 +166,11 @@ def _images_norm(content: Tensor, style_prior: Tensor, decode: Decode, encode_co
     return (encode_content(decode(content, style_prior)) - content).abs().flatten(1).sum(1).mean()
 
 
-def _content_cases(generator: Generator) -> Iterator[Case]:
+def _content_cases(generator: Generator) -> Iterator[Input]:
     for label, content in _codes(generator):
         style = torch.randn(content.shape[:2], generator=generator, dtype=content.dtype)
         encoder, _ = small_encoders(generator, content.shape[1], content.dtype)
-        yield Case(label, (content, style, small_decoder, encoder))
+        yield Input(label, (content, style, small_decoder, encoder))
 
 
 content_term = Exercise(
@@ -240,15 +240,15 @@ def _without_the_root(uniform: Tensor) -> Tensor:
     return torch.erfinv(2 * uniform - 1)
 
 
-def _uniform_cases(generator: Generator) -> Iterator[Case]:
+def _uniform_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=dtype) * 0.98 + 0.01
 
-    yield Case("one number", (draw(1, 1),))
-    yield Case("the middle", (torch.full((2, 1), 0.5),))
-    yield Case("near the ends", (torch.tensor([[0.001, 0.999]]),))
-    yield Case("not contiguous", (draw(3, 4).T,))
-    yield Case("float64", (draw(4, 8, dtype=torch.float64),))
+    yield Input("one number", (draw(1, 1),))
+    yield Input("the middle", (torch.full((2, 1), 0.5),))
+    yield Input("near the ends", (torch.tensor([[0.001, 0.999]]),))
+    yield Input("not contiguous", (draw(3, 4).T,))
+    yield Input("float64", (draw(4, 8, dtype=torch.float64),))
 
 
 prior_styles = Exercise(
@@ -325,10 +325,10 @@ def _only_centered(features_1: Tensor, features_2: Tensor) -> Tensor:
     return (centered[0] - centered[1]).square().mean()
 
 
-def _feature_cases(generator: Generator) -> Iterator[Case]:
+def _feature_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
         if label != "far from zero":  # float32 statistics there depend on how they are summed
-            yield Case(label, (features, torch.randn(features.shape, generator=generator, dtype=features.dtype)))
+            yield Input(label, (features, torch.randn(features.shape, generator=generator, dtype=features.dtype)))
 
 
 perceptual = Exercise(

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.special import xlogy
 
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 # -------------------------------------------------------------------------------------- densities on a grid of points
 
@@ -19,15 +19,15 @@ def _normal(x: Tensor, mean: float, deviation: float) -> Tensor:
     return torch.exp(-(((x - mean) / deviation) ** 2) / 2) / deviation / math.sqrt(2 * math.pi)
 
 
-def _density_cases(generator: Generator) -> Iterator[Case]:
+def _density_cases(generator: Generator) -> Iterator[Input]:
     shift = 1 + torch.rand((), generator=generator).item()
     steps = torch.tensor([0.5, 0.5, 0.0, 0.0]), torch.tensor([0.0, 0.0, 0.5, 0.5])
-    yield Case("no overlap: p or q is 0", (*steps, 1.0))
+    yield Input("no overlap: p or q is 0", (*steps, 1.0))
     x = torch.linspace(-8, 8, 161)
-    yield Case("equal densities", (_normal(x, 0, 1), _normal(x, 0, 1), 0.1))
-    yield Case("a narrower q", (_normal(x, 0, 1), _normal(x, 0, 0.5), 0.1))
+    yield Input("equal densities", (_normal(x, 0, 1), _normal(x, 0, 1), 0.1))
+    yield Input("a narrower q", (_normal(x, 0, 1), _normal(x, 0, 0.5), 0.1))
     fine = torch.linspace(-8, 8, 321, dtype=torch.float64)
-    yield Case("a shifted q, float64", (_normal(fine, 0, 1), _normal(fine, shift, 1), 0.05))
+    yield Input("a shifted q, float64", (_normal(fine, 0, 1), _normal(fine, shift, 1), 0.05))
 
 
 # ------------------------------------------------------------------------------------------- the discriminator's value
@@ -210,7 +210,7 @@ def _on_average(p_values: Tensor, effects: Tensor, lows: Tensor, alpha: float, e
     return {"A": found["A"], "R": (lows.mean() > error).item()}
 
 
-def _finding_cases(generator: Generator) -> Iterator[Case]:
+def _finding_cases(generator: Generator) -> Iterator[Input]:
     noise = 1e-9 * torch.rand(6, generator=generator, dtype=torch.float64)
     findings = {
         "nothing differs": ([0.4, 0.7], [0.001, -0.002], []),
@@ -226,7 +226,7 @@ def _finding_cases(generator: Generator) -> Iterator[Case]:
             lows = noise.clone()
             lows[list(broken)] = 2e-6
             samples = (torch.tensor(p_values, dtype=kind), torch.tensor(effects, dtype=kind), lows.to(kind))
-            yield Case(label, (*samples, 0.001, 0.04, 1e-6))
+            yield Input(label, (*samples, 0.001, 0.04, 1e-6))
 
 
 violated = Exercise(
@@ -326,12 +326,12 @@ def _high_end(real: Tensor, made: Tensor, seen: Tensor) -> Tensor:
     return torch.stack([mean, 2 * mean - low])
 
 
-def _logit_cases(generator: Generator) -> Iterator[Case]:
-    def case(label: str, count: int, gap: float, kind: torch.dtype = torch.float32) -> Case:
+def _logit_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, count: int, gap: float, kind: torch.dtype = torch.float32) -> Input:
         logits = torch.randn(2, count, generator=generator, dtype=torch.float64)
         seen = torch.arange(count) % 3 != 2
         shift = torch.where(seen, 2.0, gap / 2)  # it knows its own pairs by heart
-        return Case(label, ((logits[0] + shift).to(kind), (logits[1] - shift).to(kind), seen))
+        return Input(label, ((logits[0] + shift).to(kind), (logits[1] - shift).to(kind), seen))
 
     yield case("six held out", 18, 1.0)
     yield case("nothing to tell apart", 60, 0.0)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 # ---------------------------------------------------------------------------------------------- an image of your own
 
@@ -80,12 +80,12 @@ def _aliased(image: Tensor, size: int) -> Tensor:
     return _cut_out(_shorter_side(image, size, antialias=False), size) / 127.5 - 1
 
 
-def _crop_cases(generator: Generator) -> Iterator[Case]:
+def _crop_cases(generator: Generator) -> Iterator[Input]:
     shapes = {"square": (9, 9), "landscape": (8, 14), "portrait": (17, 10), "smaller than wanted": (3, 5)}
     for label, (high, wide) in shapes.items():
-        yield Case(label, ((255 * torch.rand(high, wide, 3, generator=generator)).round(), 4))
-    yield Case("black to white", (torch.tensor([0.0, 255.0])[:, None, None].repeat(4, 9, 3), 6))
-    yield Case("float64", ((255 * torch.rand(11, 21, 3, generator=generator, dtype=torch.float64)).round(), 5))
+        yield Input(label, ((255 * torch.rand(high, wide, 3, generator=generator)).round(), 4))
+    yield Input("black to white", (torch.tensor([0.0, 255.0])[:, None, None].repeat(4, 9, 3), 6))
+    yield Input("float64", ((255 * torch.rand(11, 21, 3, generator=generator, dtype=torch.float64)).round(), 5))
 
 
 image_ready = Exercise(
@@ -222,12 +222,12 @@ def _file_of(parts: str, generator: Generator, dtype: torch.dtype = torch.float3
     return {name: torch.randn(2, generator=generator, dtype=dtype) for part in parts.split() for name in names[part]}
 
 
-def _names_cases(generator: Generator) -> Iterator[Case]:
-    yield Case("the MLP", (_file_of("mlp", generator),))
-    yield Case("two blocks", (_file_of("blocks", generator),))
-    yield Case("one doubling of the side", (_file_of("one", generator),))
-    yield Case("two doublings", (_file_of("two", generator),))
-    yield Case("float64", (_file_of("mlp blocks two", generator, torch.float64),))
+def _names_cases(generator: Generator) -> Iterator[Input]:
+    yield Input("the MLP", (_file_of("mlp", generator),))
+    yield Input("two blocks", (_file_of("blocks", generator),))
+    yield Input("one doubling of the side", (_file_of("one", generator),))
+    yield Input("two doublings", (_file_of("two", generator),))
+    yield Input("float64", (_file_of("mlp blocks two", generator, torch.float64),))
 
 
 decoder_names = Exercise(
@@ -317,11 +317,11 @@ def _scaled_once(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return _layer_norm(features, gamma.mean().expand_as(gamma), beta.mean().expand_as(beta))
 
 
-def _layer_norm_cases(generator: Generator) -> Iterator[Case]:
+def _layer_norm_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
         gamma, beta = torch.randn(2, features.shape[1], generator=generator, dtype=features.dtype)
-        yield Case(label, (features, gamma, beta))
-    yield Case("constant image", (torch.full((1, 3, 2, 2), 0.5), *torch.randn(2, 3, generator=generator)))
+        yield Input(label, (features, gamma, beta))
+    yield Input("constant image", (torch.full((1, 3, 2, 2), 0.5), *torch.randn(2, 3, generator=generator)))
 
 
 original_layer_norm = Exercise(
@@ -414,15 +414,15 @@ def _steps_rounded_up(
     return _run_days(seconds, parameters, gigabits, devices, batch, whole)
 
 
-def _days_cases(generator: Generator) -> Iterator[Case]:
+def _days_cases(generator: Generator) -> Iterator[Input]:
     def draw(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return 0.05 + torch.rand(count, generator=generator, dtype=dtype)
 
-    yield Case("one device", (draw(1), 50_000_000, 10.0, 1, 2, 5_000_000))
-    yield Case("two devices", (draw(2), 50_000_000, 10.0, 2, 1, 3_000_000))
-    yield Case("many devices", (draw(3), 50_000_000, 25.0, 64, 4, 400_000_000))
-    yield Case("slow link", (draw(2), 50_000_000, 1.0, 8, 1, 20_000_000))
-    yield Case("float64", (draw(4, torch.float64), 7_000_000, 2.5, 5, 3, 100))
+    yield Input("one device", (draw(1), 50_000_000, 10.0, 1, 2, 5_000_000))
+    yield Input("two devices", (draw(2), 50_000_000, 10.0, 2, 1, 3_000_000))
+    yield Input("many devices", (draw(3), 50_000_000, 25.0, 64, 4, 400_000_000))
+    yield Input("slow link", (draw(2), 50_000_000, 1.0, 8, 1, 20_000_000))
+    yield Input("float64", (draw(4, torch.float64), 7_000_000, 2.5, 5, 3, 100))
 
 
 run_days = Exercise(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 # --------------------------------------------------------------------------------------------------- unpaired batches
 
@@ -48,17 +48,17 @@ def _from_the_top(sketches: Tensor, paintings: Tensor, numbers_1: Tensor, number
     return sketches[: len(numbers_1)], paintings[: len(numbers_2)]
 
 
-def _pile_cases(generator: Generator) -> Iterator[Case]:
+def _pile_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=dtype)
 
     ends = torch.tensor([0.001, 0.999, 0.5])
-    yield Case("three of each", (draw(3, 1, 1, 1), draw(3, 1, 1, 1), ends, ends.flip(0)))
-    yield Case("more paintings", (draw(4, 1, 2, 2), draw(11, 1, 2, 2), draw(16), draw(16)))
-    yield Case("more sketches", (draw(9, 3, 2, 1), draw(5, 3, 2, 1), draw(16), draw(16)))
-    yield Case("not contiguous", (draw(7, 2, 4, 3).transpose(2, 3), draw(6, 2, 3, 4), draw(12), draw(12)))
+    yield Input("three of each", (draw(3, 1, 1, 1), draw(3, 1, 1, 1), ends, ends.flip(0)))
+    yield Input("more paintings", (draw(4, 1, 2, 2), draw(11, 1, 2, 2), draw(16), draw(16)))
+    yield Input("more sketches", (draw(9, 3, 2, 1), draw(5, 3, 2, 1), draw(16), draw(16)))
+    yield Input("not contiguous", (draw(7, 2, 4, 3).transpose(2, 3), draw(6, 2, 3, 4), draw(12), draw(12)))
     piles = draw(6, 1, 2, 3, dtype=torch.float64), draw(8, 1, 2, 3, dtype=torch.float64)
-    yield Case("float64", (*piles, draw(16, dtype=torch.float64), draw(16, dtype=torch.float64)))
+    yield Input("float64", (*piles, draw(16, dtype=torch.float64), draw(16, dtype=torch.float64)))
 
 
 unpaired_batch = Exercise(
@@ -159,7 +159,7 @@ def _overwritten(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor,
     return joint / joint.sum(1, keepdim=True)
 
 
-def _world_cases(generator: Generator) -> Iterator[Case]:
+def _world_cases(generator: Generator) -> Iterator[Input]:
     def shares(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         weights = 0.1 + torch.rand(count, generator=generator, dtype=dtype)
         return weights / weights.sum()
@@ -169,13 +169,13 @@ def _world_cases(generator: Generator) -> Iterator[Case]:
 
     one_sketch = torch.tensor([[0, 1], [1, 2]])  # content 0 in style 1 looks like content 1 in style 0
     one_painting = torch.tensor([[0, 1, 1], [2, 2, 3]])  # some styles make no difference
-    yield Case("one content", (shares(1), shares(1), shares(3), numbered(1, 1), numbered(1, 3)))
-    yield Case("two contents", (shares(2), shares(3), shares(2), numbered(2, 3), numbered(2, 2)))
-    yield Case("two contents, one sketch", (shares(2), shares(2), shares(3), one_sketch, numbered(2, 3)))
-    yield Case("two styles, one painting", (shares(2), shares(2), shares(3), numbered(2, 2), one_painting))
-    yield Case("not contiguous", (shares(3), shares(2), shares(2), numbered(2, 3).T, numbered(3, 2).flip(1)))
+    yield Input("one content", (shares(1), shares(1), shares(3), numbered(1, 1), numbered(1, 3)))
+    yield Input("two contents", (shares(2), shares(3), shares(2), numbered(2, 3), numbered(2, 2)))
+    yield Input("two contents, one sketch", (shares(2), shares(2), shares(3), one_sketch, numbered(2, 3)))
+    yield Input("two styles, one painting", (shares(2), shares(2), shares(3), numbered(2, 2), one_painting))
+    yield Input("not contiguous", (shares(3), shares(2), shares(2), numbered(2, 3).T, numbered(3, 2).flip(1)))
     priors = (shares(4, torch.float64), shares(3, torch.float64), shares(3, torch.float64))
-    yield Case("float64", (*priors, numbered(4, 3) % 7, numbered(4, 3)))
+    yield Input("float64", (*priors, numbered(4, 3) % 7, numbered(4, 3)))
 
 
 conditional_paintings = Exercise(
@@ -272,17 +272,17 @@ def _mean_over_modes(probabilities: Tensor) -> Tensor:
     return _cis(probabilities) / probabilities.shape[2]
 
 
-def _probability_cases(generator: Generator) -> Iterator[Case]:
+def _probability_cases(generator: Generator) -> Iterator[Input]:
     def soft(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.softmax(2 * torch.randn(shape, generator=generator, dtype=dtype), dim=-1)
 
     sure = torch.nn.functional.one_hot(torch.randint(4, (3, 6), generator=generator), 4).float()
-    yield Case("one input", (soft(1, 2, 2),))
-    yield Case("one output each", (soft(3, 1, 2),))
-    yield Case("all outputs of an input alike", (soft(3, 1, 4).repeat(1, 5, 1),))
-    yield Case("a classifier without doubt", (sure,))
-    yield Case("not contiguous", (soft(5, 3, 4).transpose(0, 1),))
-    yield Case("float64", (soft(4, 7, 3, dtype=torch.float64),))
+    yield Input("one input", (soft(1, 2, 2),))
+    yield Input("one output each", (soft(3, 1, 2),))
+    yield Input("all outputs of an input alike", (soft(3, 1, 4).repeat(1, 5, 1),))
+    yield Input("a classifier without doubt", (sure,))
+    yield Input("not contiguous", (soft(5, 3, 4).transpose(0, 1),))
+    yield Input("float64", (soft(4, 7, 3, dtype=torch.float64),))
 
 
 conditional_inception_score = Exercise(
@@ -365,18 +365,18 @@ def _largest_difference(p_1: Tensor, p_2: Tensor) -> Tensor:
     return (p_1.sort().values - p_2.sort().values).abs().max()
 
 
-def _frequency_cases(generator: Generator) -> Iterator[Case]:
+def _frequency_cases(generator: Generator) -> Iterator[Input]:
     def shares(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         weights = 0.1 + torch.rand(count, generator=generator, dtype=dtype)
         return weights / weights.sum()
 
     mixed = shares(5)
-    yield Case("one class", (torch.ones(1), torch.ones(1)))
-    yield Case("two classes", (torch.tensor([0.6, 0.4]), torch.tensor([0.1, 0.9])))
-    yield Case("the same frequencies, other classes", (mixed, mixed.roll(2)))
-    yield Case("equal frequencies", (torch.full((4,), 0.25), shares(4)))
-    yield Case("not contiguous", torch.stack([shares(4), shares(4)], dim=1).unbind(1))
-    yield Case("float64", (shares(6, torch.float64), shares(6, torch.float64)))
+    yield Input("one class", (torch.ones(1), torch.ones(1)))
+    yield Input("two classes", (torch.tensor([0.6, 0.4]), torch.tensor([0.1, 0.9])))
+    yield Input("the same frequencies, other classes", (mixed, mixed.roll(2)))
+    yield Input("equal frequencies", (torch.full((4,), 0.25), shares(4)))
+    yield Input("not contiguous", torch.stack([shares(4), shares(4)], dim=1).unbind(1))
+    yield Input("float64", (shares(6, torch.float64), shares(6, torch.float64)))
 
 
 least_mismatch = Exercise(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.framework import Bug, Case, Exercise
+from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 # ------------------------------------------------------------------------------------------- global average pooling
 
@@ -48,9 +48,9 @@ def _middle_pixel(features: Tensor) -> Tensor:
     return features[:, :, features.shape[2] // 2, features.shape[3] // 2]
 
 
-def _pooled_cases(generator: Generator) -> Iterator[Case]:
+def _pooled_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
-        yield Case(label, (features,))
+        yield Input(label, (features,))
 
 
 global_pool = Exercise(
@@ -147,7 +147,7 @@ def _pooled_by_maximum(convs: Iterable[nn.Conv2d], head: nn.Linear, image: Tenso
     return head(image.amax((2, 3)))
 
 
-def _style_code_cases(generator: Generator) -> Iterator[Case]:
+def _style_code_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
@@ -165,7 +165,7 @@ def _style_code_cases(generator: Generator) -> Iterator[Case]:
         head = nn.Linear(5, 3)
         for parameter in (*convs.parameters(), *head.parameters()):
             nn.init.normal_(parameter, std=0.3, generator=generator)
-        yield Case(label, (convs.to(image.dtype), head.to(image.dtype), image))
+        yield Input(label, (convs.to(image.dtype), head.to(image.dtype), image))
 
 
 style_code = Exercise(
@@ -265,19 +265,19 @@ def _error_itself(codes: Tensor, target: Tensor) -> Tensor:
     return 1 - ((target[half:] - _fitted(codes[:half], target[:half])(codes[half:])) ** 2).mean()
 
 
-def _leakage_cases(generator: Generator) -> Iterator[Case]:
+def _leakage_cases(generator: Generator) -> Iterator[Input]:
     def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
     codes = draw(12, 2)
-    yield Case("it tells nothing", (codes, draw(12)))
-    yield Case("an odd number of rows", (draw(13, 1), draw(13)))
-    yield Case("it tells all", (codes, codes @ torch.tensor([2.0, -1.0]) + 3))
+    yield Input("it tells nothing", (codes, draw(12)))
+    yield Input("an odd number of rows", (draw(13, 1), draw(13)))
+    yield Input("it tells all", (codes, codes @ torch.tensor([2.0, -1.0]) + 3))
     codes = draw(30, 3)
-    yield Case("it tells a part", (codes, codes[:, 0] + draw(30)))
-    yield Case("far from zero", (codes + 10, 100 + codes[:, 1] + draw(30)))
-    yield Case("not contiguous", (draw(3, 24).T, draw(24)))
-    yield Case("float64", (draw(24, 4, dtype=torch.float64), draw(24, dtype=torch.float64)))
+    yield Input("it tells a part", (codes, codes[:, 0] + draw(30)))
+    yield Input("far from zero", (codes + 10, 100 + codes[:, 1] + draw(30)))
+    yield Input("not contiguous", (draw(3, 24).T, draw(24)))
+    yield Input("float64", (draw(24, 4, dtype=torch.float64), draw(24, dtype=torch.float64)))
 
 
 leakage = Exercise(
@@ -389,21 +389,21 @@ def _decoder(generator: Generator, lengths: list[float], dtype: torch.dtype, mix
     return layer.to(dtype)
 
 
-def _shown_cases(generator: Generator) -> Iterator[Case]:
+def _shown_cases(generator: Generator) -> Iterator[Input]:
     def style(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(count, generator=generator, dtype=dtype)
 
     single, double = torch.float32, torch.float64
     hidden = [3.0, 2.0, 1.0] + [1e-3] * 5
-    yield Case("one number", (_decoder(generator, [1.0], single), style(1), 0.5))
-    yield Case("a style that is ignored", (_decoder(generator, [0.0, 0.0], single), style(2), 0.5))
-    yield Case("two numbers that do the same", (_decoder(generator, [2.0, 0.0], single), style(2), 0.5))
-    yield Case("three that show and five that hide", (_decoder(generator, hidden, single), style(8), 0.1))
-    yield Case("unmixed", (_decoder(generator, hidden, double, mixed=False), style(8, double), 0.1))
-    yield Case("a coarse measure", (_decoder(generator, [3.0, 1.5], single), style(2), 2.0))
-    yield Case("faint, but visible", (_decoder(generator, [40.0, 0.3, 0.3], single), style(3), 0.2))
+    yield Input("one number", (_decoder(generator, [1.0], single), style(1), 0.5))
+    yield Input("a style that is ignored", (_decoder(generator, [0.0, 0.0], single), style(2), 0.5))
+    yield Input("two numbers that do the same", (_decoder(generator, [2.0, 0.0], single), style(2), 0.5))
+    yield Input("three that show and five that hide", (_decoder(generator, hidden, single), style(8), 0.1))
+    yield Input("unmixed", (_decoder(generator, hidden, double, mixed=False), style(8, double), 0.1))
+    yield Input("a coarse measure", (_decoder(generator, [3.0, 1.5], single), style(2), 2.0))
+    yield Input("faint, but visible", (_decoder(generator, [40.0, 0.3, 0.3], single), style(3), 0.2))
     saturated = nn.Sequential(_decoder(generator, [4.0, 4.0], double, mixed=False), nn.Hardtanh())
-    yield Case("far out, where it saturates", (saturated, torch.tensor([1000.0, 1000.0], dtype=double), 0.2))
+    yield Input("far out, where it saturates", (saturated, torch.tensor([1000.0, 1000.0], dtype=double), 0.2))
 
 
 shown_numbers = Exercise(

@@ -11,17 +11,15 @@ from torch import Tensor
 
 from munit_lite.course.explorers.model_explorer import (
     NUM_IMAGES,
-    TILE_SIZE,
     ExplorerSpec,
     ModelExplorer,
     ModelSamples,
     attribute_rows,
     direction_control,
     image_control,
-    stack_pictures,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import Choice, Control, Picture, Slider
+from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, stack_pictures, tile_images
+from munit_lite.course.explorers.widget import Choice, Control, Slider
 
 MANUAL, SWAP = "change scale and shift", "take them from the second style"
 ALL_LAYERS = "all layers"
@@ -29,7 +27,7 @@ ALL_LAYERS = "all layers"
 
 def layer_names(samples: ModelSamples) -> list[str]:
     """Name the AdaIN layers of the decoder in the order of the computation: two per block."""
-    blocks = samples.model.config.network.blocks
+    blocks = samples.model.config.network.num_residual_blocks
     return [f"block {block + 1}, layer {layer + 1}" for block in range(blocks) for layer in (0, 1)]
 
 
@@ -40,8 +38,8 @@ def make_controls(samples: ModelSamples) -> dict[str, Control]:
     return {
         "direction": direction_control(samples),
         "image": image_control(),
-        "style": Slider(1, 99, 1, "style", seed),
-        "second": Slider(1, 99, 2, "second style", seed),
+        "style_seed": Slider(1, 99, 1, "style", seed),
+        "second_style_seed": Slider(1, 99, 2, "second style", seed),
         "layer": Choice((ALL_LAYERS, *layer_names(samples)), "layer"),
         "operation": Choice((MANUAL, SWAP), "operation"),
         "first_channel": Slider(1, channels, 1, "first channel", f"of {channels}"),
@@ -78,6 +76,9 @@ def edit_parameters(adain: Tensor, second: Tensor, edit: AdaINEdit) -> Tensor:
         adain: (1, blocks, 4, channels) from `Decoder.adain_parameters`: shift, scale, shift, scale.
         second: the parameters of the second style, of the same shape.
         edit: the layers, the channels and the change.
+
+    Returns:
+        (1, blocks, 4, channels), a copy.
     """
     edited = adain.clone()
     by_layer, second_by_layer = (p.view(1, -1, 2, adain.shape[-1]) for p in (edited, second))
@@ -91,7 +92,17 @@ def edit_parameters(adain: Tensor, second: Tensor, edit: AdaINEdit) -> Tensor:
 
 
 def decode_with_parameters(samples: ModelSamples, content: Tensor, adain: Tensor, domain: int) -> Tensor:
-    """Decode as `Decoder.forward` does, with AdaIN parameters, (B or 1, blocks, 4, channels), instead of a style."""
+    """Decode as `Decoder.forward` does, with AdaIN parameters instead of a style.
+
+    Args:
+        samples: the model and its images.
+        content: (B or 1, C, h, w) content codes.
+        adain: (B or 1, blocks, 4, channels): shift, scale, shift, scale of each block.
+        domain: 1 or 2, the domain of the output.
+
+    Returns:
+        (B, 3, H, W) in [-1, 1].
+    """
     decoder = samples.model.auto_encoder(domain).decoder
     batch_size = max(len(content), len(adain))
     features = content.expand(batch_size, -1, -1, -1)
@@ -103,7 +114,8 @@ def decode_with_parameters(samples: ModelSamples, content: Tensor, adain: Tensor
 def _parameters(samples: ModelSamples, domain: int, **state: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the parameters before and after the edit, and with none, each one, and all of the layers swapped."""
     decoder = samples.model.auto_encoder(domain).decoder
-    first, second = (decoder.adain_parameters(samples.sample_style(state[name])) for name in ("style", "second"))
+    seeds = state["style_seed"], state["second_style_seed"]
+    first, second = (decoder.adain_parameters(samples.sample_style(seed)) for seed in seeds)
     names = layer_names(samples)
     edited_layers = range(len(names)) if state["layer"] == ALL_LAYERS else [names.index(state["layer"])]
     channels = slice(state["first_channel"] - 1, max(state["first_channel"] - 1, state["last_channel"]))

@@ -14,27 +14,28 @@ from munit_lite.course.explorers.model_explorer import (
     ModelSamples,
     direction_control,
     image_control,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import Control, Picture
+from munit_lite.course.explorers.pictures import Picture, tile_images
+from munit_lite.course.explorers.widget import Control
 from munit_lite.world import STYLE_FACTORS
 
 NUM_CONTENTS, NUM_STYLES = 4, 7  # rows and columns of the grid of translations
 
 
 def make_controls(samples: ModelSamples) -> dict[str, Control]:
+    """Return the controls: the direction, and which content image and which example come first."""
     description = f"of {NUM_IMAGES} held-out images"
     return {
         "direction": direction_control(samples),
         "first_content": image_control("first content image", description),
-        "first_style": image_control("first example", description),
+        "first_example": image_control("first example", description),
     }
 
 
 @lru_cache(maxsize=1)  # the picture and its description show the same images
 @torch.no_grad()
 def translate_grid(
-    samples: ModelSamples, direction: str, first_content: int, first_style: int
+    samples: ModelSamples, direction: str, first_content: int, first_example: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Translate each content image with the style of each example.
 
@@ -44,7 +45,7 @@ def translate_grid(
     """
     source = samples.source_domain(direction)
     rows = (torch.arange(NUM_CONTENTS) + first_content - 1) % NUM_IMAGES
-    columns = (torch.arange(NUM_STYLES) + first_style - 1) % NUM_IMAGES
+    columns = (torch.arange(NUM_STYLES) + first_example - 1) % NUM_IMAGES
     examples = samples.images[2 - source][columns]
     codes = samples.model.encode_style(examples, 3 - source)
     content = samples.contents[source - 1][rows].repeat_interleave(NUM_STYLES, 0)
@@ -53,16 +54,16 @@ def translate_grid(
 
 
 @torch.no_grad()
-def render(samples: ModelSamples, direction: str, first_content: int, first_style: int) -> Picture:
+def render(samples: ModelSamples, direction: str, first_content: int, first_example: int) -> Picture:
     """Render a grid of translations, each with the content of its row and the style of its column.
 
     Args:
         samples: the model and its images.
         direction: one of `samples.directions`.
         first_content: 1 … NUM_IMAGES, the first content image; after the last image follows the first.
-        first_style: the same for the examples.
+        first_example: the same for the examples.
     """
-    contents, examples, translations = translate_grid(samples, direction, first_content, first_style)
+    contents, examples, translations = translate_grid(samples, direction, first_content, first_example)
     corner = torch.ones_like(contents[:1])
     return tile_images(
         [
@@ -77,7 +78,7 @@ def render(samples: ModelSamples, direction: str, first_content: int, first_styl
 
 @torch.no_grad()
 def describe(
-    samples: ModelSamples, direction: str, first_content: int, first_style: int
+    samples: ModelSamples, direction: str, first_content: int, first_example: int
 ) -> tuple[str, list[list[str]]]:
     """Describe the picture; if attributes are known, measure how well the outputs match content and style."""
     source = samples.source_domain(direction)
@@ -87,7 +88,7 @@ def describe(
         f"{NUM_STYLES} images of domain {target} ({samples.domain_name(target)}). Each cell combines the content of "
         "its row with the style of its column."
     )
-    contents, examples, translations = translate_grid(samples, direction, first_content, first_style)
+    contents, examples, translations = translate_grid(samples, direction, first_content, first_example)
     content_attributes = samples.predict_attributes(contents, source)
     example_attributes = samples.predict_attributes(examples, 3 - source)
     output_attributes = samples.predict_attributes(translations, 3 - source)
@@ -97,8 +98,8 @@ def describe(
     accuracy = (output_attributes.shape_class == shapes).float().mean()
     rows = [["of these translations", "predicted"], ["same shape as the content", f"{float(accuracy):.0%}"]]
     for k, factor in enumerate(STYLE_FACTORS[3 - source]):
-        styles = example_attributes.style[:, k].repeat(NUM_CONTENTS)
-        error = (output_attributes.style[:, k] - styles).abs().mean() / factor.span
+        factor_values = example_attributes.style[:, k].repeat(NUM_CONTENTS)
+        error = (output_attributes.style[:, k] - factor_values).abs().mean() / factor.span
         name = factor.name.replace("_", " ")
         rows.append([f"{name}: mean absolute error", f"{float(error):.0%} of its range"])
     return sentence, rows
@@ -111,7 +112,7 @@ class ExampleExplorer(ModelExplorer):
         "Example-guided explorer", render, describe, make_controls,
         uploads={
             "content": "Your own content image (replaces the first)",
-            "style": "Your own example (replaces the first)",
+            "example": "Your own example (replaces the first)",
         },
     )  # fmt: skip
 

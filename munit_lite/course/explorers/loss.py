@@ -14,10 +14,9 @@ from munit_lite.course.explorers.model_explorer import (
     image_control,
     load_model_samples,
     raise_error,
-    stack_pictures,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import USER_ERRORS, Choice, Control, Explorer, Picture, Slider, State, to_png
+from munit_lite.course.explorers.pictures import Picture, stack_pictures, tile_images, to_png
+from munit_lite.course.explorers.widget import USER_ERRORS, Choice, Control, Explorer, Slider, State
 from munit_lite.experiments.results import read_results
 
 REFERENCE = "all losses"
@@ -57,33 +56,33 @@ def make_controls(samples: ModelSamples) -> dict[str, Control]:
         "run": Choice(tuple(RUNS), "run"),
         "direction": direction_control(samples),
         "image": image_control("first image", f"of {NUM_IMAGES} held-out images"),
-        "first_style": Slider(1, 99, 1, "first style", "seed of a sample from the prior"),
+        "first_style_seed": Slider(1, 99, 1, "first style", "seed of a sample from the prior"),
     }
 
 
 @torch.no_grad()
-def render(run: str, direction: str, image: int, first_style: int) -> Picture:
+def render(run: str, direction: str, image: int, first_style_seed: int) -> Picture:
     """Render three images in seven sampled styles: above by the run with all losses, below by the selected run.
 
     Args:
         run: one of `RUNS`.
         direction: one of the models' directions.
         image: 1 … NUM_IMAGES, the first of the three images.
-        first_style: seed of the first of seven samples from the prior, the same for both runs.
+        first_style_seed: seed of the first of seven samples from the prior, the same for both runs.
     """
-    return stack_pictures(*(tile_images(_rows(name, direction, image, first_style)) for name in (REFERENCE, run)))
+    return stack_pictures(*(tile_images(_rows(name, direction, image, first_style_seed)) for name in (REFERENCE, run)))
 
 
-def _rows(run: str, direction: str, image: int, first_style: int) -> list[torch.Tensor]:
+def _rows(run: str, direction: str, image: int, first_style_seed: int) -> list[torch.Tensor]:
     samples = load_run(run)
     source = samples.source_domain(direction)
-    styles = torch.cat([samples.sample_style(first_style + k) for k in range(NUM_STYLES)])
+    styles = torch.cat([samples.sample_style(first_style_seed + k) for k in range(NUM_STYLES)])
     selected = [(image - 1 + k) % NUM_IMAGES for k in range(NUM_ROWS)]
     images, contents = samples.images[source - 1], samples.contents[source - 1]
     return [torch.cat([images[[k]], samples.decode(contents[[k]], styles, 3 - source)]) for k in selected]
 
 
-def describe(run: str, direction: str, image: int, first_style: int) -> tuple[str, list[list[str]]]:
+def describe(run: str, direction: str, image: int, first_style_seed: int) -> tuple[str, list[list[str]]]:
     """Describe the picture, and return the metrics of both runs on 1,000 test contents, with 95 % intervals."""
     samples = load_run(run)
     source = samples.source_domain(direction)
@@ -118,6 +117,3 @@ class LossExplorer(Explorer):
         alt = f"{title}. One sketch in {NUM_STYLES} sampled styles, a row for each run: {'; '.join(RUNS)}."
         stored_image = Image(to_png(tile_images(rows)), format="png", alt=alt)
         super().__init__(render, controls, stored_image, title, describe, state)
-
-    def as_code(self, state: State) -> str:
-        return f"LossExplorer(state={state})"

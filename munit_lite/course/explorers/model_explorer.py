@@ -1,4 +1,4 @@
-"""What explorers of a trained model share: the model, held-out images with their codes, uploads, and pictures."""
+"""What explorers of a trained model share: the model, held-out images and their codes, uploads, controls, tables."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from IPython.display import Image
 from torch import Tensor
 
 import munit_lite as ml
+from munit_lite.course.explorers.pictures import Picture, to_png
 from munit_lite.course.explorers.widget import (
     USER_ERRORS,
     Choice,
     Control,
     Explorer,
-    Picture,
     Slider,
     State,
-    to_png,
+    default_values,
 )
 from munit_lite.data import open_data
 from munit_lite.data.image_files import DataError, read_image, uint8_to_float
@@ -33,13 +33,11 @@ from munit_lite.model import MUNIT
 from munit_lite.world import DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS
 
 NUM_IMAGES = 8  # held-out images of each domain
-TILE_SIZE = 64  # least side of an image in a picture, in pixels
 DOMAIN_NAMES_OF_DATASET = {
     "world": (DOMAIN_NAMES[1], DOMAIN_NAMES[2]),
     "fashion": ("drawing", "photo"),
     "folder": ("image A", "image B"),
 }
-GAP = 4  # pixels between images
 MAX_STYLE = 3.0  # sliders of the style code go from -MAX_STYLE to MAX_STYLE
 _GRID = np.linspace(-MAX_STYLE, MAX_STYLE, 61)
 PRIOR_DENSITY = tuple(np.exp(-(_GRID**2) / 2).round(4).tolist())  # scaled to a peak of 1
@@ -83,28 +81,66 @@ class ModelSamples:
         return self.domain_names[domain - 1]
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """Decode as `MUNIT.decode` does, with one content or one style repeated for all rows of the other."""
+        """Decode as `MUNIT.decode` does, with one content or one style repeated for all rows of the other.
+
+        Args:
+            content: (B or 1, C, h, w) content codes.
+            style: (B or 1, style_dim) style codes.
+            domain: 1 or 2, the domain of the output.
+
+        Returns:
+            (B, 3, H, W) in [-1, 1].
+        """
         batch_size = max(len(content), len(style))
         return self.model.decode(content.expand(batch_size, -1, -1, -1), style.expand(batch_size, -1), domain)
 
     def sample_style(self, seed: int) -> Tensor:
-        """Sample a style from the prior, (1, style_dim), clamped to the range of the sliders."""
+        """Sample a style code from the prior.
+
+        Args:
+            seed: of the sample.
+
+        Returns:
+            (1, style_dim), clamped to the range of the sliders and rounded as their values are.
+        """
         style = self.model.sample_style(1, torch.Generator().manual_seed(seed))
         return (100 * style.clamp(-MAX_STYLE, MAX_STYLE)).round() / 100
 
     def predict_attributes(self, images: Tensor, domain: int) -> Attributes | None:
-        """Predict the attributes of images, (N, 3, H, W); None if the dataset has no known attributes."""
+        """Predict the attributes of images.
+
+        Args:
+            images: (N, 3, H, W) in [-1, 1].
+            domain: 1 or 2, the domain that they belong to.
+
+        Returns:
+            The attributes of N images; None if the dataset has no known attributes.
+        """
         return self.predictors[domain - 1](images) if self.predictors else None
 
     def replace_image(self, domain: int, index: int, image: Tensor) -> ModelSamples:
-        """Return a copy in which an image, (1, 3, H, W), replaces one of a domain."""
+        """Return a copy in which another image replaces one of a domain.
+
+        Args:
+            domain: 1 or 2.
+            index: of the replaced image, from 0.
+            image: (1, 3, H, W) in [-1, 1].
+        """
         images_1, images_2 = (images.clone() for images in self.images)
         (images_1, images_2)[domain - 1][index] = image[0]
         contents = _encode_contents(self.model, images_1, images_2)
         return replace(self, images=(images_1, images_2), contents=contents)
 
     def read_upload(self, file: str, content: bytes, domain: int) -> Tensor:
-        """Read the center square of an uploaded image of a domain: (1, 3, H, W) in [-1, 1].
+        """Read the center square of an uploaded image.
+
+        Args:
+            file: its name.
+            content: its bytes.
+            domain: 1 or 2, the domain that the image should belong to.
+
+        Returns:
+            (1, 3, H, W) in [-1, 1].
 
         Raises:
             DataError: the file cannot be read, or looks like an image of the other domain.
@@ -145,6 +181,11 @@ def load_model_samples(checkpoint: str | Path | MUNIT) -> ModelSamples:
     Raises:
         CheckpointError: there is no such model.
         DataError: its dataset is missing.
+
+    Example:
+        >>> samples = load_model_samples("world32")
+        >>> samples.directions, samples.images[0].shape
+        (('sketch to painting', 'painting to sketch'), torch.Size([8, 3, 32, 32]))
     """
     model = (checkpoint if isinstance(checkpoint, MUNIT) else ml.load(checkpoint)).cpu().eval()
     data = model.config.data
@@ -194,7 +235,7 @@ class ModelExplorer(Explorer):
             super().__init__(partial(raise_error, error), {}, None, self.spec.title)
             return
         controls = self.spec.make_controls(self.samples)
-        stored = {name: control.default for name, control in controls.items()} | self.spec.stored_state
+        stored = default_values(controls) | self.spec.stored_state
         alt = f"{self.spec.title}. {self._describe(**stored)[0]}"
         stored_image = Image(to_png(self._render(**stored)), format="png", alt=alt)
         super().__init__(self._render, controls, stored_image, self.spec.title, self._describe, state)
@@ -211,7 +252,17 @@ class ModelExplorer(Explorer):
         super().handle_action(action)
 
     def show_upload(self, domain: int, index: int, file: str, content: bytes) -> None:
-        """Show an uploaded image in the place of a held-out one."""
+        """Show an uploaded image in the place of a held-out one.
+
+        Args:
+            domain: 1 or 2.
+            index: of the replaced image, from 0.
+            file: name of the uploaded file.
+            content: its bytes.
+
+        Raises:
+            DataError: the file cannot be read, or looks like an image of the other domain.
+        """
         self.samples = self.samples.replace_image(domain, index, self.samples.read_upload(file, content, domain))
         self._redraw()
 
@@ -240,46 +291,20 @@ def image_control(label: str = "image", description: str = f"which of {NUM_IMAGE
     return Slider(1, NUM_IMAGES, 1, label, description)
 
 
-# ----------------------------------------------------------------------------------------------------- pictures
-
-
-def tile_images(rows: Sequence[Tensor], min_size: int = TILE_SIZE) -> Picture:
-    """Arrange rows of images in one picture on white, each enlarged by an integer factor.
-
-    Args:
-        rows: (N, 3, H, W) images in [-1, 1]; the contrast is not stretched.
-        min_size: the least side of an image in the picture, in pixels.
-    """
-    scale = max(1, -(-min_size // rows[0].shape[-1]))
-    side = rows[0].shape[-1] * scale
-    columns = max(len(images) for images in rows)
-    step = side + GAP
-    picture = np.full((step * len(rows) - GAP, step * columns - GAP, 3), 255, np.uint8)
-    for y, images in enumerate(rows):
-        for x, image in enumerate(to_uint8(images)):
-            large = image.repeat(scale, axis=0).repeat(scale, axis=1)
-            picture[y * step : y * step + side, x * step : x * step + side] = large
-    return picture
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """Convert images from (N, 3, H, W) in [-1, 1] to (N, H, W, 3) uint8."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def stack_pictures(*pictures: Picture) -> Picture:
-    """Stack pictures vertically; narrower ones are padded with white on the right."""
-    width = max(picture.shape[1] for picture in pictures)
-    gap = np.full((2 * GAP, width, 3), 255, np.uint8)
-    rows = []
-    for picture in pictures:
-        margin = ((0, 0), (0, width - picture.shape[1]), (0, 0))
-        rows += [np.pad(picture, margin, constant_values=255), gap]
-    return np.concatenate(rows[:-1])
+# ------------------------------------------------------------------------------------------------------- tables
 
 
 def attribute_rows(attributes: Attributes, columns: Sequence[str], domain: int) -> list[list[str]]:
-    """Return a table of predicted attributes: a row for the shape and each style factor, a column for each image."""
+    """Format predicted attributes as a table.
+
+    Args:
+        attributes: of N images.
+        columns: the names of the N images.
+        domain: 1 or 2, the domain that the images belong to.
+
+    Returns:
+        The header, then a row for the shape and for each style factor, with a column for each image.
+    """
     rows = [["predicted", *columns], ["shape", *(SHAPE_NAMES[k] for k in attributes.shape_class.tolist())]]
     for factor, values in zip(STYLE_FACTORS[domain], attributes.style.T.tolist(), strict=True):
         rows.append([factor.name.replace("_", " "), *(f"{value:.2f}" for value in values)])

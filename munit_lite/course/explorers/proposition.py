@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 from IPython.display import Image
 
-from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
-from munit_lite.course.figures import COLORS, picture, subplots
+from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State, default_values
+from munit_lite.course.figures import COLORS, figure_to_image, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle
 from munit_lite.theory.propositions import check_all
 from munit_lite.theory.variants import (
@@ -28,11 +28,11 @@ from munit_lite.world import STYLE_DIM
 
 STATUS_MARKERS = {HOLDS: (0, "o"), FAILS: (1, "X"), UNDECIDED: (2, "$?$")}  # index into `figures.COLORS`, and marker
 CHECK_NAMES = {
-    "minimum": "1 · the objective is minimal",
-    "latents": "2 · latent distributions match",
-    "joint": "3 · joint distributions match",
-    "cycle": "4 · cycles are consistent",
-    "content": "content is preserved",
+    "optimality": "1 · the objective is minimal",
+    "latent_matching": "2 · latent distributions match",
+    "joint_matching": "3 · joint distributions match",
+    "cycle_consistency": "4 · cycles are consistent",
+    "content_preservation": "content is preserved",
 }
 _IDENTITY = torch.eye(STYLE_DIM, dtype=torch.float64)
 
@@ -82,7 +82,17 @@ def make_controls() -> dict[str, Control]:
 
 @lru_cache(maxsize=1)  # the picture and its description show the same verdicts
 def run_checks(broken: str, strength: float, units: int, seed: int) -> dict[str, PropositionVerdict]:
-    """Run all checks on the oracle with one of `BREAKS`, in code space, where factors are exact."""
+    """Run all checks on a broken oracle in code space, where factors are exact.
+
+    Args:
+        broken: one of `BREAKS`.
+        strength: from 0 (the oracle itself) to 1.
+        units: images of each domain.
+        seed: of the images, sampled styles and permutations.
+
+    Returns:
+        A verdict for each key of `CHECK_NAMES`.
+    """
     world = CodeWorld()
     return check_all(Oracle(world, BREAKS[broken](strength)), world, units, seed)
 
@@ -108,7 +118,7 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
     axis.set_xscale("symlog", linthresh=1)
     axis.set_yticks(range(len(results)), [CHECK_NAMES[name] for name in results])
     axis.set(xlabel="effect / threshold (dashed: 1)", xlim=(-0.05, 1e3), ylim=(len(results) - 0.5, -0.5))
-    return picture(figure, _sentence(results, broken, strength, units))
+    return figure_to_image(figure, _sentence(results, broken, strength, units))
 
 
 def _sentence(results: dict[str, PropositionVerdict], broken: str, strength: float, units: int) -> str:
@@ -138,9 +148,5 @@ class PropositionExplorer(Explorer):
             state: initial values.
         """
         controls = make_controls()
-        defaults: State = {name: control.default for name, control in controls.items()}
-        stored_image = render(**defaults)
+        stored_image = render(**default_values(controls))
         super().__init__(render, controls, stored_image, "Proposition explorer", describe, state)
-
-    def as_code(self, state: State) -> str:
-        return f"PropositionExplorer(state={state})"

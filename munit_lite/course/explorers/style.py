@@ -11,17 +11,15 @@ from munit_lite.course.explorers.model_explorer import (
     MAX_STYLE,
     NUM_IMAGES,
     PRIOR_DENSITY,
-    TILE_SIZE,
     ExplorerSpec,
     ModelExplorer,
     ModelSamples,
     attribute_rows,
     direction_control,
     image_control,
-    stack_pictures,
-    tile_images,
 )
-from munit_lite.course.explorers.widget import Choice, Control, Picture, Slider
+from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, stack_pictures, tile_images
+from munit_lite.course.explorers.widget import Choice, Control, Slider
 
 ALL_IMAGES, COORDINATES, INTERPOLATION = "this style on eight images", "each coordinate alone", "between two styles"
 MAX_COORDINATE = 2.5  # "each coordinate alone" goes from -MAX_COORDINATE to MAX_COORDINATE
@@ -40,17 +38,34 @@ def make_controls(samples: ModelSamples) -> dict[str, Control]:
             for k in range(samples.style_dim)
         },
         "view": Choice((ALL_IMAGES, COORDINATES, INTERPOLATION), "view"),
-        "second": Slider(1, 99, 1, "second style", "seed of a sample from the prior; for “between two styles”"),
+        "second_style_seed": Slider(
+            1, 99, 1, "second style", "seed of a sample from the prior; for “between two styles”"
+        ),
     }
 
 
-def style_code(samples: ModelSamples, style: Mapping[str, float]) -> Tensor:
-    """Return the values of the sliders as a style code, (1, style_dim)."""
-    return torch.tensor([[style[f"style_{k + 1}"] for k in range(samples.style_dim)]])
+def style_code(samples: ModelSamples, coordinates: Mapping[str, float]) -> Tensor:
+    """Collect the values of the sliders in a style code.
+
+    Args:
+        samples: the model and its images.
+        coordinates: style_1 … style_n; other keys of a state are ignored.
+
+    Returns:
+        (1, style_dim).
+
+    Example:
+        >>> from munit_lite.course import load_model_samples
+        >>> style_code(load_model_samples("world32"), {"style_1": 0.0, "style_2": 1.5, "style_3": -1.0})
+        tensor([[ 0.0000,  1.5000, -1.0000]])
+    """
+    return torch.tensor([[coordinates[f"style_{k + 1}"] for k in range(samples.style_dim)]])
 
 
 @torch.no_grad()
-def render(samples: ModelSamples, direction: str, image: int, view: str, second: int, **style: float) -> Picture:
+def render(
+    samples: ModelSamples, direction: str, image: int, view: str, second_style_seed: int, **coordinates: float
+) -> Picture:
     """Render an image and its translation, enlarged, above one of three views of the style.
 
     Args:
@@ -58,19 +73,22 @@ def render(samples: ModelSamples, direction: str, image: int, view: str, second:
         direction: one of `samples.directions`.
         image: 1 … NUM_IMAGES.
         view: `ALL_IMAGES`, `COORDINATES` or `INTERPOLATION`.
-        second: seed of the style at which `INTERPOLATION` ends.
-        **style: style_1 … style_n, the code.
+        second_style_seed: seed of the style at which `INTERPOLATION` ends.
+        **coordinates: style_1 … style_n, the code.
     """
     source = samples.source_domain(direction)
-    target, code = 3 - source, style_code(samples, style)
+    target, code = 3 - source, style_code(samples, coordinates)
     images, contents = samples.images[source - 1], samples.contents[source - 1]
     chosen = contents[image - 1 : image]
     if view == ALL_IMAGES:
         translations = samples.decode(contents, code, target)
         rows, translation = [images, translations], translations[image - 1 : image]
     else:
-        codes = _vary_coordinates(code) if view == COORDINATES else _interpolate(code, samples.sample_style(second))
-        subjects = [chosen] if view == COORDINATES else [contents[(image - 1 + k) % NUM_IMAGES][None] for k in range(3)]
+        if view == COORDINATES:
+            codes, subjects = _vary_coordinates(code), [chosen]
+        else:
+            codes = _interpolate(code, samples.sample_style(second_style_seed))
+            subjects = [contents[(image - 1 + k) % NUM_IMAGES][None] for k in range(3)]
         rows = [samples.decode(subject, row, target) for subject in subjects for row in codes.split(NUM_IMAGES)]
         translation = samples.decode(chosen, code, target)
     return stack_pictures(
@@ -93,12 +111,12 @@ def _interpolate(first: Tensor, second: Tensor) -> Tensor:
 
 @torch.no_grad()
 def describe(
-    samples: ModelSamples, direction: str, image: int, view: str, second: int, **style: float
+    samples: ModelSamples, direction: str, image: int, view: str, second_style_seed: int, **coordinates: float
 ) -> tuple[str, list[list[str]]]:
     """Describe the picture in one sentence, and return the predicted attributes of the translation."""
     source = samples.source_domain(direction)
-    target, code = 3 - source, style_code(samples, style)
-    end = ", ".join(f"{value:.2f}" for value in samples.sample_style(second)[0])
+    target, code = 3 - source, style_code(samples, coordinates)
+    end = ", ".join(f"{value:.2f}" for value in samples.sample_style(second_style_seed)[0])
     views = {
         ALL_IMAGES: f"eight images of domain {source}, each above its translation with this style",
         COORDINATES: f"a row for each coordinate, which varies from −{MAX_COORDINATE:g} to {MAX_COORDINATE:g}",

@@ -10,16 +10,16 @@ import torch
 from IPython.display import Image
 from torch import Tensor
 
-from munit_lite.course.explorers.model_explorer import TILE_SIZE, stack_pictures, tile_images
+from munit_lite import world
+from munit_lite.course.explorers.pictures import TILE_SIZE, stack_pictures, tile_images
 from munit_lite.course.explorers.proposition import CHECK_NAMES
-from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State
-from munit_lite.course.figures import COLORS, picture, subplots
+from munit_lite.course.explorers.widget import Choice, Control, Explorer, Slider, State, default_values
+from munit_lite.course.figures import COLORS, figure_to_image, subplots
 from munit_lite.theory.oracle import CodeWorld, Oracle, content_from_code
 from munit_lite.theory.propositions import ALPHA, BANDWIDTH, EFFECT_THRESHOLD, check_all
 from munit_lite.theory.two_sample import mmd_test
 from munit_lite.theory.variants import ORACLE, X_COLUMN, OracleVariant, mix_content_and_style
-from munit_lite.theory.verdicts import PropositionVerdict, decide
-from munit_lite.world import render as draw
+from munit_lite.theory.verdicts import FAILS, PropositionVerdict, decide
 from munit_lite.world import style_from_code
 
 BOTH_NETWORKS, DECODER_ONLY = "decoder and encoder of domain 2", "decoder of domain 2 alone"
@@ -32,8 +32,16 @@ def rotated_oracle(angle: float, networks: str) -> OracleVariant:
     """Rotate the position (x) and the first style coordinate of domain 2 into each other in the oracle.
 
     Args:
-        angle: degrees; at 90, position and style coordinate are exchanged.
+        angle: of the rotation in code space, in degrees; at 90, position and style coordinate are exchanged. The factor
+            `rotation` of the content is another thing.
         networks: BOTH_NETWORKS: the encoder inverts the rotation; DECODER_ONLY: the encoder is the true one.
+
+    Returns:
+        The variant, for `munit_lite.theory.oracle.Oracle`.
+
+    Example:
+        >>> rotated_oracle(90, DECODER_ONLY).name
+        'rotated'
     """
     radians = math.radians(angle)
     encode = {2: mix_content_and_style(-radians)} if networks == BOTH_NETWORKS else {}
@@ -52,44 +60,66 @@ def make_controls() -> dict[str, Control]:
 def position_scores(angle: float, networks: str, seed: int) -> tuple[Tensor, Tensor]:
     """Compute the normal scores of x in the sketch and in the painting of each pair.
 
+    Args:
+        angle: of the rotation in code space, in degrees.
+        networks: BOTH_NETWORKS or DECODER_ONLY.
+        seed: of the images and sampled styles.
+
     Returns:
         (NUM_UNITS, 2) for the pairs x1, x1→2, and (NUM_UNITS, 2) for the pairs x2→1, x2.
+
+    Example:
+        >>> scores, _ = position_scores(0, DECODER_ONLY, seed=0)  # the true decoder preserves the position
+        >>> torch.allclose(scores[:, 0], scores[:, 1])
+        True
     """
-    world, generator = CodeWorld(), torch.Generator().manual_seed(seed)
-    oracle = Oracle(world, rotated_oracle(angle, networks))
+    code_world, generator = CodeWorld(), torch.Generator().manual_seed(seed)
+    oracle = Oracle(code_world, rotated_oracle(angle, networks))
     scores = []
     for source, target in ((1, 2), (2, 1)):
-        images = world.images(torch.arange(NUM_UNITS), seed, source)
+        images = code_world.images(torch.arange(NUM_UNITS), seed, source)
         translations = oracle.translate(images, source, target, generator=generator)
-        pair = [world.invert(x, domain)[0][:, X_COLUMN] for x, domain in ((images, source), (translations, target))]
+        pair = [
+            code_world.invert(x, domain)[0][:, X_COLUMN] for x, domain in ((images, source), (translations, target))
+        ]
         scores.append(torch.stack(pair if source == 1 else pair[::-1], 1))
     return scores[0], scores[1]
 
 
 @lru_cache(maxsize=1)  # the picture and its description show the same verdicts
 def run_checks(angle: float, networks: str, seed: int) -> dict[str, PropositionVerdict]:
-    """Run all checks on the rotated oracle, in code space, and the joint one for the positions alone."""
-    world = CodeWorld()
-    results = check_all(Oracle(world, rotated_oracle(angle, networks)), world, NUM_UNITS, seed)
+    """Run all checks on the rotated oracle, in code space, and the joint one for the positions alone.
+
+    Args:
+        angle: of the rotation in code space, in degrees.
+        networks: BOTH_NETWORKS or DECODER_ONLY.
+        seed: of the images, sampled styles and permutations.
+
+    Returns:
+        A verdict for each key of `CHECK_LABELS`.
+    """
+    code_world = CodeWorld()
+    results = check_all(Oracle(code_world, rotated_oracle(angle, networks)), code_world, NUM_UNITS, seed)
     generator = torch.Generator().manual_seed(seed)
     test = mmd_test(*position_scores(angle, networks, seed), generator, round(1 / ALPHA) - 1, bandwidth=BANDWIDTH)
-    tests = {("position in the sketch, position in the painting", "F"): test}
-    name = "Positions match"
-    results["positions"] = decide(name, tests, {}, EFFECT_THRESHOLD, world.tolerance, NUM_UNITS, ALPHA, "two positions")
+    tests = {("position in the sketch, position in the painting", FAILS): test}
+    tolerance, name = code_world.tolerance, "Positions match"
+    results["positions"] = decide(name, tests, {}, EFFECT_THRESHOLD, tolerance, NUM_UNITS, ALPHA, "two positions")
     return results
 
 
 def _render_pairs(angle: float, networks: str, seed: int) -> np.ndarray:
     """Render four rows: sketches with increasing x and their paintings in sampled styles; the same from paintings."""
-    world, oracle, rows = CodeWorld(), Oracle(CodeWorld(), rotated_oracle(angle, networks)), []
+    code_world, oracle, rows = CodeWorld(), Oracle(CodeWorld(), rotated_oracle(angle, networks)), []
     for source, target in ((1, 2), (2, 1)):
-        content, style = world.codes(torch.arange(NUM_ROW_IMAGES), seed, source)
+        content, style = code_world.codes(torch.arange(NUM_ROW_IMAGES), seed, source)
         content[:, X_COLUMN] = torch.linspace(-MAX_SCORE, MAX_SCORE, NUM_ROW_IMAGES)
-        images = world.render(content, style, source)
+        images = code_world.render(content, style, source)
         translations = oracle.translate(images, source, target, generator=torch.Generator().manual_seed(seed))
         for code_image, domain in ((images, source), (translations, target)):
-            codes = world.invert(code_image, domain)
-            rows.append(draw(content_from_code(codes[0]), style_from_code(codes[1], domain), domain, TILE_SIZE).float())
+            codes = code_world.invert(code_image, domain)
+            factors = content_from_code(codes[0]), style_from_code(codes[1], domain)
+            rows.append(world.render(*factors, domain, TILE_SIZE).float())
     return stack_pictures(tile_images(rows[:2]), tile_images(rows[2:]))
 
 
@@ -113,14 +143,14 @@ def render(angle: float, networks: str, seed: int) -> Image:
             *pairs[:NUM_POINTS].T.numpy(), linestyle="", marker=mark, markersize=4, alpha=0.7, color=color, label=name
         )
     status = {name: result.status for name, result in run_checks(angle, networks, seed).items()}
-    title = f"joint check: {status['joint']}; for the positions alone: {status['positions']}\n"
-    title += f"content is preserved: {status['content']}"
+    title = f"joint check: {status['joint_matching']}; for the positions alone: {status['positions']}\n"
+    title += f"content is preserved: {status['content_preservation']}"
     right.set_title(title, fontsize=9)
     right.set(
         xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", xlabel="position in the sketch", ylabel="in the painting"
     )
     right.legend(fontsize=8, loc="lower left", bbox_to_anchor=(1, 0))
-    return picture(figure, _sentence(angle, networks, seed))
+    return figure_to_image(figure, _sentence(angle, networks, seed))
 
 
 def _sentence(angle: float, networks: str, seed: int) -> str:
@@ -154,8 +184,5 @@ class SymmetryExplorer(Explorer):
             state: initial values.
         """
         controls = make_controls()
-        defaults: State = {name: control.default for name, control in controls.items()}
-        super().__init__(render, controls, render(**defaults | {"angle": 90}), "Symmetry explorer", describe, state)
-
-    def as_code(self, state: State) -> str:
-        return f"SymmetryExplorer(state={state})"
+        stored_image = render(**default_values(controls) | {"angle": 90})
+        super().__init__(render, controls, stored_image, "Symmetry explorer", describe, state)

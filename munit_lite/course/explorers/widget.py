@@ -7,7 +7,6 @@ of values. The front end sends the newest values only after the last picture has
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
-import numpy as np
-import PIL.Image
 import traitlets
 from IPython.display import Image
 
+from munit_lite.course.explorers.pictures import Picture, to_png
 from munit_lite.data.image_files import DataError
-from munit_lite.storage.files import CheckpointError
+from munit_lite.storage.files import StorageError
 
 State = dict[str, Any]
-Picture = np.ndarray  # (H, W, 3) uint8
 Describe = Callable[..., tuple[str, Sequence[Sequence[str]]]]
-USER_ERRORS = (ValueError, CheckpointError, DataError)  # errors whose messages are for the reader
+USER_ERRORS = (ValueError, StorageError, DataError)  # errors whose messages are for the reader
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,7 @@ class Slider:
 
     @property
     def step(self) -> float:
+        """The distance of two values: 1 if the range has integers, else 1, 2 or 5 times a power of ten."""
         if all(isinstance(value, int) for value in (self.low, self.high, self.default)):
             return 1
         max_step = (self.high - self.low) / 40
@@ -56,11 +54,21 @@ class Slider:
         return max(round(k * power, 9) for k in (1, 2, 5) if k * power <= max_step)
 
     def validate(self, name: str, value: Any) -> float:
+        """Return a value without the rounding noise of binary fractions.
+
+        Args:
+            name: the key in the explorer's state, for the message.
+            value: what the front end or the user sets.
+
+        Raises:
+            ValueError: it is not a number, or out of range.
+        """
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             raise ValueError(f"{name} is {value!r}, but goes from {self.low:g} to {self.high:g}")
         return round(value) if self.step == 1 else round(float(value), 6)
 
     def to_dict(self, key: str) -> dict[str, Any]:
+        """Return what the front end needs to build the control, which sets `key` of the explorer's state."""
         return {
             "kind": "slider", "key": key, "label": self.label or key.replace("_", " "), "low": self.low,
             "high": self.high, "step": self.step, "density": list(self.density),
@@ -87,11 +95,21 @@ class Choice:
         object.__setattr__(self, "default", self.default or self.options[0])
 
     def validate(self, name: str, value: Any) -> str:
+        """Return a value that is one of the options.
+
+        Args:
+            name: the key in the explorer's state, for the message.
+            value: what the front end or the user sets.
+
+        Raises:
+            ValueError: it is not among the options.
+        """
         if value not in self.options:
             raise ValueError(f"{name} is {value!r}, but the choices are: {', '.join(self.options)}")
         return value
 
     def to_dict(self, key: str) -> dict[str, Any]:
+        """Return what the front end needs to build the control, which sets `key` of the explorer's state."""
         return {
             "kind": "choice", "key": key, "label": self.label or key.replace("_", " "), "options": list(self.options),
             "description": self.description,
@@ -99,6 +117,16 @@ class Choice:
 
 
 Control = Slider | Choice
+
+
+def default_values(controls: Mapping[str, Control]) -> State:
+    """Return the default of each control by name: the state of an explorer that nobody has touched.
+
+    Example:
+        >>> default_values({"size": Slider(1, 9, 4), "view": Choice(("near", "far"))})
+        {'size': 4, 'view': 'near'}
+    """
+    return {name: control.default for name, control in controls.items()}
 
 
 class Explorer(anywidget.AnyWidget):
@@ -116,6 +144,7 @@ class Explorer(anywidget.AnyWidget):
         state: initial values in place of the controls' defaults, such as those that "Copy this state as code" gives.
 
     Example:
+        >>> import numpy as np
         >>> black = Explorer(lambda size: np.zeros((size, size, 3), np.uint8), {"size": (1, 9, 4)}, None)
         >>> black.state, black.code
         ({'size': 4}, "explorer.state = {'size': 4}")
@@ -150,15 +179,11 @@ class Explorer(anywidget.AnyWidget):
             title=title,
             controls=[control.to_dict(name) for name, control in self.control_by_name.items()],
             actions={"reset": "Reset"} if controls else {},
-            state=self.default_state() | (state or {}),
+            state=default_values(self.control_by_name) | (state or {}),
         )
         self._redraw()
         self.observe(self._redraw, names="state")
         self.on_msg(self._handle_message)
-
-    def default_state(self) -> State:
-        """Return the default of each control, to which "Reset" returns."""
-        return {name: control.default for name, control in self.control_by_name.items()}
 
     def handle_action(self, action: str) -> None:
         """Do what a button asks for.
@@ -167,7 +192,7 @@ class Explorer(anywidget.AnyWidget):
             action: a key of `actions`.
         """
         if action == "reset":
-            self.state = self.default_state()
+            self.state = default_values(self.control_by_name)
 
     def handle_upload(self, upload: str, file: str, content: bytes) -> None:
         """Use an uploaded file; the message of an error in `USER_ERRORS` is shown to the reader.
@@ -179,8 +204,9 @@ class Explorer(anywidget.AnyWidget):
         """
 
     def as_code(self, state: State) -> str:
-        """Return the code that restores a state."""
-        return f"explorer.state = {state}"
+        """Return the code that restores a state: a call of the subclass, or an assignment to `explorer.state`."""
+        name = type(self).__name__  # anywidget gives each instance a class of its own, of the same name
+        return f"explorer.state = {state}" if name == Explorer.__name__ else f"{name}(state={state})"
 
     def _redraw(self, *_: Any) -> None:
         try:
@@ -216,10 +242,3 @@ class Explorer(anywidget.AnyWidget):
             return view | {"text/plain": self.problem}, {}
         stored = {"image/png": base64.b64encode(self.stored_image.data).decode(), "text/plain": self.stored_image.alt}
         return view | stored, {"image/png": {"alt": self.stored_image.alt}}
-
-
-def to_png(picture: Picture) -> bytes:
-    """Encode a (H, W, 3) uint8 picture as PNG, with little compression, for speed."""
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(picture).save(buffer, format="png", compress_level=1)
-    return buffer.getvalue()

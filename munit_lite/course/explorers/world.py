@@ -10,8 +10,10 @@ import torch
 from IPython.display import Image
 
 import munit_lite as ml
-from munit_lite.course.explorers.model_explorer import TILE_SIZE, raise_error, tile_images
-from munit_lite.course.explorers.widget import USER_ERRORS, Choice, Control, Explorer, Picture, Slider, State, to_png
+from munit_lite import world
+from munit_lite.course.explorers.model_explorer import raise_error
+from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, tile_images, to_png
+from munit_lite.course.explorers.widget import USER_ERRORS, Choice, Control, Explorer, Slider, State, default_values
 from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
 from munit_lite.model import MUNIT
 from munit_lite.storage.files import CheckpointError
@@ -27,9 +29,6 @@ from munit_lite.world import (
     SketchStyle,
     Style,
     code_from_style,
-)
-from munit_lite.world import (
-    render as draw,
 )
 
 SIZE = 32
@@ -52,6 +51,9 @@ class WorldModels(NamedTuple):
 
 def load_world_models(checkpoint: str | Path | MUNIT) -> WorldModels:
     """Load the attribute predictors, and the model if it exists and was trained on the known world.
+
+    Args:
+        checkpoint: an argument of `munit_lite.load`, or a model.
 
     Raises:
         CheckpointError: the attribute predictors are missing.
@@ -91,7 +93,13 @@ def _slider(factor: Factor, description: str, margin: float) -> Slider:
 
 
 def make_content(shape: str, x: float, y: float, size: float, rotation: float) -> Content:
-    """Return the content with given factors, a batch of one; the angle is in symmetry periods of the shape."""
+    """Return the content with given factors, a batch of one.
+
+    Args:
+        shape: one of `SHAPE_NAMES`.
+        x, y, size: in image widths.
+        rotation: in symmetry periods of the shape.
+    """
     shape_class = SHAPE_NAMES.index(shape)
     return Content(
         torch.tensor([shape_class]),
@@ -102,7 +110,7 @@ def make_content(shape: str, x: float, y: float, size: float, rotation: float) -
 
 
 def make_styles(**factors: float) -> dict[int, Style]:
-    """Return the style of each domain with given factors, a batch of one."""
+    """Return the style factors of each domain with given values, a batch of one; `factors` are in their own units."""
     values = {name: torch.tensor([value]) for name, value in factors.items()}
     sketch, painting = ({f.name: values[f.name] for f in STYLE_FACTORS[domain]} for domain in DOMAIN_NAMES)
     return {1: SketchStyle(**sketch), 2: PaintingStyle(**painting)}
@@ -126,7 +134,7 @@ def render(**state: Any) -> Picture:
 
 def _render_domains(state: State) -> dict[int, torch.Tensor]:
     content, styles = _split_state(state)
-    return {domain: draw(content, styles[domain], domain, SIZE) for domain in DOMAIN_NAMES}
+    return {domain: world.render(content, styles[domain], domain, SIZE) for domain in DOMAIN_NAMES}
 
 
 @torch.no_grad()
@@ -186,6 +194,6 @@ class WorldExplorer(Explorer):
 
 
 def _render_shapes() -> Picture:
-    defaults = {name: control.default for name, control in make_controls().items()}
+    defaults = default_values(make_controls())
     images = [_render_domains(defaults | {"shape": shape, "rotation": 0.1}) for shape in SHAPE_NAMES]
     return tile_images([torch.cat([pair[domain] for pair in images]) for domain in DOMAIN_NAMES], 2 * TILE_SIZE)

@@ -51,24 +51,27 @@ class Equation:
         return "\n".join(lines)
 
     def show(self) -> Markdown:
-        """Return `markdown()` for display in a notebook."""
+        """Return `markdown()` as an object that a notebook displays."""
         from IPython.display import Markdown
 
         return Markdown(self.markdown())
 
 
-def formula(*functions: Function) -> str:
-    r"""Return the LaTeX in the docstrings of functions, joined by `, \qquad `.
+def latex_from_docstring(*functions: Function) -> str:
+    r"""Read the LaTeX in the docstrings of functions.
 
     Args:
         *functions: each has one formula between $$ in its docstring.
+
+    Returns:
+        The formulas without dollars, joined by `, \qquad `.
 
     Raises:
         ValueError: a docstring has no formula, or more than one.
 
     Example:
-        >>> from munit_lite.losses import lsgan_generator
-        >>> formula(lsgan_generator)
+        >>> from munit_lite.losses import lsgan_generator_loss
+        >>> latex_from_docstring(lsgan_generator_loss)
         '\\min_G \\; \\mathbb E[(D(\\hat x) - 1)^2]'
     """
     formulas = []
@@ -80,11 +83,17 @@ def formula(*functions: Function) -> str:
     return r", \qquad ".join(formulas)
 
 
-def mirror(latex: str) -> str:
+def exchange_domains(latex: str) -> str:
     r"""Exchange the domains 1 and 2 in the subscripts of a formula; the 1 of an L1 norm stays.
 
+    Args:
+        latex: the formula, without dollars.
+
+    Returns:
+        The formula of the opposite direction, as the paper's "defined in a similar manner".
+
     Example:
-        >>> mirror(r"\lVert E_2^s(G_2(c_1, s_2)) - s_2 \rVert_1")
+        >>> exchange_domains(r"\lVert E_2^s(G_2(c_1, s_2)) - s_2 \rVert_1")
         '\\lVert E_1^s(G_1(c_2, s_1)) - s_1 \\rVert_1'
     """
     return re.sub(r"(?<!\\rVert)_([12])", lambda match: f"_{3 - int(match[1])}", latex)

@@ -9,14 +9,14 @@ import torch
 from closeness import ImageTable
 from scipy import stats
 
-from munit_lite.evaluation import metrics
+from munit_lite.evaluation import evaluate as evaluation
 from munit_lite.evaluation.attribute_predictors import AttributePredictor, Attributes
-from munit_lite.evaluation.metrics import (
+from munit_lite.evaluation.evaluate import evaluate, format_metrics
+from munit_lite.evaluation.world_metrics import (
+    Direction,
     code_metrics,
     content_metrics,
-    evaluate,
     example_metrics,
-    format_metrics,
     style_metrics,
     style_quantiles,
 )
@@ -78,7 +78,7 @@ class OraclePredictor:
 
 
 def measured_content(oracle, source, count=1000, seed=4):
-    return content_metrics(oracle, oracle.predictor, World(), source, count, seed, size=32)
+    return content_metrics(Direction(oracle, oracle.predictor, World(), source, seed, 32), count)
 
 
 CHANCE = 0.23**2 + 0.20**2 + 0.18**2 + 0.15**2 + 0.13**2 + 0.11**2
@@ -121,13 +121,13 @@ def test_errors_of_position_size_and_turn_are_in_their_units():
 def test_content_numbers_repeat_with_the_seed():
     oracle = Oracle(1, 60, 4)
     predictor = AttributePredictor(2)
-    first, again = (content_metrics(oracle, predictor, World(), 1, 60, 4, 32) for _ in range(2))
+    first, again = (content_metrics(Direction(oracle, predictor, World(), 1, 4, 32), 60) for _ in range(2))
     assert first == again
-    assert content_metrics(oracle, predictor, World(), 1, 40, 4, 32) != first
+    assert content_metrics(Direction(oracle, predictor, World(), 1, 4, 32), 40) != first
 
 
 def measured_style(oracle, source, count=40, styles_per_input=64):
-    return style_metrics(oracle, oracle.predictor, World(), source, count, 4, 32, styles_per_input)
+    return style_metrics(Direction(oracle, oracle.predictor, World(), source, 4, 32), count, styles_per_input)
 
 
 def ks_null(count):
@@ -223,7 +223,7 @@ def test_images_reach_the_predictor_without_rescaling():
         return predictor(images)
 
     look.domain = 2
-    style_metrics(model, look, world, 1, 2, 4, 32, 8)
+    style_metrics(Direction(model, look, world, 1, 4, 32), 2, 8)
     assert torch.cat(seen).abs().max() < 0.1
 
 
@@ -257,7 +257,7 @@ class EncodingOracle(Oracle):
 
 
 def codes_of(coder, source, count=800):
-    return code_metrics(coder, coder.predictor, World(), source, count, 4, 32)
+    return code_metrics(Direction(coder, coder.predictor, World(), source, 4, 32), count)
 
 
 @pytest.mark.slow
@@ -314,7 +314,7 @@ def test_models_whose_every_style_is_the_same_have_codes_without_information():
 @each_source
 def test_a_translation_guided_by_an_example_has_its_style(source):
     coder = EncodingOracle(source, 300, 4)
-    found = example_metrics(coder, coder.predictor, World(), source, 300, 4, 32)
+    found = example_metrics(Direction(coder, coder.predictor, World(), source, 4, 32), 300)
     assert found["example_error"] < 1e-4
     # Two independent uniform numbers are 1/3 apart.
     assert found["example_error_other_example"] == pytest.approx(1 / 3, abs=0.02)
@@ -324,7 +324,7 @@ def test_a_translation_guided_by_an_example_has_its_style(source):
 
 def test_an_example_that_is_ignored_leaves_the_error_of_the_middle_of_the_range():
     coder = EncodingOracle(1, 300, 4, style_code=lambda facts: 0 * facts[:, 5:] + 0.5)
-    found = example_metrics(coder, coder.predictor, World(), 1, 300, 4, 32)
+    found = example_metrics(Direction(coder, coder.predictor, World(), 1, 4, 32), 300)
     assert found["example_error"] == pytest.approx(1 / 4, abs=0.02)
     assert found["example_error_other_example"] == pytest.approx(found["example_error"], abs=1e-6)
 
@@ -340,12 +340,12 @@ def test_style_quantiles_are_uniform_on_true_styles():
 
 # ------------------------------------------------------------------------------------------------------ everything
 
-TINY = {"width": 4, "mlp_width": 8, "discriminator_width": 4}
+TINY = {"base_channels": 4, "mlp_width": 8, "discriminator_base_channels": 4}
 
 
 def test_evaluate_measures_a_world_model_in_both_directions(monkeypatch):
-    monkeypatch.setattr(metrics, "load_attribute_predictor", AttributePredictor)
-    numbers = evaluate(build(preset("world32", **TINY, blocks=1)), count=40)
+    monkeypatch.setattr(evaluation, "load_attribute_predictor", AttributePredictor)
+    numbers = evaluate(build(preset("world32", **TINY, num_residual_blocks=1)), count=40)
     assert list(numbers) == ["sketch to painting", "painting to sketch"]
     for (_, found), domain in zip(numbers.items(), (2, 1), strict=True):
         assert found["contents"] == 40 and found["inputs"] == 2

@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
-from munit_lite.experiments.benchmark_records import contradictions, cost_table, profile_table
-from munit_lite.experiments.results import ROOT, read_results, read_results_file
+from munit_lite.experiments.benchmark_tables import cost_table, find_inconsistencies, profile_table
+from munit_lite.experiments.results import read_results, read_results_file
+from munit_lite.paths import REPOSITORY_DIR
 
 RECORDS = ("bench_cpu", "bench_reference")
 MEASURED = ("acceleration", "networks.py", "losses.py", "objective.py", "training.py")  # below munit_lite
@@ -45,8 +46,8 @@ ROW = {
     ],
 )
 def test_a_record_that_contradicts_itself_is_rejected(changes, message):
-    assert contradictions(ROW) == []
-    assert any(message in problem for problem in contradictions(ROW | changes))
+    assert find_inconsistencies(ROW) == []
+    assert any(message in problem for problem in find_inconsistencies(ROW | changes))
 
 
 def test_the_tables_show_the_speedup_where_it_was_measured():
@@ -65,7 +66,7 @@ TO_BE_RECORDED = pytest.mark.xfail(reason="to be recorded again on a quiet machi
 
 
 def git(*arguments):
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(["git", *arguments], cwd=REPOSITORY_DIR, capture_output=True, text=True, check=False)
 
 
 def code_of(source):
@@ -85,19 +86,23 @@ def code_of(source):
 
 def changed_since(commit):
     """The measured modules whose code today is not that of a commit."""
-    now = {str(path.relative_to(ROOT)) for name in MEASURED for path in (ROOT / "munit_lite").glob(f"{name}/**/*.py")}
+    now = {
+        str(path.relative_to(REPOSITORY_DIR))
+        for name in MEASURED
+        for path in (REPOSITORY_DIR / "munit_lite").glob(f"{name}/**/*.py")
+    }
     now |= {f"munit_lite/{name}" for name in MEASURED if name.endswith(".py")}
     listed = git("ls-tree", "-r", "--name-only", commit, *(f"munit_lite/{name}" for name in MEASURED)).stdout.split()
     changed = now ^ {name for name in listed if name.endswith(".py")}
     for name in now - changed:
-        if code_of((ROOT / name).read_text()) != code_of(git("show", f"{commit}:{name}").stdout):
+        if code_of((REPOSITORY_DIR / name).read_text()) != code_of(git("show", f"{commit}:{name}").stdout):
             changed.add(name)
     return sorted(changed)
 
 
 @pytest.mark.parametrize("name", ["bench_cpu", "bench_reference"])
 def test_no_committed_record_contradicts_itself(name):
-    problems = {preset: contradictions(row) for preset, row in read_results(name).items()}
+    problems = {preset: find_inconsistencies(row) for preset, row in read_results(name).items()}
     assert not any(problems.values()), problems
 
 

@@ -1,13 +1,10 @@
 """Plans of sweeps: the grid, errors of wrong files, the shipped one."""
 
-from pathlib import Path
-
 import pytest
 
-from munit_lite.experiments.sweep import SweepError, read_plan
+from munit_lite.experiments.sweep_plan import SweepError, read_plan
+from munit_lite.paths import NOTEBOOKS_DIR, SWEEPS_DIR
 from munit_lite.presets import PRESETS
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_the_grid_is_every_method_on_every_data_with_every_seed(sweep_file):
@@ -78,8 +75,8 @@ def test_a_file_that_is_not_there_or_no_yaml_is_an_error(tmp_path):
 
 
 def test_the_shipped_sweep_plans_the_papers_rows_on_presets_that_exist():
-    plan = read_plan(ROOT / "data" / "sweeps" / "paper_tables.yaml")
-    assert plan.notebook == ROOT / "notebooks" / "09_training.ipynb"
+    plan = read_plan(SWEEPS_DIR / "paper_tables.yaml")
+    assert plan.notebook == NOTEBOOKS_DIR / "09_training.ipynb"
     assert {run.parameters["preset"] for run in plan.runs} <= set(PRESETS)
     seeds = {}
     for run in plan.runs:

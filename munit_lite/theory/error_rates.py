@@ -15,7 +15,7 @@ from munit_lite.theory.propositions import CHECKS
 from munit_lite.theory.variants import OracleVariant
 from munit_lite.theory.verdicts import FAILS, HOLDS, UNDECIDED, summarize_errors
 
-TESTED = ("minimum", "latents", "joint")  # the checks that use two-sample tests
+TESTED = ("optimality", "latent_matching", "joint_matching")  # the checks that use two-sample tests
 
 
 def count_null_rejections(seeds: int, units: int, level: float = 0.05) -> dict[str, dict[str, int]]:
@@ -43,6 +43,11 @@ def count_null_rejections(seeds: int, units: int, level: float = 0.05) -> dict[s
 def count_statuses(variant: OracleVariant, seeds: int, units: int) -> dict[str, dict[str, Any]]:
     """Count the statuses of each check for a variant of the oracle.
 
+    Args:
+        variant: the variant.
+        seeds: number of independent runs of each check.
+        units: images of each domain, 100 or more.
+
     Returns:
         by check: the expected reasons, the number of seeds that gave them, and the number of each status.
     """
@@ -57,11 +62,19 @@ def count_statuses(variant: OracleVariant, seeds: int, units: int) -> dict[str, 
     return counts
 
 
-def measure_inversion_errors(images: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Measure the error of E* on pixels: the largest error of any normal score and of any pixel of each image."""
+def measure_inversion_errors(units: int, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Measure the error of E* on pixels: the largest error of any normal score and of any pixel of each image.
+
+    Args:
+        units: images of each domain, 72 or more.
+        seed: seed of the images.
+
+    Returns:
+        The fields of `ErrorSummary` by name, "codes 1" to "pixels 2".
+    """
     world, errors = PixelWorld(), {}
     for domain in (1, 2):
-        content, style = world.codes(torch.arange(images), seed, domain)
+        content, style = world.codes(torch.arange(units), seed, domain)
         x = world.render(content, style, domain)
         fitted_content, fitted_style = world.invert(x, domain)
         code_errors = torch.cat([fitted_content - content, fitted_style - style], dim=1).abs().amax(1)

@@ -1,20 +1,28 @@
-"""The records of the benchmark: a check that their numbers agree with each other, and the tables made of them."""
+"""Tables of the benchmark, and a check that the numbers of a row agree with each other."""
 
 from __future__ import annotations
 
 import math
 
-from munit_lite.experiments.results import markdown_table
+from munit_lite.experiments.markdown import markdown_table
 
 Numbers = dict[str, float]
 
 SHARES = ("generator", "discriminator", "optimizer", "data", "logging", "saving")  # of the training loop's time
 
 
-def contradictions(row: Numbers) -> list[str]:
-    """Return what is inconsistent in the numbers of a row, a sentence each; an empty list if they agree.
+def find_inconsistencies(row: Numbers) -> list[str]:
+    """Compare each number of a row with the value that follows from the others, within floating-point rounding.
 
-    Each check compares a number with the value that follows from the others, within floating-point rounding.
+    Args:
+        row: the numbers of one preset, as `benchmark.measure` returns them.
+
+    Returns:
+        One sentence for each inconsistency; an empty list if the numbers agree.
+
+    Example:
+        >>> find_inconsistencies({"batch_size": 8, "seconds_per_step": 0.25, "images_per_second": 32.0})
+        ['images_per_second is 32, but 64 follows from the other numbers']
     """
     derived = {"images_per_second": 2 * row["batch_size"] / row["seconds_per_step"]}
     problems = []

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from munit_lite.data.fashion import FashionData, edge_drawing
-from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
+from munit_lite.data.image_files import float_to_uint8
+from munit_lite.evaluation.statistics import Metrics, mean_with_interval
+from munit_lite.evaluation.translator import Translator, translate_on_device
 
 
 def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tensor:
@@ -17,13 +19,12 @@ def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tens
     Args:
         images: (B, 3, H, W) in [-1, 1]. Their edges are detected by the filter that produced the dataset's drawings.
         drawings: (B, 3, H, W) in [-1, 1], black edges on white.
-        tolerance: Distance in pixels.
+        tolerance: distance in pixels.
 
     Returns:
         (B,) in [0, 1]; 1 if all edges agree.
     """
-    as_bytes = ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()
-    detected = (edge_drawing(as_bytes)[:, :1] == 0).float()
+    detected = (edge_drawing(float_to_uint8(images).cpu())[:, :1] == 0).float()
     expected = (drawings[:, :1].cpu() < 0).float()
 
     def dilate(edges: Tensor) -> Tensor:
@@ -35,14 +36,14 @@ def edge_agreement(images: Tensor, drawings: Tensor, tolerance: int = 1) -> Tens
 
 
 @torch.no_grad()
-def photo_metrics(model: Translator, data: FashionData, count: int, seed: int, styles_per_input: int = 10) -> Metrics:
+def fashion_metrics(model: Translator, data: FashionData, count: int, seed: int, styles_per_input: int = 10) -> Metrics:
     """Evaluate translations of held-out drawings against the true photos.
 
     Args:
-        model: Translates drawings (domain 1) into photos (domain 2).
-        data: The dataset; held-out items of all classes are used.
-        count: Number of drawings.
-        seed: Seed of the sampled styles.
+        model: translates drawings (domain 1) into photos (domain 2).
+        data: the dataset; held-out items of all classes are used.
+        count: number of drawings.
+        seed: seed of the sampled styles.
         styles_per_input: k, the outputs per drawing.
 
     Returns:
@@ -55,7 +56,7 @@ def photo_metrics(model: Translator, data: FashionData, count: int, seed: int, s
         - `diversity`, the mean absolute difference between outputs of one drawing.
 
     Raises:
-        ValueError: A class has only one photo.
+        ValueError: a class has only one photo.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(data.test_labels), generator=generator)[:count]

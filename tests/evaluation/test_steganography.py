@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import tiny
 
-from munit_lite.experiments.steganography import NOISE_LEVELS, measure_hidden_signal, noisy_round_trip
+from munit_lite.evaluation.steganography import NOISE_LEVELS, measure_hidden_signal, noisy_round_trip
 from munit_lite.methods import build
 from munit_lite.theory.verdicts import summarize_nrmse
 from munit_lite.world import World

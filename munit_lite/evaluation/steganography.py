@@ -3,27 +3,21 @@
 CycleGAN's cycle can close in two ways although its translators receive noise: the way back ignores the noise, or it
 recovers the image's own style from a hidden signal in the translation. Two measurements separate them. Faint noise
 added to the translation destroys a hidden signal, so the cycle opens. And a decoder that follows the hidden signal is
-diverse on real images, but not on translations.
-
-`python -m munit_lite.experiments.steganography --run RUN` writes data/results/steganography.json.
+diverse on real images, but not on translations. `tools/measure_steganography.py` records both for a run.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-import tyro
 from torch import Tensor
 
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
-from munit_lite.evaluation.metrics import diversity_ratio, labeled_batches, predict_output_styles
-from munit_lite.evaluation.statistics import Metrics, Translator, mean_with_interval, translate_on_device
-from munit_lite.experiments.results import train_command, write_results
+from munit_lite.evaluation.statistics import Metrics, mean_with_interval
+from munit_lite.evaluation.translator import Translator, translate_on_device
+from munit_lite.evaluation.world_metrics import diversity_ratio, labeled_batches, predict_output_styles
 from munit_lite.model import MUNIT
-from munit_lite.storage.checkpoints import load
 from munit_lite.theory.verdicts import summarize_nrmse
-from munit_lite.world import DOMAIN_NAMES, World
+from munit_lite.world import DIRECTIONS, World
 
 NOISE_LEVELS = (0.0, 0.02, 0.05, 0.1)  # standard deviations, for pixels in [-1, 1]
 
@@ -50,7 +44,7 @@ def noisy_round_trip(model: Translator, images: Tensor, source: int, noise: floa
 
 
 def style_diversity(model: Translator, images: Tensor, source: int, seed: int, styles_per_input: int) -> Metrics:
-    """Return `diversity_ratio` as in `metrics.style_metrics`, for any (B, 3, H, W) images of the source."""
+    """Return `diversity_ratio` as in `world_metrics.style_metrics`, for any (B, 3, H, W) images of the source."""
     predictor, generator = load_attribute_predictor(3 - source), torch.Generator().manual_seed(seed)
     styles = [
         predict_output_styles(model, predictor, part, source, styles_per_input, generator) for part in images.split(10)
@@ -75,8 +69,8 @@ def measure_hidden_signal(
         guessing the mean image); `diversity_ratio` on real images of the source; and
         `diversity_ratio_on_translations` on images that the model itself translated into the source domain.
     """
-    world, size, results = World(model.config.data.variant), model.config.data.size, {}
-    for source, target in ((1, 2), (2, 1)):
+    world, size, results = World(model.config.data.world_variant), model.config.data.image_size, {}
+    for (source, target), direction in DIRECTIONS.items():
         real, other = (
             torch.cat([b.images for b in labeled_batches(world, d, count, seed, size)]) for d in (source, target)
         )
@@ -96,23 +90,5 @@ def measure_hidden_signal(
             name.replace("diversity_ratio", "diversity_ratio_on_translations"): value
             for name, value in on_translations.items()
         }
-        results[f"{DOMAIN_NAMES[source]} to {DOMAIN_NAMES[target]}"] = numbers
+        results[direction] = numbers
     return results
-
-
-def main(run: Path, count: int = 200, seed: int = 1) -> Path:
-    """Write data/results/steganography.json.
-
-    Args:
-        run: Folder of a run of the known world.
-        count: Images of each domain.
-        seed: Of images, styles and noise.
-    """
-    model = load(run)
-    settings = {"run": train_command(model.config), "count": count, "seed": seed}
-    command = f"python -m munit_lite.experiments.steganography --run RUN --count {count} --seed {seed}"
-    return write_results("steganography", measure_hidden_signal(model, count, seed), settings, command)
-
-
-if __name__ == "__main__":
-    tyro.cli(main)

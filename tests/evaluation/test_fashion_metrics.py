@@ -7,8 +7,8 @@ import torch
 from munit_lite.data.base import HeldOut
 from munit_lite.data.fashion import FashionData, edge_drawing
 from munit_lite.data.image_files import uint8_to_float
-from munit_lite.evaluation import metrics
-from munit_lite.evaluation.photo_metrics import edge_agreement, photo_metrics
+from munit_lite.evaluation import evaluate as evaluation
+from munit_lite.evaluation.fashion_metrics import edge_agreement, fashion_metrics
 from munit_lite.methods import build
 from munit_lite.presets import preset
 
@@ -80,7 +80,7 @@ class Photographer:
 
 
 def test_a_translator_that_copies_the_true_photo_is_perfect_and_not_diverse():
-    found = photo_metrics(Photographer(lambda photos, style: photos), DATA, 40, seed=0)
+    found = fashion_metrics(Photographer(lambda photos, style: photos), DATA, 40, seed=0)
     assert (
         found["best_of_10_distance"] == 0 and found["improvement_over_random_photos"] == 1 and found["diversity"] == 0
     )
@@ -101,7 +101,7 @@ def test_photos_of_the_class_that_know_nothing_of_the_drawing_are_no_better_than
             same[labels[photo.numpy().tobytes()]][int(20 * u)] for photo, u in zip(photos, style[:, 0], strict=True)
         ])  # fmt: skip
 
-    found = photo_metrics(Photographer(another), DATA, 40, seed=0)  # one in twenty is the true photo itself
+    found = fashion_metrics(Photographer(another), DATA, 40, seed=0)  # one in twenty is the true photo itself
     assert (
         abs(found["improvement_over_random_photos"])
         < 0.5
@@ -110,7 +110,7 @@ def test_photos_of_the_class_that_know_nothing_of_the_drawing_are_no_better_than
 
 
 def test_a_constant_translator_has_no_diversity_and_the_distance_to_its_constant():
-    found = photo_metrics(Photographer(lambda photos, style: torch.zeros_like(photos)), DATA, 40, seed=0)
+    found = fashion_metrics(Photographer(lambda photos, style: torch.zeros_like(photos)), DATA, 40, seed=0)
     expected = (PHOTOS.double() / 255 - 0.5).abs().mean().item()
     assert found["diversity"] == 0 and found["edge_agreement"] == 0
     assert found["best_of_10_distance"] == pytest.approx(expected, abs=1e-5)
@@ -121,11 +121,13 @@ def test_the_best_of_k_is_the_nearest_and_diversity_the_mean_difference():
         right = torch.arange(len(photos)) % 4 == 3
         return torch.where(right[:, None, None, None], photos, torch.ones_like(photos))
 
-    found = photo_metrics(Photographer(one_right), DATA, 40, seed=0, styles_per_input=4)
+    found = fashion_metrics(Photographer(one_right), DATA, 40, seed=0, styles_per_input=4)
     assert found["best_of_4_distance"] == 0
     to_white = (1 - PHOTOS.double() / 255).mean().item()  # between the right output and each of three white ones
     assert found["diversity"] == pytest.approx(to_white * 3 / 6, rel=1e-4)
-    tones = photo_metrics(Photographer(lambda photos, u: (2 * u - 1)[:, :, None, None] + 0 * photos), DATA, 40, seed=0)
+    tones = fashion_metrics(
+        Photographer(lambda photos, u: (2 * u - 1)[:, :, None, None] + 0 * photos), DATA, 40, seed=0
+    )
     assert tones["diversity"] == pytest.approx(1 / 3, abs=0.06)  # of two uniform numbers
 
 
@@ -135,14 +137,16 @@ def test_the_random_photo_is_another_one_of_the_same_class():
     data = photo_data(photos, [8, 9] * 20)
     constant = Photographer(lambda photos, style: photos)
     constant.photo = {d.numpy().tobytes(): p for d, p in zip(*data.test(40)[:2], strict=True)}
-    found = photo_metrics(constant, data, 40, seed=0)
+    found = fashion_metrics(constant, data, 40, seed=0)
     assert 0 < found["random_photo_distance"] < 1.01 / 255
     with pytest.raises(ValueError, match="only one of 5 photos is of class 9: increase the count"):
-        photo_metrics(constant, photo_data(photos[:5], [8, 8, 9, 8, 8]), 5, seed=0)
+        fashion_metrics(constant, photo_data(photos[:5], [8, 8, 9, 8, 8]), 5, seed=0)
 
 
 def test_evaluate_measures_a_model_of_photos(monkeypatch):
-    monkeypatch.setattr(metrics, "open_data", lambda config: DATA)
-    model = build(preset("fashion32", width=4, mlp_width=8, discriminator_width=4, blocks=1))
-    numbers = metrics.evaluate(model, count=25)
+    monkeypatch.setattr(evaluation, "open_data", lambda config: DATA)
+    model = build(
+        preset("fashion32", base_channels=4, mlp_width=8, discriminator_base_channels=4, num_residual_blocks=1)
+    )
+    numbers = evaluation.evaluate(model, count=25)
     assert list(numbers) == ["drawing to photo"] and numbers["drawing to photo"]["drawings"] == 25

@@ -1,0 +1,82 @@
+"""What evaluation requires of a model, and a control that every metric can be compared with.
+
+MUNIT, the baselines and the oracle implement all three interfaces.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Translator(Protocol):
+    """A model that translates images with styles from a prior."""
+
+    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
+        """Translate images (B, 3, H, W) of domain `source` into domain `target` with styles (B, style_dim)."""
+        ...
+
+    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Sample styles (count, style_dim) from the prior, on the device of the model."""
+        ...
+
+
+class Encoder(Protocol):
+    """A model that encodes images into content codes, (B, C, h, w) or (B, D), and style codes, (B, style_dim)."""
+
+    def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        """Encode the contents of images (B, 3, H, W) of a domain."""
+        ...
+
+    def encode_style(self, images: Tensor, domain: int) -> Tensor:
+        """Encode the styles of images (B, 3, H, W) of a domain."""
+        ...
+
+
+class EncodingTranslator(Translator, Encoder, Protocol):
+    """A translator whose codes can be inspected."""
+
+
+class EncoderDecoder(Encoder, Protocol):
+    """A model that consists of encoders and decoders, as the propositions assume."""
+
+    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """Decode contents and styles into images (B, 3, H, W) of a domain."""
+        ...
+
+    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Sample styles (count, style_dim) from the prior, on the device of the model."""
+        ...
+
+
+class MeanStyleTranslator:
+    """A deterministic control: translate every input with the mean style of the prior."""
+
+    def __init__(self, model: Translator) -> None:
+        self.model = model
+
+    def translate(self, images: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
+        """Translate images (B, 3, H, W) with the underlying model."""
+        return self.model.translate(images, source, target, style=style)
+
+    def sample_style(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return the mean style `count` times: zeros, (count, style_dim)."""
+        return torch.zeros_like(self.model.sample_style(count, generator))
+
+
+def translate_on_device(model: Translator, images: Tensor, source: int, target: int, style: Tensor) -> Tensor:
+    """Translate images on the device of the model, and return the outputs on the CPU, where they are evaluated.
+
+    Args:
+        model: any translator.
+        images: (B, 3, H, W) in [-1, 1], on any device.
+        source: 1 or 2.
+        target: 1 or 2.
+        style: (B, style_dim), on the device of the model.
+
+    Returns:
+        Translations (B, 3, H, W) in float32.
+    """
+    return model.translate(images.to(style.device), source, target, style=style).float().cpu()
