@@ -61,9 +61,6 @@ def test_the_tables_show_the_speedup_where_it_was_measured():
 
 # ------------------------------------------------------------------------------------------- the committed records
 
-# bench_cpu was recorded before the training step was rewritten. The mark is strict: it must go with a new record.
-TO_BE_RECORDED = pytest.mark.xfail(reason="to be recorded again on a quiet machine", strict=True)
-
 
 def git(*arguments):
     return subprocess.run(["git", *arguments], cwd=REPOSITORY_DIR, capture_output=True, text=True, check=False)
@@ -106,7 +103,7 @@ def test_no_committed_record_contradicts_itself(name):
     assert not any(problems.values()), problems
 
 
-@pytest.mark.parametrize("name", [pytest.param("bench_cpu", marks=TO_BE_RECORDED), "bench_reference"])
+@pytest.mark.parametrize("name", ["bench_cpu", "bench_reference"])
 def test_no_committed_record_is_older_than_the_code_that_it_measured(name):
     commit = read_results_file(name)["provenance"]["commit"].removesuffix("+")
     if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
