@@ -35,7 +35,6 @@ from .reexports import (
     sample_rows,
     steganography,
     style_quantiles,
-    time_calibration_step,
     write_results,
 )
 
@@ -84,6 +83,5 @@ __all__ = [
     "setup_notebook",
     "steganography",
     "style_quantiles",
-    "time_calibration_step",
     "write_results",
 ]
