@@ -55,8 +55,10 @@ class DataConfig:
     """The known world, edges and photos of Fashion-MNIST, or folders of images."""
     image_size: int = _whole(256)
     """Height and width of the training images in pixels."""
-    world_variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated"] = "standard"
-    """Variant of the known world."""
+    world_variant: Literal["standard", "two_shapes", "different_frequencies", "cyclic", "correlated", "laboratory"] = (
+        "standard"
+    )
+    """Variant of the known world; `laboratory` has larger shapes and is meant for 16 px."""
     data_root: str = ""
     """Folder that holds the data sets; empty: the environment variable MUNIT_LITE_DATA, else ./data/downloads."""
     folder: str = ""

@@ -234,16 +234,15 @@ def check_data() -> Findings:
 
 def check_checkpoints() -> Findings:
     """Check that every shipped checkpoint loads."""
-    from munit_lite.evaluation.attribute_predictors import load_attribute_predictor, predictor_file
+    from munit_lite.evaluation.attribute_predictors import load_attribute_predictor, predictor_files
     from munit_lite.storage.checkpoints import load
-    from munit_lite.world import DOMAIN_NAMES
 
-    predictors = {predictor_file(domain): domain for domain in DOMAIN_NAMES}
+    predictors = predictor_files()
     files = sorted({*CHECKPOINTS_DIR.glob("*.safetensors"), *predictors})
     for file in files:
         try:
             if file in predictors:
-                load_attribute_predictor(predictors[file])
+                load_attribute_predictor(*predictors[file])
             else:
                 load(file)
             yield Fact(file.stem, "loads", f"loads, {file.stat().st_size / 2**20:.1f} MB")

@@ -16,7 +16,7 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import cli
 from munit_lite.config import from_dict, override
-from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor, predictor_files
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import write_results
 from munit_lite.paths import CHECKPOINTS_DIR
@@ -61,14 +61,14 @@ def offline(monkeypatch):
 
 
 def test_there_are_shipped_checkpoints():
-    assert {"attribute_predictor_sketch", "attribute_predictor_painting"} <= {file.stem for file in FILES}
+    assert set(predictor_files()) <= set(FILES)
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_every_shipped_checkpoint_is_small_and_loads_offline(file, offline):
     assert file.stat().st_size <= MAX_BYTES == 8e6
     if file.stem.startswith("attribute_predictor_"):
-        load_attribute_predictor({"attribute_predictor_sketch": 1, "attribute_predictor_painting": 2}[file.stem])
+        load_attribute_predictor(*predictor_files()[file])
     else:
         model = load(file.stem)
         size = model.config.data.image_size

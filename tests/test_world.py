@@ -346,9 +346,42 @@ def test_classes_come_as_often_as_stated(variant, domain):
     assert stats.chisquare(kept, 20_000 * np.array(frequencies[domain - 1])).pvalue > 1e-3
 
 
+@each_domain
+def test_the_laboratory_magnifies_the_middle_of_the_standard_world(domain):
+    """A zoom of 2 shows the middle half: the same picture as the center of one with twice the pixels a side."""
+    world = World("laboratory")
+    content, style_code = world.content(torch.arange(50), 3), world.style_code(torch.arange(50), 3, domain)
+    style = style_from_code(style_code, domain)
+    whole = render(content, style, domain, 64)
+    zoomed = render(content, style, domain, 32, zoom=2.0)
+    torch.testing.assert_close(zoomed, whole[:, :, 16:48, 16:48], rtol=0, atol=1e-4)
+    assert torch.equal(world.render(content, style, domain, 16), render(content, style, domain, 16, zoom=1.4))
+
+
+def test_the_laboratory_has_the_ranges_that_its_comment_states():
+    contents = {name: World(name).content(torch.arange(20_000), 1) for name in ("standard", "laboratory")}
+    spans = {
+        name: [(column.max() - column.min()).item() for column in (*c.position.T, c.size, c.rotation)]
+        for name, c in contents.items()
+    }
+    shares = np.array(spans["laboratory"]) / np.array(spans["standard"])
+    zoom = World("laboratory").variant.zoom
+    assert shares * [zoom, zoom, zoom, 1] == pytest.approx([0.56, 0.56, 1.4, 1], rel=0.01)
+
+
+@each_domain
+def test_shapes_of_the_laboratory_stay_inside_the_image(domain):
+    world = World("laboratory")
+    content = world.content(torch.arange(5000), 2)
+    reach = content.size[:, None] + (content.position - 0.5).abs()  # from the center, in standard image widths
+    assert (reach.max(dim=1).values * world.variant.zoom).max() < 0.55  # at most 5 % of a width is cut off
+
+
 def test_no_permutation_of_the_standard_classes_is_a_symmetry_and_variants_differ_as_named():
     standard, different, cyclic = (WORLD_VARIANTS[name] for name in ("standard", "different_frequencies", "cyclic"))
     assert len(set(standard.frequencies_1)) == len(standard.shapes) == 6
+    laboratory = WORLD_VARIANTS["laboratory"]
+    assert len(set(laboratory.frequencies_1)) == len(laboratory.shapes) == 5
     assert standard.frequencies_1 == standard.frequencies_2
     assert sorted(different.frequencies_1) != sorted(different.frequencies_2)
     assert set(cyclic.frequencies_1) == set(cyclic.frequencies_2) == {1 / len(cyclic.shapes)}

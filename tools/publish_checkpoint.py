@@ -16,6 +16,7 @@ import tyro
 from torch import Tensor
 
 from munit_lite.config import Config, from_dict, override, to_dict
+from munit_lite.evaluation.attribute_predictors import predictor_files, results_name
 from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
@@ -24,6 +25,7 @@ from munit_lite.paths import CHECKPOINTS_DIR
 from munit_lite.storage.checkpoints import checkpoint_path, load
 from munit_lite.storage.files import CheckpointError, StorageError, atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
+from munit_lite.world import DOMAIN_NAMES
 
 MAX_BYTES = 8_000_000
 _MACHINE = {"device": "auto", "num_threads": 0, "data_root": ""}  # the machine of a run is not part of the model
@@ -138,9 +140,11 @@ def card(path: Path) -> str:
         recipe = to_dict(from_dict(header["config"]))  # the fields by their current names
         measured = header["note"]["results"]
     else:
-        about, recipe = _about_predictor(path.stem, header), header["recipe"]
-        measured = _read_figures("attribute_predictors")
-        measured["numbers"] = measured["numbers"][path.stem.removeprefix("attribute_predictor_")]
+        domain, variant = predictor_files()[path]
+        recipe = header["recipe"]
+        about = _about_predictor(domain, variant, recipe["steps"])
+        measured = _read_figures(results_name(variant))
+        measured["numbers"] = measured["numbers"][DOMAIN_NAMES[domain]]
     dtypes = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     origin = measured["provenance"]
@@ -193,20 +197,23 @@ This command trains it again:
 ```"""
 
 
-def _about_predictor(name: str, header: dict[str, Any]) -> str:
-    domain, image = {"attribute_predictor_sketch": (1, "sketch"), "attribute_predictor_painting": (2, "painting")}[name]
-    return f"""An attribute predictor: it predicts the content and the style of a {image} of the known world,
+def _about_predictor(domain: int, variant: str, steps: int) -> str:
+    world = "the known world" if variant == "standard" else f"the {variant} variant of the known world"
+    arguments, flags = f"{domain}", ""
+    if variant != "standard":
+        arguments, flags = f'{domain}, "{variant}"', f" --world-variant {variant} --steps {steps}"
+    return f"""An attribute predictor: it predicts the content and the style of a {DOMAIN_NAMES[domain]} of {world},
 so that translations can be measured. It was trained on that world alone (MIT, rendered by `munit_lite/world.py`).
 
 ```python
-predictor = munit_lite.evaluation.attribute_predictors.load_attribute_predictor({domain})
+predictor = munit_lite.evaluation.attribute_predictors.load_attribute_predictor({arguments})
 attributes = predictor(images)  # (B, 3, H, W) in [-1, 1]
 ```
 
 This command trains the predictors of both domains again:
 
 ```
-python -m tools.train_predictors
+python -m tools.train_predictors{flags}
 ```"""
 
 

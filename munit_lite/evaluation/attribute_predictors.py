@@ -1,7 +1,8 @@
 """Attribute predictors: small networks that predict content and style factors from an image of the known world.
 
 They are trained on labeled renders by `tools/train_predictors.py`. Their weights lie in `data/checkpoints`, and their
-own errors on fresh renders in `data/results/attribute_predictors.json`.
+own errors on fresh renders in `data/results`: `attribute_predictors.json` for the standard world,
+`attribute_predictors_laboratory.json` for the laboratory world.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from munit_lite.storage.tensors import read_tensors
 from munit_lite.world import (
     CONTENT_FACTORS,
     DOMAIN_NAMES,
+    ROTATION,
     SHAPE_NAMES,
     STYLE_FACTORS,
     Content,
@@ -27,14 +29,20 @@ from munit_lite.world import (
     World,
     factor_ranges,
     is_round,
-    render,
     style_from_code,
 )
 
 # The names of the random streams seed their numbers: the published weights and errors depend on them.
 TRAIN_STREAM, TEST_STREAM = "judge-train", "judge-test"
 
-INPUT_SIZE = 32  # Height and width of the network's input. Larger images are averaged down to it.
+# Height and width of the networks' input by world variant; larger images are averaged down to it. Variants that are not
+# listed share the predictors of the standard world.
+INPUT_SIZES = {"standard": 32, "laboratory": 16}
+
+
+def input_size(world_variant: str) -> int:
+    """Return the height and width of the input of the predictors for a world variant, in pixels."""
+    return INPUT_SIZES.get(world_variant, INPUT_SIZES["standard"])
 
 
 class Attributes(NamedTuple):
@@ -61,6 +69,7 @@ class AttributePredictor(nn.Module):
 
     Args:
         domain: 1 (sketch) or 2 (painting).
+        world_variant: the world whose images it predicts from, a key of `INPUT_SIZES`.
 
     Raises:
         ValueError: the domain is neither 1 nor 2.
@@ -75,16 +84,17 @@ class AttributePredictor(nn.Module):
     low: Tensor
     span: Tensor
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, domain: int, world_variant: str = "standard") -> None:
         super().__init__()
-        self.domain = check_domain(domain)
+        self.domain, self.world_variant = check_domain(domain), world_variant
+        self.input_size = INPUT_SIZES[world_variant]
         widths = (3, 32, 64, 96, 96)
         layers: list[nn.Module] = []
         for k, (in_channels, out_channels) in enumerate(itertools.pairwise(widths)):
             stride = 2 if k else 1
             layers += [nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)]
             layers += [nn.GroupNorm(8, out_channels), nn.ReLU()]
-        layers += [nn.Flatten(), nn.Linear(96 * 4 * 4, 160), nn.ReLU()]
+        layers += [nn.Flatten(), nn.Linear(96 * (self.input_size // 8) ** 2, 160), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(160, len(SHAPE_NAMES) + 4 + 3))
         low, span = factor_ranges(CONTENT_FACTORS + STYLE_FACTORS[domain], torch.empty(0))
         self.register_buffer("low", low, persistent=False)
@@ -94,26 +104,26 @@ class AttributePredictor(nn.Module):
         """Predict the attributes of images.
 
         Args:
-            images: (B, 3, H, W) in [-1, 1], H = W a multiple of 32.
+            images: (B, 3, H, W) in [-1, 1], H = W a multiple of `input_size`.
 
         Raises:
-            ValueError: H is not a multiple of 32.
+            ValueError: H is not a multiple of `input_size`.
         """
         outputs = self.layers(self.downsample(images))  # (B, 13)
         values = self.low + self.span * outputs[:, len(SHAPE_NAMES) :]
         return Attributes(outputs[:, : len(SHAPE_NAMES)], values[:, :2], values[:, 2], values[:, 3], values[:, 4:])
 
     def downsample(self, images: Tensor) -> Tensor:
-        """Average larger images down to (B, 3, 32, 32), the size that the predictor was trained on.
+        """Average larger images down to the size that the predictor was trained on, 32 × 32 in the standard world.
 
         Raises:
-            ValueError: the height of the images is not a multiple of 32.
+            ValueError: the height of the images is not a multiple of `input_size`.
         """
-        factor, remainder = divmod(images.shape[-1], INPUT_SIZE)
+        factor, remainder = divmod(images.shape[-1], self.input_size)
         if remainder or not factor:
             raise ValueError(
                 f"The attribute predictor cannot process images of {images.shape[-1]} px: the side must be a multiple "
-                f"of {INPUT_SIZE}."
+                f"of {self.input_size}."
             )
         return F.avg_pool2d(images, factor) if factor > 1 else images
 
@@ -165,7 +175,7 @@ def labeled_images(
     content = world.content(index, seed, content_domain or domain, stream)
     style_code = world.style_code(index, seed, domain, stream)
     style = style_from_code(style_code, domain)
-    return LabeledImages(render(content, style, domain, size), content, style, style_code)
+    return LabeledImages(world.render(content, style, domain, size), content, style, style_code)
 
 
 @torch.no_grad()
@@ -178,38 +188,57 @@ def prediction_errors(predictor: AttributePredictor, count: int = 10_000, seed: 
         seed: seed of the renders.
 
     Returns:
-        Class accuracy and mean absolute errors: of position and size in image widths, of rotation in symmetry periods,
-        of each style factor as a fraction of its range.
+        Class accuracy; mean absolute errors of position and size in image widths, of rotation in symmetry periods, and
+        of each style factor as a fraction of its range; and the R² of each factor, of the rotation over shapes that
+        have one.
     """
-    world, hits, errors, rotation_errors = World(), [], [], []
+    world, size = World(predictor.world_variant), predictor.input_size
+    hits, predicted, true, has_rotation = [], [], [], []
     for index in torch.arange(count).split(500):
-        images, content, true_style, _ = labeled_images(world, predictor.domain, index, seed, INPUT_SIZE, TEST_STREAM)
+        images, content, style, _ = labeled_images(world, predictor.domain, index, seed, size, TEST_STREAM)
         attributes = predictor(images)
         hits.append(attributes.shape_class == content.shape_class)
-        position = (attributes.position - content.position).norm(dim=1)
-        size = (attributes.size - content.size).abs()
-        style = (attributes.style - true_style.factors).abs() / predictor.span[4:]
-        errors.append(torch.cat([position[:, None], size[:, None], style], dim=1))
-        rotation_errors.append((attributes.rotation - content.rotation).abs()[~is_round(content.shape_class)])
-    names = ["position_error", "size_error", *(f"{f.name}_error_of_range" for f in STYLE_FACTORS[predictor.domain])]
-    return {
+        predicted.append(attributes.continuous())
+        true.append(torch.cat([content.factors, style.factors], dim=1))
+        has_rotation.append(~is_round(content.shape_class))
+    errors, truth, rotated = torch.cat(predicted) - torch.cat(true), torch.cat(true), torch.cat(has_rotation)
+    style_factors = STYLE_FACTORS[predictor.domain]
+    style_errors = (errors[:, 4:].abs() / predictor.span[4:]).mean(dim=0).tolist()
+    metrics = {
         "class_accuracy": torch.cat(hits).float().mean().item(),
-        **dict(zip(names, torch.cat(errors).mean(dim=0).tolist(), strict=True)),
-        "rotation_error_periods": torch.cat(rotation_errors).mean().item(),
-        "count": count,
+        "position_error": errors[:, :2].norm(dim=1).mean().item(),
+        "size_error": errors[:, 2].abs().mean().item(),
+        **{f"{f.name}_error_of_range": error for f, error in zip(style_factors, style_errors, strict=True)},
+        "rotation_error_periods": errors[rotated, 3].abs().mean().item(),
     }
+    for k, factor in enumerate(CONTENT_FACTORS + style_factors):
+        rows = rotated if factor is ROTATION else slice(None)
+        metrics[f"{factor.name}_r2"] = 1 - (errors[rows, k].square().mean() / truth[rows, k].var()).item()
+    return metrics | {"count": count}
 
 
-def predictor_file(domain: int) -> Path:
-    """Return the path of the published weights for a domain (1 or 2)."""
-    return CHECKPOINTS_DIR / f"attribute_predictor_{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
+def predictor_file(domain: int, world_variant: str = "standard") -> Path:
+    """Return the path of the published weights for a domain (1 or 2) of a world variant, a key of `INPUT_SIZES`."""
+    prefix = "" if world_variant == "standard" else f"{world_variant}_"
+    return CHECKPOINTS_DIR / f"attribute_predictor_{prefix}{DOMAIN_NAMES[check_domain(domain)]}.safetensors"
 
 
-def load_attribute_predictor(domain: int) -> AttributePredictor:
+def results_name(world_variant: str = "standard") -> str:
+    """Return the name of the file in `data/results` with the predictors' errors."""
+    return "attribute_predictors" if world_variant == "standard" else f"attribute_predictors_{world_variant}"
+
+
+def predictor_files() -> dict[Path, tuple[int, str]]:
+    """Return the files of all published predictors, with the domain and the world variant of each."""
+    return {predictor_file(domain, variant): (domain, variant) for variant in INPUT_SIZES for domain in DOMAIN_NAMES}
+
+
+def load_attribute_predictor(domain: int, world_variant: str = "standard") -> AttributePredictor:
     """Load the published attribute predictor of a domain, in evaluation mode.
 
     Args:
         domain: 1 (sketch) or 2 (painting).
+        world_variant: a name in `munit_lite.world.WORLD_VARIANTS`.
 
     Raises:
         CheckpointError: its file is missing or damaged.
@@ -218,7 +247,9 @@ def load_attribute_predictor(domain: int) -> AttributePredictor:
         >>> load_attribute_predictor(1).domain
         1
     """
-    tensors, _ = read_tensors(predictor_file(domain))
-    predictor = AttributePredictor(domain)
+    if world_variant not in INPUT_SIZES:
+        world_variant = "standard"
+    tensors, _ = read_tensors(predictor_file(domain, world_variant))
+    predictor = AttributePredictor(domain, world_variant)
     predictor.load_state_dict(tensors)
     return predictor.eval()

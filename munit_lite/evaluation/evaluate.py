@@ -44,7 +44,9 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Metric
         return mode_coverage_metrics(model, photos, count, seed)
     world, metrics = World(data.world_variant), {}
     for (source, target), name in DIRECTIONS.items():
-        direction = Direction(model, load_attribute_predictor(target), world, source, seed, data.image_size)
+        direction = Direction(
+            model, load_attribute_predictor(target, data.world_variant), world, source, seed, data.image_size
+        )
         metrics[name] = {
             **content_metrics(direction, count),
             **style_metrics(direction, max(2, count // 20)),

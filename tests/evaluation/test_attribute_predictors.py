@@ -6,16 +6,18 @@ import torch
 
 from munit_lite.evaluation import attribute_predictors
 from munit_lite.evaluation.attribute_predictors import (
+    INPUT_SIZES,
     TEST_STREAM,
     TRAIN_STREAM,
     AttributePredictor,
     labeled_images,
     load_attribute_predictor,
     prediction_errors,
+    results_name,
 )
 from munit_lite.experiments import results
 from munit_lite.storage.files import CheckpointError
-from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, SHAPE_NAMES, STYLE_FACTORS, World
+from munit_lite.world import CONTENT_FACTORS, DOMAIN_NAMES, ROTATION, SHAPE_NAMES, STYLE_FACTORS, World
 from tools import train_predictors
 from tools.train_predictors import Recipe, train_predictor
 
@@ -164,6 +166,12 @@ def test_prediction_errors_are_the_means_over_all_chunks(domain):
     )
     assert found["position_error"] == pytest.approx(position, rel=1e-4)
     assert found["rotation_error_periods"] == pytest.approx(rotation, rel=1e-4)
+    continuous = np.c_[content.position, content.size, content.rotation, factors]
+    for k, factor in enumerate((*CONTENT_FACTORS, *STYLE_FACTORS[domain])):
+        kept = cornered if factor is ROTATION else np.full(count, True)
+        residual = (attributes.continuous().numpy()[:, k] - continuous[:, k])[kept]
+        expected = 1 - np.square(residual).mean() / continuous[kept, k].var(ddof=1)
+        assert found[f"{factor.name}_r2"] == pytest.approx(expected, rel=1e-3, abs=1e-3)
     for k, factor in enumerate(STYLE_FACTORS[domain]):
         expected = np.abs(attributes.style[:, k].numpy() - factors[:, k].numpy()).mean() / factor.span
         assert found[f"{factor.name}_error_of_range"] == pytest.approx(expected, rel=1e-4)
@@ -198,16 +206,20 @@ def test_predictors_are_published_and_loaded_with_their_measured_errors(tmp_path
     assert numbers["sketch"] == measured | {"class_accuracy_shuffled_labels": 0.5, "most_frequent_class": 0.23}
 
 
-def shipped(domain):
-    return load_attribute_predictor(domain), results.read_results("attribute_predictors")[DOMAIN_NAMES[domain]]
+def shipped(domain, variant="standard"):
+    stated = results.read_results(results_name(variant))[DOMAIN_NAMES[domain]]
+    return load_attribute_predictor(domain, variant), stated
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("variant", INPUT_SIZES)
 @each_domain
-def test_a_published_predictor_has_the_recorded_errors_on_fresh_renders(domain):
-    predictor, stated = shipped(domain)
+def test_a_published_predictor_has_the_recorded_errors_on_fresh_renders(domain, variant):
+    predictor, stated = shipped(domain, variant)
     found = prediction_errors(predictor, count=2000, seed=77)
-    assert found["class_accuracy"] >= 0.995
+    assert found["class_accuracy"] >= 0.99
+    for name in (n for n in found if n.endswith("_r2")):
+        assert found[name] >= 0.95 and found[name] == pytest.approx(stated[name], abs=0.01), name
     assert found["class_accuracy"] == pytest.approx(stated["class_accuracy"], abs=0.005)
     for name in (n for n in found if "error" in n):
         assert found[name] == pytest.approx(stated[name], rel=0.15), name
@@ -218,6 +230,11 @@ def test_a_published_predictor_has_the_recorded_errors_on_fresh_renders(domain):
 def test_sizes_that_are_not_multiples_of_32_are_refused(size):
     with pytest.raises(ValueError, match=f"cannot process images of {size} px"):
         AttributePredictor(1)(torch.zeros(2, 3, size, size))
+
+
+def test_variants_without_predictors_of_their_own_share_the_standard_ones():
+    weights = [load_attribute_predictor(1, name).layers[0].weight for name in ("standard", "cyclic", "laboratory")]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
 @each_domain
