@@ -1,8 +1,9 @@
-"""What a run reports while it trains: a progress bar, TensorBoard logs and sample sheets."""
+"""What a run reports while it trains: a progress bar, TensorBoard logs, sample sheets and measured quality."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,13 @@ from tqdm.auto import tqdm
 from munit_lite.config import Config
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import write_png
+from munit_lite.evaluation.attribute_predictors import input_size
+from munit_lite.evaluation.convergence import measure_quality
 from munit_lite.model import MUNIT
 from munit_lite.samples import sample_sheet
 from munit_lite.storage.files import write_error
+from munit_lite.storage.run_folder import append_record, truncate_records
+from munit_lite.world import World
 
 
 class Callback:
@@ -139,10 +144,50 @@ class SampleSheets(Callback):
         write_png(self.folder / f"step_{step:08d}.png", sample_sheet(model, data))
 
 
+class QualityLog(Callback):
+    """On the known world, measure the translations during training: class accuracy, diversity, style R².
+
+    Each record in `quality.jsonl` holds the step, the CPU minutes of the training so far without the measurements, and
+    what `evaluation.convergence.measure_quality` returns. Nothing is measured on other datasets, at image sizes that
+    the attribute predictors cannot process, and at the end of a run that is no multiple of `config.sample_every`.
+
+    Args:
+        file: the JSON lines file.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_start(self, config: Config, first_step: int) -> None:
+        records = truncate_records(self.file, until=first_step)
+        self.earlier_minutes = records[-1]["cpu_minutes"] if records else 0.0
+        self.started = time.process_time()
+        variant, size = config.data.world_variant, config.data.image_size
+        can_predict = config.data.dataset == "world" and size % input_size(variant) == 0
+        self.config, self.world = config, World(variant) if can_predict else None
+
+    def on_sample(self, step: int, model: MUNIT, data: ImageData) -> None:
+        if self.world is None or step % self.config.sample_every:
+            return
+        now = time.process_time()
+        minutes = self.earlier_minutes + (now - self.started) / 60
+        quality = measure_quality(model, self.world, self.config.data.image_size)
+        append_record(self.file, {"step": step, "cpu_minutes": minutes} | quality)
+        self.started += time.process_time() - now
+
+
 def default_callbacks(folder: Path) -> list[Callback]:
     """Return the callbacks that `munit_lite.train` uses by default.
 
     Args:
         folder: of the run.
     """
-    return [ProgressBar(), TensorBoardLog(folder / "tensorboard"), SampleSheets(folder / "samples")]
+    return [
+        ProgressBar(),
+        TensorBoardLog(folder / "tensorboard"),
+        SampleSheets(folder / "samples"),
+        QualityLog(folder / "quality.jsonl"),
+    ]

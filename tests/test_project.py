@@ -29,16 +29,16 @@ course.exercises.adversarial_loss course.exercises.full_objective course.exercis
 course.exercises.latent_matching course.exercises.cycle_consistency course.exercises.joint_matching
 course.exercises.experiments course.exercises.real_images course.exercises course.explorers.pictures
 course.explorers.widget course data.folder_layout data.folders data.synthetic data.fashion data
-storage.nvlabs callbacks interruptions training inference evaluation.attribute_predictors
-evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.world_metrics
-evaluation.evaluate evaluation.metric_names evaluation.steganography experiments.provenance
-experiments.results experiments.markdown experiments.claims theory.variants theory.inversion
-theory.oracle theory.propositions theory.error_rates experiments.sweep_plan experiments.sweep
-experiments.tables experiments.notebook_times experiments.benchmark_tables experiments.benchmark
-course.equation_display course.equations course.notebook course.explorers.proposition
-course.explorers.model_explorer course.explorers.world course.explorers.style course.explorers.loss
-course.explorers.example course.explorers.adain course.explorers.symmetry course.explorers doctor
-course.reexports commands cli
+storage.nvlabs evaluation.attribute_predictors evaluation.world_metrics evaluation.convergence callbacks
+interruptions training inference evaluation.image_metrics evaluation.fashion_metrics
+evaluation.mode_coverage evaluation.evaluate evaluation.metric_names evaluation.steganography
+experiments.provenance experiments.results experiments.markdown experiments.claims theory.variants
+theory.inversion theory.oracle theory.propositions theory.error_rates experiments.sweep_plan
+experiments.sweep experiments.tables experiments.notebook_times experiments.benchmark_tables
+experiments.benchmark course.equation_display course.equations course.notebook
+course.explorers.proposition course.explorers.model_explorer course.explorers.world
+course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
+course.explorers.symmetry course.explorers doctor course.reexports commands cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.

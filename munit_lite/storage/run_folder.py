@@ -32,6 +32,7 @@ class RunFolder:
     state.safetensors            the state that the run resumes from
     weights/step_*.safetensors   checkpoints: the averaged weights after some steps
     metrics.jsonl                the history: one line of losses for each record
+    quality.jsonl                on the known world: how good the translations are, measured during training
     samples/ tensorboard/
     ```
 
@@ -152,11 +153,7 @@ class RunFolder:
         Raises:
             StorageError: it cannot be written.
         """
-        try:
-            with open(self.history_file, "a") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise write_error(self.history_file, error, "the last saved state is unchanged") from error
+        append_record(self.history_file, record)
 
     def truncate_history(self, until: int) -> list[dict[str, float]]:
         """Drop the records after a step from the history, and a line that a crash has truncated.
@@ -170,15 +167,49 @@ class RunFolder:
         Raises:
             StorageError: the file cannot be written.
         """
-        records = []
-        if self.history_file.exists():
-            for line in self.history_file.read_text(errors="replace").splitlines():
-                with contextlib.suppress(ValueError):
-                    records.append(json.loads(line))
-            records = [record for record in records if record["step"] <= until]
-            with atomic_path(self.history_file) as temporary:
-                temporary.write_text("".join(json.dumps(record) + "\n" for record in records))
-        return records
+        return truncate_records(self.history_file, until)
+
+
+def append_record(file: Path, record: dict[str, Any]) -> None:
+    """Add a record to a file of JSON lines.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        with open(file, "a") as stream:
+            stream.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise write_error(file, error, "the last saved state is unchanged") from error
+
+
+def read_records(file: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines without the lines that a crash has truncated; no file counts as an empty one."""
+    records = []
+    for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
+        with contextlib.suppress(ValueError):
+            records.append(json.loads(line))
+    return records
+
+
+def truncate_records(file: Path, until: int) -> list[dict[str, Any]]:
+    """Drop the records after a step from a file of JSON lines, and lines that a crash has truncated.
+
+    Args:
+        file: records with a `step` each.
+        until: the last step to keep.
+
+    Returns:
+        the records up to that step.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    records = [record for record in read_records(file) if record["step"] <= until]
+    if file.exists():
+        with atomic_path(file) as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return records
 
 
 def _check_same(saved: Config, requested: Config, path: Path) -> None:
