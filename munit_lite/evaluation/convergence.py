@@ -91,7 +91,7 @@ def _measure_direction(
     order = torch.randperm(len(quantiles), generator=generator)  # both halves of the probe's data see all inputs
     factors = [factor.name for factor in STYLE_FACTORS[target]]
     return {
-        "class_accuracy": (confusion.trace() / confusion.sum()).item(),
+        "class_accuracy": confusion.trace().item() / confusion.sum().item(),
         "relabeled_accuracy": relabeled_accuracy(confusion),
         "diversity_ratio": (variance * 12).sqrt().mean().item(),
         "style_r2": held_out_r2(torch.cat(sampled_styles)[order], quantiles[order], factors, "style")["style_r2"],

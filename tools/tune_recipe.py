@@ -1,0 +1,185 @@
+"""Train one setting of the recipe after another on tuning seeds, and log how good the translations are at each time.
+
+`python -m tools.tune_recipe baseline style_weight_0.1 --seeds 100 101 --steps 2500` adds the runs to
+`data/results/recipe_tuning.json`. A run that is in the log already is not repeated. The tuning seeds never enter a
+table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import tyro
+
+from munit_lite.callbacks import QualityLog
+from munit_lite.evaluation.convergence import convergence
+from munit_lite.experiments.provenance import current_commit
+from munit_lite.experiments.results import read_results_file, write_results
+from munit_lite.presets import preset
+from munit_lite.storage.run_folder import read_records
+from munit_lite.training import train
+from munit_lite.training_errors import TrainingError
+from munit_lite.world import DIRECTIONS
+
+TUNING_SEEDS = range(100, 110)
+LOG = "recipe_tuning"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A change of the recipe that is tried.
+
+    Args:
+        reason: what it might do, in words.
+        overrides: fields of the configuration that differ from the baseline.
+    """
+
+    reason: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+# Plain MUNIT (equations 1 to 5, no explicit cycle) in the laboratory world: what every setting is a change of.
+BASELINE = {
+    "world_variant": "laboratory",
+    "image_size": 16,
+    "num_style_downsamples": 2,
+    "discriminator_layers": 3,
+    "cycle_weight": 0.0,
+    "ema_decay": 0.999,
+    "sample_every": 250,
+    "num_checkpoints": 0,
+    "device": "cpu",
+    "num_threads": 1,
+}
+SETTINGS = {
+    "baseline": Setting("the small recipe of the first edition without the cycle loss, at 16 px"),
+    "style_weight_0.1": Setting("a weak style loss leaves the pairing of classes to the others", {"style_weight": 0.1}),
+    "style_weight_0.3": Setting("the same, less weak", {"style_weight": 0.3}),
+    "content_weight_5": Setting("a strong content loss holds the two codes together", {"content_weight": 5.0}),
+    "image_weight_3": Setting("a weak image loss gives the adversarial loss more say", {"image_weight": 3.0}),
+    "one_update": Setting("one discriminator update per step", {"discriminator_updates": 1}),
+    "batch_16": Setting("larger batches show the discriminator frequencies more precisely", {"batch_size": 16}),
+    "wide_discriminator": Setting("a discriminator of twice the width", {"discriminator_base_channels": 64}),
+    "two_scales": Setting("a second discriminator at half the size", {"discriminator_scales": 2}),
+    "r1_0.1": Setting("a smoother discriminator", {"r1_weight": 0.1}),
+    "r1_0.002": Setting("a less smooth discriminator", {"r1_weight": 0.002}),
+    "hinge": Setting("the hinge loss", {"gan_mode": "hinge"}),
+    "least_squares": Setting("the paper's adversarial loss", {"gan_mode": "lsgan"}),
+    "rate_1e-3": Setting("half the learning rate", {"learning_rate": 1e-3}),
+}
+
+
+def tune(
+    settings: tyro.conf.Positional[tuple[str, ...]],
+    /,
+    seeds: tuple[int, ...] = (100, 101),
+    steps: int = 2500,
+) -> None:
+    """Train settings on seeds and add the runs to the log.
+
+    Args:
+        settings: names in `SETTINGS`.
+        seeds: tuning seeds, 100 to 109.
+        steps: length of each run.
+
+    Raises:
+        ValueError: an unknown setting, or a seed that is none for tuning.
+    """
+    if unknown := [name for name in settings if name not in SETTINGS]:
+        raise ValueError(f"unknown settings {', '.join(unknown)}; known: {', '.join(SETTINGS)}")
+    if wrong := [seed for seed in seeds if seed not in TUNING_SEEDS]:
+        raise ValueError(f"{wrong} are no tuning seeds; those are 100 to 109")
+    for seed in seeds:
+        for name in settings:
+            if not is_logged(name, seed, steps):
+                add_to_log(name, seed, steps, measure(name, seed, steps))
+
+
+def run_name(setting: str, steps: int) -> str:
+    """Return the name of a setting's runs in the log, since a run's schedule depends on its length."""
+    return f"{setting}, {steps:,} steps"
+
+
+def is_logged(setting: str, seed: int, steps: int) -> bool:
+    """Return whether the log holds this run, be it as a failed one."""
+    name = run_name(setting, steps)
+    return str(seed) in read_log().get(name, {}) or str(seed) in _read_runs().get(name, {}).get("failed", [])
+
+
+def measure(setting: str, seed: int, steps: int) -> list[dict[str, Any]]:
+    """Train a setting and return the records of its quality; a run that fails returns those before the failure."""
+    config = preset("world32", **BASELINE | {"steps": steps, "seed": seed} | SETTINGS[setting].overrides)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "quality.jsonl"
+        try:
+            train(config, folder, callbacks=[QualityLog(file)])
+        except TrainingError as error:
+            print(f"{setting}, seed {seed}: {error}", file=sys.stderr)
+        return read_records(file)
+
+
+def read_log() -> dict[str, Any]:
+    """Return the log: setting and length -> seed -> step -> direction -> metrics."""
+    try:
+        return read_results_file(LOG)["numbers"]
+    except FileNotFoundError:
+        return {}
+
+
+def _read_runs() -> dict[str, Any]:
+    """Return what the log says about each setting and length: overrides, reason, commit and failed seeds."""
+    try:
+        return read_results_file(LOG)["provenance"]["settings"]["runs"]
+    except FileNotFoundError:
+        return {}
+
+
+def add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str, Any]]) -> None:
+    """Add a run to the log and print its end. A run with fewer than two records has failed."""
+    log, runs, name, change = read_log(), _read_runs(), run_name(setting, steps), SETTINGS[setting]
+    failed = runs.get(name, {}).get("failed", [])
+    if len(records) < 2:
+        failed = [*failed, str(seed)]
+    else:
+        log.setdefault(name, {})[str(seed)] = {
+            str(record["step"]): {
+                direction: record[direction] | {"cpu_minutes": record["cpu_minutes"]}
+                for direction in DIRECTIONS.values()
+            }
+            for record in records
+        }
+    runs[name] = {
+        "overrides": change.overrides,
+        "reason": change.reason,
+        "commit": current_commit(),
+        "failed": failed,
+    }
+    settings = {"baseline": BASELINE, "runs": runs}
+    write_results(LOG, log, settings, "python -m tools.tune_recipe", ("setting", "seed", "step", "direction"))
+    print(f"{name}, seed {seed}: {describe(records)}", flush=True)
+
+
+def describe(records: Sequence[dict[str, Any]]) -> str:
+    """Return one line about a run's end."""
+    if len(records) < 2:
+        return "failed"
+    found, last = convergence(records), records[-1]
+    parts = [
+        f"{name}: class {last[name]['class_accuracy']:.2f} (relabeled {last[name]['relabeled_accuracy']:.2f}), "
+        f"diversity {last[name]['diversity_ratio']:.2f}, style R² {last[name]['style_r2']:.2f}"
+        for name in DIRECTIONS.values()
+    ]
+    when = f"converged at step {found.step}" if found.has_converged else "not converged"
+    return f"{when}, {last['cpu_minutes']:.1f} CPU min; " + "; ".join(parts)
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(tune)
+    except ValueError as error:
+        sys.exit(str(error))
