@@ -63,6 +63,12 @@ SETTINGS = {
     "content_weight_5": Setting("a strong content loss holds the two codes together", {"content_weight": 5.0}),
     "image_weight_3": Setting("a weak image loss gives the adversarial loss more say", {"image_weight": 3.0}),
     "one_update": Setting("one discriminator update per step", {"discriminator_updates": 1}),
+    "one_update_style_weight_3": Setting(
+        "one update, and a strong style loss for more diversity", {"discriminator_updates": 1, "style_weight": 3.0}
+    ),
+    "one_update_r1_0.1": Setting(
+        "one update, and a smoother discriminator", {"discriminator_updates": 1, "r1_weight": 0.1}
+    ),
     "batch_16": Setting("larger batches show the discriminator frequencies more precisely", {"batch_size": 16}),
     "wide_discriminator": Setting("a discriminator of twice the width", {"discriminator_base_channels": 64}),
     "two_scales": Setting("a second discriminator at half the size", {"discriminator_scales": 2}),
