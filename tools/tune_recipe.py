@@ -69,6 +69,13 @@ SETTINGS = {
     "one_update_r1_0.1": Setting(
         "one update, and a smoother discriminator", {"discriminator_updates": 1, "r1_weight": 0.1}
     ),
+    "one_update_r1_0.005": Setting(
+        "one update, and a discriminator that sees finer differences", {"discriminator_updates": 1, "r1_weight": 0.005}
+    ),
+    "one_update_wide_discriminator": Setting(
+        "one update, and a discriminator of twice the width",
+        {"discriminator_updates": 1, "discriminator_base_channels": 64},
+    ),
     "batch_16": Setting("larger batches show the discriminator frequencies more precisely", {"batch_size": 16}),
     "wide_discriminator": Setting("a discriminator of twice the width", {"discriminator_base_channels": 64}),
     "two_scales": Setting("a second discriminator at half the size", {"discriminator_scales": 2}),
