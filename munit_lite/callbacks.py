@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from tqdm.auto import tqdm
 from munit_lite.config import Config
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import write_png
-from munit_lite.evaluation.attribute_predictors import input_size
+from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.convergence import measure_quality
 from munit_lite.model import MUNIT
 from munit_lite.samples import sample_sheet
-from munit_lite.storage.files import write_error
+from munit_lite.storage.files import CheckpointError, write_error
 from munit_lite.storage.run_folder import append_record, truncate_records
-from munit_lite.world import World
+from munit_lite.world import DOMAIN_NAMES, World
 
 
 class Callback:
@@ -149,7 +150,9 @@ class QualityLog(Callback):
 
     Each record in `quality.jsonl` holds the step, the CPU minutes of the training so far without the measurements, and
     what `evaluation.convergence.measure_quality` returns. Nothing is measured on other datasets, at image sizes that
-    the attribute predictors cannot process, and at the end of a run that is no multiple of `config.sample_every`.
+    the attribute predictors cannot process, and at the end of a run that is no multiple of `config.sample_every`. Where
+    the predictors are missing, the run warns and goes on without. A run that resumes counts its minutes from the last
+    record.
 
     Args:
         file: the JSON lines file.
@@ -165,9 +168,7 @@ class QualityLog(Callback):
         records = truncate_records(self.file, until=first_step)
         self.earlier_minutes = records[-1]["cpu_minutes"] if records else 0.0
         self.started = time.process_time()
-        variant, size = config.data.world_variant, config.data.image_size
-        can_predict = config.data.dataset == "world" and size % input_size(variant) == 0
-        self.config, self.world = config, World(variant) if can_predict else None
+        self.config, self.world = config, _measurable_world(config)
 
     def on_sample(self, step: int, model: MUNIT, data: ImageData) -> None:
         if self.world is None or step % self.config.sample_every:
@@ -177,6 +178,19 @@ class QualityLog(Callback):
         quality = measure_quality(model, self.world, self.config.data.image_size)
         append_record(self.file, {"step": step, "cpu_minutes": minutes} | quality)
         self.started += time.process_time() - now
+
+
+def _measurable_world(config: Config) -> World | None:
+    """Return the known world of a run, or None if its translations cannot be measured."""
+    data = config.data
+    if data.dataset != "world":
+        return None
+    try:
+        predictors = [load_attribute_predictor(domain, data.world_variant) for domain in DOMAIN_NAMES]
+    except CheckpointError as error:  # as in an installation without a clone of the repository
+        warnings.warn(f"the translations are not measured during training: {error}", stacklevel=2)
+        return None
+    return World(data.world_variant) if data.image_size % predictors[0].input_size == 0 else None
 
 
 def default_callbacks(folder: Path) -> list[Callback]:

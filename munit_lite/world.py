@@ -456,7 +456,17 @@ class World:
         return self.render(self.content(index, seed, domain, stream), style, domain, size)
 
     def render(self, content: Content, style: Style, domain: int, size: int) -> Tensor:
-        """Render images with the zoom of this world; see the function `render`."""
+        """Render images with the zoom of this world: (B, 3, size, size) in [-1, 1].
+
+        Args:
+            content: of B images.
+            style: of B images of that domain.
+            domain: 1 (sketch) or 2 (painting).
+            size: height and width in pixels, 16 or more.
+
+        Raises:
+            ValueError: the style belongs to the other domain, or the size is too small.
+        """
         return render(content, style, domain, size, self.variant.zoom)
 
     def pairs(self, index: Tensor, seed: int, size: int, stream: str = "test") -> Pairs:

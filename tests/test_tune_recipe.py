@@ -1,5 +1,8 @@
 """The tuning log: what is refused, what a run leaves in it, and that no run is repeated."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from munit_lite.config import override
@@ -8,7 +11,7 @@ from munit_lite.presets import preset
 from munit_lite.training_errors import TrainingError
 from munit_lite.world import DIRECTIONS
 from tools import tune_recipe
-from tools.tune_recipe import BASELINE, SETTINGS, Setting, measure, read_log, tune
+from tools.tune_recipe import BASELINE, SETTINGS, TUNING_SEEDS, Setting, measure, read_log, tune
 
 
 @pytest.fixture
@@ -44,6 +47,28 @@ def test_a_run_that_fails_is_logged_too(small, monkeypatch, capsys):
         "101"
         in results.read_results_file("recipe_tuning")["provenance"]["settings"]["runs"]["small, 4 steps"]["failed"]
     )
+
+
+def test_processes_that_finish_together_do_not_overwrite_each_others_runs(small):
+    """Once a run was lost: two processes had read the same log, and the second wrote it without the first one's run."""
+    direction = {"class_accuracy": 0.5, "relabeled_accuracy": 0.5, "diversity_ratio": 1.0, "style_r2": 0.5}
+    records = [{"step": k, "cpu_minutes": 1.0} | dict.fromkeys(DIRECTIONS.values(), direction) for k in (2, 4)]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda seed: tune_recipe.add_to_log("small", seed, 4, records), TUNING_SEEDS))
+    assert set(read_log()["small, 4 steps"]) == {str(seed) for seed in TUNING_SEEDS}
+
+
+def test_the_committed_log_holds_tuning_seeds_alone_and_the_settings_of_the_tool():
+    log = read_log()
+    runs = results.read_results_file("recipe_tuning")["provenance"]["settings"]["runs"]
+    assert set(log) == {name for name, run in runs.items() if len(run["failed"]) < len(run["commits"])}
+    for name, run in runs.items():
+        setting, steps = re.fullmatch(r"(.*), ([\d,]+) steps", name).groups()
+        assert SETTINGS[setting].overrides == run["overrides"], name
+        assert set(log.get(name, {})) | set(run["failed"]) == set(run["commits"])
+        assert set(run["commits"]) <= {str(seed) for seed in TUNING_SEEDS}
+        for records in log.get(name, {}).values():
+            assert max(map(int, records)) == int(steps.replace(",", ""))
 
 
 def test_every_setting_is_a_configuration_and_changes_something():

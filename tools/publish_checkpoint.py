@@ -197,11 +197,15 @@ This command trains it again:
 ```"""
 
 
+def predictor_command(variant: str, steps: int) -> str:
+    """Return the command that trains the attribute predictors of a world variant."""
+    command = "python -m tools.train_predictors"
+    return command if variant == "standard" else f"{command} --world-variant {variant} --steps {steps}"
+
+
 def _about_predictor(domain: int, variant: str, steps: int) -> str:
     world = "the known world" if variant == "standard" else f"the {variant} variant of the known world"
-    arguments, flags = f"{domain}", ""
-    if variant != "standard":
-        arguments, flags = f'{domain}, "{variant}"', f" --world-variant {variant} --steps {steps}"
+    arguments = f"{domain}" if variant == "standard" else f'{domain}, "{variant}"'
     return f"""An attribute predictor: it predicts the content and the style of a {DOMAIN_NAMES[domain]} of {world},
 so that translations can be measured. It was trained on that world alone (MIT, rendered by `munit_lite/world.py`).
 
@@ -213,7 +217,7 @@ attributes = predictor(images)  # (B, 3, H, W) in [-1, 1]
 This command trains the predictors of both domains again:
 
 ```
-python -m tools.train_predictors{flags}
+{predictor_command(variant, steps)}
 ```"""
 
 

@@ -20,6 +20,7 @@ from munit_lite.evaluation.attribute_predictors import (
     TRAIN_STREAM,
     AttributePredictor,
     labeled_images,
+    load_attribute_predictor,
     prediction_errors,
     predictor_file,
     results_name,
@@ -29,7 +30,7 @@ from munit_lite.storage.checkpoints import versions
 from munit_lite.storage.files import write_checksum
 from munit_lite.storage.tensors import write_tensors
 from munit_lite.world import DOMAIN_NAMES, World
-from tools.publish_checkpoint import write_card
+from tools.publish_checkpoint import predictor_command, write_card
 
 
 @dataclass(frozen=True)
@@ -87,26 +88,31 @@ def augment(images: Tensor) -> Tensor:
     return images + amount * (blurred - images) + noise
 
 
-def publish_predictors(recipe: Recipe = Recipe()) -> None:
-    """Train both predictors and their controls with shuffled labels; write weights, cards and measured errors."""
+def publish_predictors(recipe: Recipe = Recipe(), measure_only: bool = False) -> None:
+    """Train both predictors and their controls with shuffled labels; write weights, cards and measured errors.
+
+    Args:
+        recipe: hyperparameters.
+        measure_only: keep the published weights, and measure their errors again.
+    """
     errors, variant = {}, recipe.world_variant
     for domain, name in DOMAIN_NAMES.items():
-        predictor, file = train_predictor(domain, recipe), predictor_file(domain, variant)
-        header = {"recipe": asdict(recipe), "versions": versions()}
-        write_tensors(file, predictor.state_dict(), header)
-        write_checksum(file)
+        file = predictor_file(domain, variant)
+        if not measure_only:
+            header = {"recipe": asdict(recipe), "versions": versions()}
+            write_tensors(file, train_predictor(domain, recipe).state_dict(), header)
+            write_checksum(file)
+        predictor = load_attribute_predictor(domain, variant)
         control = train_predictor(domain, replace(recipe, steps=recipe.steps // 8), shuffle_labels=True)
         errors[name] = prediction_errors(predictor) | {
             "class_accuracy_shuffled_labels": prediction_errors(control, count=2000)["class_accuracy"],
             "most_frequent_class": max(World(variant).variant.frequencies_1),
         }
-    command = "python -m tools.train_predictors"
-    if variant != "standard":
-        command += f" --world-variant {variant} --steps {recipe.steps}"
+    command = predictor_command(variant, recipe.steps) + " --measure-only" * measure_only
     write_results(results_name(variant), errors, asdict(recipe), command, ("domain",))
     for domain in DOMAIN_NAMES:
         write_card(predictor_file(domain, variant))
 
 
 if __name__ == "__main__":
-    publish_predictors(tyro.cli(Recipe))
+    tyro.cli(publish_predictors, config=(tyro.conf.OmitArgPrefixes,))

@@ -1,8 +1,8 @@
 """Train one setting of the recipe after another on tuning seeds, and log how good the translations are at each time.
 
 `python -m tools.tune_recipe baseline style_weight_0.1 --seeds 100 101 --steps 2500` adds the runs to
-`data/results/recipe_tuning.json`. A run that is in the log already is not repeated. The tuning seeds never enter a
-table.
+`data/results/recipe_tuning.json`. A run that is in the log already is not repeated. Several processes may add to the
+log, one for each core. The tuning seeds never enter a table.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tyro
+from filelock import FileLock
 
 from munit_lite.callbacks import QualityLog
 from munit_lite.evaluation.convergence import convergence
+from munit_lite.experiments import results
 from munit_lite.experiments.provenance import current_commit
-from munit_lite.experiments.results import read_results_file, write_results
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import read_records
 from munit_lite.training import train
@@ -139,23 +140,30 @@ def measure(setting: str, seed: int, steps: int) -> list[dict[str, Any]]:
 def read_log() -> dict[str, Any]:
     """Return the log: setting and length -> seed -> step -> direction -> metrics."""
     try:
-        return read_results_file(LOG)["numbers"]
+        return results.read_results_file(LOG)["numbers"]
     except FileNotFoundError:
         return {}
 
 
 def _read_runs() -> dict[str, Any]:
-    """Return what the log says about each setting and length: overrides, reason, commit and failed seeds."""
+    """Return what the log says about each setting and length: overrides, reason, failed seeds, the commit by seed."""
     try:
-        return read_results_file(LOG)["provenance"]["settings"]["runs"]
+        return results.read_results_file(LOG)["provenance"]["settings"]["runs"]
     except FileNotFoundError:
         return {}
 
 
 def add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str, Any]]) -> None:
     """Add a run to the log and print its end. A run with fewer than two records has failed."""
+    with FileLock(results.RESULTS_DIR / f".{LOG}.lock"):  # another process must not write between reading and writing
+        _add_to_log(setting, seed, steps, records)
+    print(f"{run_name(setting, steps)}, seed {seed}: {describe(records)}", flush=True)
+
+
+def _add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str, Any]]) -> None:
     log, runs, name, change = read_log(), _read_runs(), run_name(setting, steps), SETTINGS[setting]
-    failed = runs.get(name, {}).get("failed", [])
+    known = runs.get(name, {"failed": [], "commits": {}})
+    failed = known["failed"]
     if len(records) < 2:
         failed = [*failed, str(seed)]
     else:
@@ -169,12 +177,11 @@ def add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str, 
     runs[name] = {
         "overrides": change.overrides,
         "reason": change.reason,
-        "commit": current_commit(),
+        "commits": known["commits"] | {str(seed): current_commit()},
         "failed": failed,
     }
     settings = {"baseline": BASELINE, "runs": runs}
-    write_results(LOG, log, settings, "python -m tools.tune_recipe", ("setting", "seed", "step", "direction"))
-    print(f"{name}, seed {seed}: {describe(records)}", flush=True)
+    results.write_results(LOG, log, settings, "python -m tools.tune_recipe", ("setting", "seed", "step", "direction"))
 
 
 def describe(records: Sequence[dict[str, Any]]) -> str:

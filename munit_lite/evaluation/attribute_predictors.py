@@ -40,9 +40,18 @@ TRAIN_STREAM, TEST_STREAM = "judge-train", "judge-test"
 INPUT_SIZES = {"standard": 32, "laboratory": 16}
 
 
-def input_size(world_variant: str) -> int:
-    """Return the height and width of the input of the predictors for a world variant, in pixels."""
-    return INPUT_SIZES.get(world_variant, INPUT_SIZES["standard"])
+def predictor_variant(world_variant: str) -> str:
+    """Return the world variant whose predictors serve for a variant: its own ones, or else the standard ones.
+
+    Raises:
+        ValueError: there is no such variant.
+
+    Example:
+        >>> predictor_variant("laboratory"), predictor_variant("cyclic")
+        ('laboratory', 'standard')
+    """
+    name = World(world_variant).name
+    return name if name in INPUT_SIZES else "standard"
 
 
 class Attributes(NamedTuple):
@@ -69,10 +78,10 @@ class AttributePredictor(nn.Module):
 
     Args:
         domain: 1 (sketch) or 2 (painting).
-        world_variant: the world whose images it predicts from, a key of `INPUT_SIZES`.
+        world_variant: the world whose images it predicts from, a name in `munit_lite.world.WORLD_VARIANTS`.
 
     Raises:
-        ValueError: the domain is neither 1 nor 2.
+        ValueError: the domain is neither 1 nor 2, or there is no such variant.
 
     Example:
         >>> predictor = load_attribute_predictor(domain=2)
@@ -86,8 +95,8 @@ class AttributePredictor(nn.Module):
 
     def __init__(self, domain: int, world_variant: str = "standard") -> None:
         super().__init__()
-        self.domain, self.world_variant = check_domain(domain), world_variant
-        self.input_size = INPUT_SIZES[world_variant]
+        self.domain, self.world_variant = check_domain(domain), predictor_variant(world_variant)
+        self.input_size = INPUT_SIZES[self.world_variant]
         widths = (3, 32, 64, 96, 96)
         layers: list[nn.Module] = []
         for k, (in_channels, out_channels) in enumerate(itertools.pairwise(widths)):
@@ -242,14 +251,13 @@ def load_attribute_predictor(domain: int, world_variant: str = "standard") -> At
 
     Raises:
         CheckpointError: its file is missing or damaged.
+        ValueError: there is no such domain or variant.
 
     Example:
         >>> load_attribute_predictor(1).domain
         1
     """
-    if world_variant not in INPUT_SIZES:
-        world_variant = "standard"
-    tensors, _ = read_tensors(predictor_file(domain, world_variant))
     predictor = AttributePredictor(domain, world_variant)
+    tensors, _ = read_tensors(predictor_file(domain, predictor.world_variant))
     predictor.load_state_dict(tensors)
     return predictor.eval()

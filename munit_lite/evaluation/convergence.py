@@ -15,8 +15,8 @@ from torch import Tensor
 
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.statistics import held_out_r2
-from munit_lite.evaluation.translator import Translator, translate_on_device
-from munit_lite.evaluation.world_metrics import labeled_batches, style_quantiles
+from munit_lite.evaluation.translator import EncodingTranslator
+from munit_lite.evaluation.world_metrics import Direction, labeled_batches, style_quantiles
 from munit_lite.world import DIRECTIONS, SHAPE_NAMES, STYLE_FACTORS, World
 
 MIN_CLASS_ACCURACY, MIN_DIVERSITY_RATIO = 0.95, 0.9  # of both directions
@@ -25,7 +25,7 @@ STREAM = "convergence"  # images that neither training nor the final evaluation 
 
 
 def measure_quality(
-    model: Translator, world: World, size: int, inputs: int = 200, styles_per_input: int = 2, seed: int = 1
+    model: EncodingTranslator, world: World, size: int, inputs: int = 200, styles_per_input: int = 2, seed: int = 1
 ) -> dict[str, dict[str, Any]]:
     """Measure content and style of translations in both directions, quickly enough to be repeated during training.
 
@@ -43,6 +43,9 @@ def measure_quality(
         - `class_accuracy`, the fraction of translations that keep the class;
         - `relabeled_accuracy`, the same after the best relabeling of the classes;
         - `diversity_ratio`, the standard deviation of the style over the outputs of an input, divided by the true one;
+        - `factor_diversity`, the same for each style factor of the target in the order of `STYLE_FACTORS`, and
+          `factor_spread`, the standard deviation over all outputs divided by the true one: a spread of 1 with a low
+          diversity means that the content code of the input, and not the style code, decides the factor;
         - `style_r2`, the held-out R² of a probe from the sampled style code to the style factors of the output;
         - `confusion`, whose entry [i][j] counts the translations of class i of `SHAPE_NAMES` that show class j.
 
@@ -57,43 +60,40 @@ def measure_quality(
         True
     """
     return {
-        name: _measure_direction(model, world, source, target, size, inputs, styles_per_input, seed)
+        name: _measure_direction(
+            Direction(model, load_attribute_predictor(target, world.name), world, source, seed, size),
+            inputs,
+            styles_per_input,
+        )
         for (source, target), name in DIRECTIONS.items()
     }
 
 
 @torch.no_grad()
-def _measure_direction(
-    model: Translator,
-    world: World,
-    source: int,
-    target: int,
-    size: int,
-    inputs: int,
-    styles_per_input: int,
-    seed: int,
-) -> dict[str, Any]:
-    predictor = load_attribute_predictor(target, world.name)
+def _measure_direction(direction: Direction, inputs: int, styles_per_input: int) -> dict[str, Any]:
+    world, source, seed, size = direction.world, direction.source, direction.seed, direction.size
     generator = torch.Generator().manual_seed(seed)
     shape_classes, predicted_classes, sampled_styles, output_styles = [], [], [], []
     for batch in labeled_batches(world, source, inputs, seed, size, STREAM, batch_size=100):
-        styles = model.sample_style(styles_per_input * len(batch.images), generator)
-        images = batch.images.repeat_interleave(styles_per_input, 0)
-        attributes = predictor(translate_on_device(model, images, source, target, styles))
+        styles = direction.model.sample_style(styles_per_input * len(batch.images), generator)
+        attributes = direction.predict_translations(batch.images.repeat_interleave(styles_per_input, 0), styles)
         shape_classes.append(batch.content.shape_class.repeat_interleave(styles_per_input))
         predicted_classes.append(attributes.shape_class)
         sampled_styles.append(styles.cpu())
-        output_styles.append(style_quantiles(attributes, target))
+        output_styles.append(style_quantiles(attributes, direction.target))
     confusion = confusion_matrix(torch.cat(shape_classes), torch.cat(predicted_classes))
     quantiles = torch.cat(output_styles)  # (inputs × styles, factors)
     # With few styles per input, the variance is averaged over inputs before the root is taken: that is unbiased.
     variance = quantiles.view(inputs, styles_per_input, -1).var(dim=1).mean(dim=0)
+    factor_diversity = (variance * 12).sqrt()  # the quantiles of the true factors are uniform, with a variance of 1/12
     order = torch.randperm(len(quantiles), generator=generator)  # both halves of the probe's data see all inputs
-    factors = [factor.name for factor in STYLE_FACTORS[target]]
+    factors = [factor.name for factor in STYLE_FACTORS[direction.target]]
     return {
         "class_accuracy": confusion.trace().item() / confusion.sum().item(),
         "relabeled_accuracy": relabeled_accuracy(confusion),
-        "diversity_ratio": (variance * 12).sqrt().mean().item(),
+        "diversity_ratio": factor_diversity.mean().item(),
+        "factor_diversity": factor_diversity.tolist(),
+        "factor_spread": (quantiles.var(dim=0) * 12).sqrt().tolist(),
         "style_r2": held_out_r2(torch.cat(sampled_styles)[order], quantiles[order], factors, "style")["style_r2"],
         "confusion": confusion.tolist(),
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
+from munit_lite.evaluation.attribute_predictors import AttributePredictor, load_attribute_predictor
 from munit_lite.evaluation.statistics import Metrics, mean_with_interval
 from munit_lite.evaluation.translator import Translator, translate_on_device
 from munit_lite.evaluation.world_metrics import diversity_ratio, labeled_batches, predict_output_styles
@@ -43,9 +43,11 @@ def noisy_round_trip(model: Translator, images: Tensor, source: int, noise: floa
     return translate_on_device(model, translations, 3 - source, source, source_style)
 
 
-def style_diversity(model: Translator, images: Tensor, source: int, seed: int, styles_per_input: int) -> Metrics:
+def style_diversity(
+    model: Translator, predictor: AttributePredictor, images: Tensor, source: int, seed: int, styles_per_input: int
+) -> Metrics:
     """Return `diversity_ratio` as in `world_metrics.style_metrics`, for any (B, 3, H, W) images of the source."""
-    predictor, generator = load_attribute_predictor(3 - source), torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     styles = [
         predict_output_styles(model, predictor, part, source, styles_per_input, generator) for part in images.split(10)
     ]
@@ -71,6 +73,7 @@ def measure_hidden_signal(
     """
     world, size, results = World(model.config.data.world_variant), model.config.data.image_size, {}
     for (source, target), direction in DIRECTIONS.items():
+        predictor = load_attribute_predictor(target, world.name)
         real, other = (
             torch.cat([b.images for b in labeled_batches(world, d, count, seed, size)]) for d in (source, target)
         )
@@ -84,8 +87,8 @@ def measure_hidden_signal(
         with torch.no_grad():
             styles = model.sample_style(quarter, torch.Generator().manual_seed(seed + 1))
             translations = translate_on_device(model, other[:quarter], target, source, styles)
-        numbers |= style_diversity(model, real[:quarter], source, seed, styles_per_input)
-        on_translations = style_diversity(model, translations, source, seed, styles_per_input)
+        numbers |= style_diversity(model, predictor, real[:quarter], source, seed, styles_per_input)
+        on_translations = style_diversity(model, predictor, translations, source, seed, styles_per_input)
         numbers |= {
             name.replace("diversity_ratio", "diversity_ratio_on_translations"): value
             for name, value in on_translations.items()

@@ -141,12 +141,12 @@ class PixelWorld:
     """The world of rendered images; E* is fitted to their pixels, and the checks compare predicted attributes.
 
     Args:
-        variant: a name in `munit_lite.world.WORLD_VARIANTS`.
+        variant: a name in `munit_lite.world.WORLD_VARIANTS`, but not "laboratory".
         size: height and width in pixels, a multiple of 32.
         tolerance: an NRMSE up to this counts as zero. The oracle's own error is far smaller than the default.
 
     Raises:
-        ValueError: the size is not a multiple of 32.
+        ValueError: the size is not a multiple of 32, or the variant magnifies its images, which E* cannot invert.
     """
 
     measured = "predicted attributes (the tests cannot see what the attribute predictors do not predict)"
@@ -156,6 +156,8 @@ class PixelWorld:
             raise ValueError(f"size {size} is not a multiple of 32, as the attribute predictors require")
         self.variant, self.size, self.tolerance = variant, size, tolerance
         self._world = World(variant)
+        if self._world.variant.zoom != 1:
+            raise ValueError(f"images of the world variant {variant!r} are magnified: the oracle cannot invert them")
         self._predictors: dict[int, AttributePredictor] = {
             domain: load_attribute_predictor(domain) for domain in DOMAIN_NAMES
         }

@@ -445,6 +445,13 @@ def test_the_copied_code_makes_the_same_explorer(kind, model, tmp_path):
     assert not explorer.problem and again.picture == explorer.picture and again.state == explorer.state
 
 
+def test_a_model_of_the_laboratory_is_explored_with_the_predictors_of_its_world():
+    size = {"image_size": 16, "num_style_downsamples": 2, "discriminator_layers": 3}
+    samples = load_model_samples(ml.build(tiny(world_variant="laboratory", **size)).eval())
+    assert [predictor.world_variant for predictor in samples.predictors] == ["laboratory"] * 2
+    assert samples.predict_attributes(samples.images[0], 1).shape_class.shape == (NUM_IMAGES,)
+
+
 def test_a_picture_takes_milliseconds():
     samples = load_model_samples(ml.build(ml.preset("world32", steps=1)).eval())
     state = default_values(style.make_controls(samples))

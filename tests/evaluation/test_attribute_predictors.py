@@ -1,5 +1,8 @@
 """Attribute predictors: outputs, loss, training, and the published weights against their recorded errors."""
 
+from dataclasses import replace
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -203,6 +206,10 @@ def test_predictors_are_published_and_loaded_with_their_measured_errors(tmp_path
         assert all(torch.equal(loaded[name], fresh[name]) for name in fresh)
     numbers = results.read_results("attribute_predictors")
     assert set(numbers) == {"sketch", "painting"}
+    weights = load_attribute_predictor(1).state_dict()
+    train_predictors.publish_predictors(replace(recipe, seed=1), measure_only=True)
+    kept = load_attribute_predictor(1).state_dict()
+    assert all(torch.equal(weights[name], kept[name]) for name in weights)
     assert numbers["sketch"] == measured | {"class_accuracy_shuffled_labels": 0.5, "most_frequent_class": 0.23}
 
 
@@ -230,6 +237,15 @@ def test_a_published_predictor_has_the_recorded_errors_on_fresh_renders(domain, 
 def test_sizes_that_are_not_multiples_of_32_are_refused(size):
     with pytest.raises(ValueError, match=f"cannot process images of {size} px"):
         AttributePredictor(1)(torch.zeros(2, 3, size, size))
+
+
+def test_every_variant_with_predictors_can_be_trained_by_the_tool():
+    assert get_args(get_type_hints(Recipe)["world_variant"]) == tuple(INPUT_SIZES)
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="unknown world variant 'laborotory'; known: standard"):
+        load_attribute_predictor(1, "laborotory")
 
 
 def test_variants_without_predictors_of_their_own_share_the_standard_ones():

@@ -8,6 +8,7 @@ import torch
 
 import munit_lite as ml
 from munit_lite.callbacks import Callback, QualityLog
+from munit_lite.evaluation import attribute_predictors
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.convergence import (
     best_relabeling,
@@ -17,7 +18,7 @@ from munit_lite.evaluation.convergence import (
     relabeled_accuracy,
 )
 from munit_lite.storage.run_folder import read_records
-from munit_lite.world import DIRECTIONS, SHAPE_NAMES, World, style_from_code
+from munit_lite.world import DIRECTIONS, SHAPE_NAMES, STYLE_FACTORS, World, style_from_code
 
 pytestmark = pytest.mark.numerical
 
@@ -77,6 +78,25 @@ def test_half_of_the_style_is_half_of_the_diversity_in_quantiles_of_normal_codes
     expected = quantiles.std() * 12**0.5  # 0.63
     for direction in quality.values():
         assert direction["diversity_ratio"] == pytest.approx(expected, abs=0.1)
+
+
+class FixedInk(TrueTranslator):
+    """Decides the ink of a sketch by the input instead of the style."""
+
+    def translate(self, images, source, target, style=None):
+        if target == 1:
+            style = style.clone()
+            style[:, 1] = 1.5 * torch.sin(1e4 * images.mean(dim=(1, 2, 3)))
+        return super().translate(images, source, target, style)
+
+
+def test_a_factor_that_the_content_decides_has_spread_but_no_diversity():
+    quality = measure_quality(FixedInk(World("laboratory")), World("laboratory"), 16)["painting to sketch"]
+    assert [factor.name for factor in STYLE_FACTORS[1]] == ["line_width", "ink", "paper"]
+    diversity, spread = quality["factor_diversity"], quality["factor_spread"]
+    assert diversity[1] < 0.25 and min(diversity[0], diversity[2]) > 0.9
+    assert min(spread) > 0.85
+    assert quality["diversity_ratio"] == pytest.approx(np.mean(diversity))
 
 
 def test_quality_is_a_function_of_its_seed_alone():
@@ -172,6 +192,14 @@ def test_a_run_records_its_quality_and_goes_on_where_it_stopped(tmp_path):
     for record in (*expected, *found):
         assert record.pop("cpu_minutes") > 0
     assert expected == found
+
+
+def test_a_run_without_attribute_predictors_warns_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(attribute_predictors, "CHECKPOINTS_DIR", tmp_path / "nowhere")
+    log = QualityLog(tmp_path / "run" / "quality.jsonl")
+    with pytest.warns(UserWarning, match=r"not measured during training: there is no file"):
+        run = ml.train(ml.preset("world32", **SMALL), tmp_path / "run", callbacks=[log])
+    assert run.history[-1]["step"] == 4 and not log.file.exists()
 
 
 def test_nothing_is_measured_on_images_that_no_predictor_knows(tmp_path):

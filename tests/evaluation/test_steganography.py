@@ -55,6 +55,12 @@ def test_a_model_that_changes_nothing_hides_nothing_closes_its_cycle_and_is_not_
         assert numbers["diversity_ratio_on_translations"] == pytest.approx(0, abs=1e-6)
 
 
+def test_a_model_of_the_laboratory_is_measured_with_the_predictors_of_its_world():
+    size = {"image_size": 16, "num_style_downsamples": 2, "discriminator_layers": 3}
+    found = measure_hidden_signal(build(tiny(world_variant="laboratory", **size)).eval(), count=72, styles_per_input=2)
+    assert all(numbers["diversity_ratio"] >= 0 for numbers in found.values())
+
+
 def test_the_numbers_of_a_model():
     found = measure_hidden_signal(build(tiny(method="cyclegan_noise")).eval(), count=72, styles_per_input=2)
     assert set(found) == {"sketch to painting", "painting to sketch"}

@@ -208,6 +208,11 @@ def test_sizes_that_the_predictors_cannot_handle_are_rejected():
         PixelWorld(size=48)
 
 
+def test_magnified_images_are_rejected_instead_of_being_inverted_wrongly():
+    with pytest.raises(ValueError, match="'laboratory' are magnified"):
+        PixelWorld("laboratory")
+
+
 # --------------------------------------------------------------------------------------------------- the interface
 
 

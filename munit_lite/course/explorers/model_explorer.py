@@ -191,7 +191,8 @@ def load_model_samples(checkpoint: str | Path | MUNIT) -> ModelSamples:
     data = model.config.data
     held_out = open_data(model.config).test(2 * NUM_IMAGES)
     images = (held_out.images_1[:NUM_IMAGES], held_out.images_2[-NUM_IMAGES:])
-    predictors = (load_attribute_predictor(1), load_attribute_predictor(2)) if data.dataset == "world" else ()
+    domains = DOMAIN_NAMES if data.dataset == "world" else ()
+    predictors = tuple(load_attribute_predictor(domain, data.world_variant) for domain in domains)
     contents = _encode_contents(model, *images)
     return ModelSamples(model, DOMAIN_NAMES_OF_DATASET[data.dataset], images, contents, predictors)
 
