@@ -176,7 +176,7 @@ class QualityLog(Callback):
         now = time.process_time()
         minutes = self.earlier_minutes + (now - self.started) / 60
         quality = measure_quality(model, self.world, self.config.data.image_size)
-        append_record(self.file, {"step": step, "cpu_minutes": minutes} | quality)
+        append_record(self.file, {"step": step, "cpu_minutes": round(minutes, 4)} | quality)
         self.started += time.process_time() - now
 
 

@@ -34,8 +34,8 @@ interruptions training inference evaluation.image_metrics evaluation.fashion_met
 evaluation.mode_coverage evaluation.evaluate evaluation.metric_names evaluation.steganography
 experiments.provenance experiments.results experiments.markdown experiments.claims theory.variants
 theory.inversion theory.oracle theory.propositions theory.error_rates experiments.sweep_plan
-experiments.sweep experiments.tables experiments.notebook_times experiments.benchmark_tables
-experiments.benchmark course.equation_display course.equations course.notebook
+experiments.notebook_times experiments.sweep experiments.tables experiments.convergence_curves
+experiments.benchmark_tables experiments.benchmark course.equation_display course.equations course.notebook
 course.explorers.proposition course.explorers.model_explorer course.explorers.world
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
 course.explorers.symmetry course.explorers doctor course.reexports commands cli

@@ -4,9 +4,11 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from munit_lite.config import override
 from munit_lite.experiments import results
+from munit_lite.methods import build
 from munit_lite.presets import preset
 from munit_lite.training_errors import TrainingError
 from munit_lite.world import DIRECTIONS
@@ -49,6 +51,20 @@ def test_a_run_that_fails_is_logged_too(small, monkeypatch, capsys):
     )
 
 
+def test_a_change_of_the_code_acts_during_the_run_alone(small, monkeypatch):
+    monkeypatch.setitem(SETTINGS, "changed", Setting("content of variance 1", small, ("normalized content",)))
+    seen = []
+
+    def encode(config, *_, **__):
+        content = build(config).encode_content(torch.rand(1, 3, 16, 16), 1)
+        seen.append(content.detach().std(dim=(2, 3), correction=0))
+
+    monkeypatch.setattr(tune_recipe, "train", encode)
+    measure("changed", 100, 4)
+    measure("small", 100, 4)
+    assert seen[0] == pytest.approx(1, abs=1e-2) and abs(seen[1] - 1).max() > 0.1
+
+
 def test_processes_that_finish_together_do_not_overwrite_each_others_runs(small):
     """Once a run was lost: two processes had read the same log, and the second wrote it without the first one's run."""
     direction = {"class_accuracy": 0.5, "relabeled_accuracy": 0.5, "diversity_ratio": 1.0, "style_r2": 0.5}
@@ -65,6 +81,7 @@ def test_the_committed_log_holds_tuning_seeds_alone_and_the_settings_of_the_tool
     for name, run in runs.items():
         setting, steps = re.fullmatch(r"(.*), ([\d,]+) steps", name).groups()
         assert SETTINGS[setting].overrides == run["overrides"], name
+        assert SETTINGS[setting].code_changes == tuple(run.get("code_changes", ())), name
         assert set(log.get(name, {})) | set(run["failed"]) == set(run["commits"])
         assert set(run["commits"]) <= {str(seed) for seed in TUNING_SEEDS}
         for records in log.get(name, {}).values():

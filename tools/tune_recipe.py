@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import tyro
 from filelock import FileLock
+from torch import Tensor
 
 from munit_lite.callbacks import QualityLog
 from munit_lite.evaluation.convergence import convergence
 from munit_lite.experiments import results
 from munit_lite.experiments.provenance import current_commit
+from munit_lite.networks import ContentEncoder, instance_norm
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import read_records
 from munit_lite.training import train
@@ -38,10 +42,20 @@ class Setting:
     Args:
         reason: what it might do, in words.
         overrides: fields of the configuration that differ from the baseline.
+        code_changes: names in `CODE_CHANGES`, for what is not a field of the configuration.
     """
 
     reason: str
     overrides: dict[str, Any] = field(default_factory=dict)
+    code_changes: tuple[str, ...] = ()
+
+
+def _normalized_content(self: ContentEncoder, image: Tensor) -> Tensor:
+    return instance_norm(self.layers(image))
+
+
+# (class, method, the method that replaces it)
+CODE_CHANGES = {"normalized content": (ContentEncoder, "forward", _normalized_content)}
 
 
 # Plain MUNIT (equations 1 to 5, no explicit cycle) in the laboratory world: what every setting is a change of.
@@ -50,6 +64,10 @@ BASELINE = {
     "image_size": 16,
     "num_style_downsamples": 2,
     "discriminator_layers": 3,
+    "discriminator_base_channels": 32,
+    "discriminator_updates": 2,
+    "r1_weight": 0.02,
+    "schedule": "cosine",
     "cycle_weight": 0.0,
     "ema_decay": 0.999,
     "sample_every": 250,
@@ -76,6 +94,67 @@ SETTINGS = {
     "one_update_wide_discriminator": Setting(
         "one update, and a discriminator of twice the width",
         {"discriminator_updates": 1, "discriminator_base_channels": 64},
+    ),
+    "one_update_constant_rate": Setting(
+        "one update, and a constant rate, since the diversity falls as the rate falls",
+        {"discriminator_updates": 1, "schedule": "step"},
+    ),
+    "constant_rate_wide_discriminator": Setting(
+        "one update and a constant rate, and a discriminator of twice the width",
+        {"discriminator_updates": 1, "schedule": "step", "discriminator_base_channels": 64},
+    ),
+    "constant_rate_wide_discriminator_r1_0.05": Setting(
+        "one update and a constant rate, and a discriminator of twice the width that is smoother",
+        {"discriminator_updates": 1, "schedule": "step", "discriminator_base_channels": 64, "r1_weight": 0.05},
+    ),
+    "halved_rate": Setting(
+        "one update and a rate halved every 2,500 steps, as the paper halves it: a constant rate keeps the "
+        "diversity of sketches, a falling one raises that of paintings",
+        {"discriminator_updates": 1, "schedule": "step", "decay_every": 2500},
+    ),
+    "halved_rate_wide_discriminator_r1_0.05": Setting(
+        "all of it: one update, a rate halved every 2,500 steps, and a wide and smoother discriminator",
+        {
+            "discriminator_updates": 1,
+            "schedule": "step",
+            "decay_every": 2500,
+            "discriminator_base_channels": 64,
+            "r1_weight": 0.05,
+        },
+    ),
+    "constant_rate_four_blocks": Setting(
+        "one update and a constant rate, and four residual blocks, as in the paper: the light is hard to decode",
+        {"discriminator_updates": 1, "schedule": "step", "num_residual_blocks": 4},
+    ),
+    "constant_rate_image_weight_30": Setting(
+        "one update and a constant rate, and a strong image loss, since a weak one lowered class and diversity",
+        {"discriminator_updates": 1, "schedule": "step", "image_weight": 30.0},
+    ),
+    "constant_rate_discriminator_lr_2": Setting(
+        "one update and a constant rate, and twice the rate for the discriminators",
+        {"discriminator_updates": 1, "schedule": "step", "discriminator_lr_ratio": 2.0},
+    ),
+    "constant_rate_two_downsamples": Setting(
+        "one update and a constant rate, and a content code of half the size, which has less room for the line width",
+        {"discriminator_updates": 1, "schedule": "step", "num_downsamples": 2},
+    ),
+    "constant_rate_r1_0.05": Setting(
+        "one update and a constant rate, and a smoother discriminator",
+        {"discriminator_updates": 1, "schedule": "step", "r1_weight": 0.05},
+    ),
+    "constant_rate_long_ema": Setting(
+        "one update and a constant rate, and weights averaged over more steps",
+        {"discriminator_updates": 1, "schedule": "step", "ema_decay": 0.9995},
+    ),
+    "constant_rate_normalized_content": Setting(
+        "one update and a constant rate, and a content code whose channels have mean 0 and variance 1, which cannot "
+        "carry the line width as a mean",
+        {"discriminator_updates": 1, "schedule": "step"},
+        ("normalized content",),
+    ),
+    "one_update_image_weight_3": Setting(
+        "one update, and a weak image loss, since the L1 loss prefers a middle value of what is hard to encode",
+        {"discriminator_updates": 1, "image_weight": 3.0},
     ),
     "batch_16": Setting("larger batches show the discriminator frequencies more precisely", {"batch_size": 16}),
     "wide_discriminator": Setting("a discriminator of twice the width", {"discriminator_base_channels": 64}),
@@ -128,7 +207,9 @@ def is_logged(setting: str, seed: int, steps: int) -> bool:
 def measure(setting: str, seed: int, steps: int) -> list[dict[str, Any]]:
     """Train a setting and return the records of its quality; a run that fails returns those before the failure."""
     config = preset("world32", **BASELINE | {"steps": steps, "seed": seed} | SETTINGS[setting].overrides)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        for change in SETTINGS[setting].code_changes:
+            stack.enter_context(patch.object(*CODE_CHANGES[change]))
         file = Path(folder) / "quality.jsonl"
         try:
             train(config, folder, callbacks=[QualityLog(file)])
@@ -176,6 +257,7 @@ def _add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str,
         }
     runs[name] = {
         "overrides": change.overrides,
+        "code_changes": list(change.code_changes),
         "reason": change.reason,
         "commits": known["commits"] | {str(seed): current_commit()},
         "failed": failed,

@@ -17,6 +17,7 @@ from .notebook import LiveCurves, check_parameters, drop_none, predict, print_ta
 from .reexports import (
     RESULTS_DIR,
     MeanStyleTranslator,
+    QualityLog,
     RunFolder,
     SampleSheets,
     TensorBoardLog,
@@ -48,6 +49,7 @@ __all__ = [
     "LossExplorer",
     "MeanStyleTranslator",
     "PropositionExplorer",
+    "QualityLog",
     "RunFolder",
     "SampleSheets",
     "StyleExplorer",

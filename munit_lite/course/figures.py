@@ -227,3 +227,49 @@ def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylab
         axis.set(xlabel="step", ylabel=ylabel, ylim=(0, 1.02))
         axis.legend(loc="lower right")
     return figure_to_image(figure, alt)
+
+
+def seed_bands(
+    steps: Sequence[int],
+    panels: dict[str, dict[str, np.ndarray]],
+    alt: str,
+    title: str = "",
+    minutes_per_step: float | None = None,
+    thresholds: dict[str, float] | None = None,
+) -> Image:
+    """Plot metrics in [0, 1] against training steps: the mean over seeds, and a band that covers all seeds.
+
+    Args:
+        steps: the training steps at which the metrics were measured.
+        panels: label of the vertical axis -> label of the curve -> (seeds, steps) values.
+        alt: alternative text.
+        title: title of the figure.
+        minutes_per_step: scaled CPU minutes, shown by a second axis above each panel.
+        thresholds: label of the vertical axis -> a dotted line that the metric should reach.
+
+    Returns:
+        A PNG with alternative text and one lettered panel per metric.
+
+    Example:
+        >>> accuracy = np.array([[0.4, 0.8], [0.5, 0.9]])  # of two seeds
+        >>> seed_bands([100, 200], {"class accuracy": {"sketch to painting": accuracy}}, alt="It rises.").alt
+        'It rises.'
+    """
+    figure, axes = subplots(len(panels), size=(4.6 * len(panels), 3.6))
+    for (ylabel, curves), axis, letter in zip(panels.items(), axes, "abcdefgh", strict=False):
+        for (name, values), color, line in zip(curves.items(), COLORS, LINES, strict=False):
+            axis.plot(steps, values.mean(axis=0), line, color=color, label=name)
+            axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
+        if thresholds and ylabel in thresholds:
+            axis.axhline(thresholds[ylabel], color="black", linestyle=":", linewidth=1)
+        axis.set(xlabel="training step", ylabel=ylabel, ylim=(0, 1.12))
+        axis.set_title(f"({letter})", loc="left", fontsize=10)
+        if minutes_per_step:
+            axis.secondary_xaxis("top", functions=_scaling(minutes_per_step)).set_xlabel("scaled CPU minutes")
+    axes[0].legend(loc="lower right")
+    figure.suptitle(title)
+    return figure_to_image(figure, alt)
+
+
+def _scaling(factor: float) -> Any:
+    return lambda value: value * factor, lambda value: value / factor

@@ -5,7 +5,7 @@
 
 # ruff: noqa: F401
 from munit_lite import doctor
-from munit_lite.callbacks import SampleSheets, TensorBoardLog
+from munit_lite.callbacks import QualityLog, SampleSheets, TensorBoardLog
 from munit_lite.data import open_data
 from munit_lite.evaluation import image_metrics, steganography
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor

@@ -38,7 +38,7 @@ def measure_quality(
         seed: seed of contents and styles.
 
     Returns:
-        For each direction:
+        For each direction, rounded to four digits:
 
         - `class_accuracy`, the fraction of translations that keep the class;
         - `relabeled_accuracy`, the same after the best relabeling of the classes;
@@ -88,13 +88,14 @@ def _measure_direction(direction: Direction, inputs: int, styles_per_input: int)
     factor_diversity = (variance * 12).sqrt()  # the quantiles of the true factors are uniform, with a variance of 1/12
     order = torch.randperm(len(quantiles), generator=generator)  # both halves of the probe's data see all inputs
     factors = [factor.name for factor in STYLE_FACTORS[direction.target]]
+    style_r2 = held_out_r2(torch.cat(sampled_styles)[order], quantiles[order], factors, "style")["style_r2"]
     return {
-        "class_accuracy": confusion.trace().item() / confusion.sum().item(),
-        "relabeled_accuracy": relabeled_accuracy(confusion),
-        "diversity_ratio": factor_diversity.mean().item(),
-        "factor_diversity": factor_diversity.tolist(),
-        "factor_spread": (quantiles.var(dim=0) * 12).sqrt().tolist(),
-        "style_r2": held_out_r2(torch.cat(sampled_styles)[order], quantiles[order], factors, "style")["style_r2"],
+        "class_accuracy": round(confusion.trace().item() / confusion.sum().item(), 4),
+        "relabeled_accuracy": round(relabeled_accuracy(confusion), 4),
+        "diversity_ratio": round(factor_diversity.mean().item(), 4),
+        "factor_diversity": [round(ratio, 4) for ratio in factor_diversity.tolist()],
+        "factor_spread": [round(ratio, 4) for ratio in (quantiles.var(dim=0) * 12).sqrt().tolist()],
+        "style_r2": round(style_r2, 4),
         "confusion": confusion.tolist(),
     }
 

@@ -27,10 +27,12 @@ from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
+from munit_lite.experiments.notebook_times import time_calibration_step
 from munit_lite.experiments.provenance import current_commit
 from munit_lite.experiments.results import read_results_file
 from munit_lite.experiments.sweep_plan import Plan, PlannedRun, SweepError
 from munit_lite.storage.files import atomic_path
+from munit_lite.storage.run_folder import read_records
 
 _ORPHANS_EXIT = 120.0  # seconds; a kernel notices within one or two seconds that its worker was killed
 
@@ -84,8 +86,11 @@ def run_sweep(
     waiting = [run for run in plan.runs if run.name not in outcomes]
     if not waiting:
         return [outcomes[run.name] for run in plan.runs]
+    machine = {} if scheduler else {"calibration_seconds": round(time_calibration_step(), 4)}  # before it is busy
     with _client(min(workers or _default_workers(), len(waiting)), scheduler) as (client, gpus):
-        futures = {client.submit(_run_on_worker, plan.notebook, run, out, gpus, pure=False): run for run in waiting}
+        futures = {
+            client.submit(_run_on_worker, plan.notebook, run, out, gpus, machine, pure=False): run for run in waiting
+        }
         with tqdm(total=len(plan.runs), initial=len(outcomes), desc="runs", unit="run") as bar:
             for future in as_completed(futures):
                 error = future.exception()  # of a worker that died too often; the error of a run is in its outcome
@@ -156,7 +161,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[
         yield client, _gpus()
 
 
-def _run_on_worker(notebook: Path, run: PlannedRun, out: Path, gpus: list[str]) -> Outcome:
+def _run_on_worker(notebook: Path, run: PlannedRun, out: Path, gpus: list[str], machine: dict[str, float]) -> Outcome:
     """Run the notebook in a kernel of its own, unless another worker runs it."""
     folder = out / run.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,16 +172,16 @@ def _run_on_worker(notebook: Path, run: PlannedRun, out: Path, gpus: list[str]) 
         with FileLock(folder / ".sweep.lock", timeout=0):
             if _is_finished(run, out):  # by a worker that was killed before it could report so
                 return Outcome(run.name, "finished")
-            return _run_notebook(notebook, run, folder)
+            return _run_notebook(notebook, run, folder, machine)
     except Timeout:  # the worker of a sweep that was stopped is still running
         return Outcome(run.name, "failed", error="another worker is running it; wait, and start the sweep again")
 
 
-def _run_notebook(notebook: Path, run: PlannedRun, folder: Path) -> Outcome:
+def _run_notebook(notebook: Path, run: PlannedRun, folder: Path, machine: dict[str, float]) -> Outcome:
     start = time.monotonic()
     with open(folder / "attempts.jsonl", "a") as attempts:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        attempts.write(json.dumps({"commit": current_commit(), "time": now}) + "\n")
+        attempts.write(json.dumps({"commit": current_commit(), "time": now} | machine) + "\n")
     parameters = run.parameters | {"seed": run.seed, "out": str(folder), "results": str(folder / "results.json")}
     try:
         with FileLock(folder / ".lock", timeout=_ORPHANS_EXIT):
@@ -217,7 +222,9 @@ def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dic
 
     Returns:
         data -> method -> seed -> the run's parameters, attempts, numbers and provenance. Each attempt has its commit
-        and time, because a run that was stopped and resumed may have been trained by the code of two commits.
+        and time, because a run that was stopped and resumed may have been trained by the code of two commits, and the
+        seconds of a calibration step on its machine. A run on the known world also has its `quality` during training,
+        the records that `callbacks.QualityLog` wrote.
 
     Raises:
         SweepError: the folder holds a finished run with other parameters.
@@ -229,11 +236,13 @@ def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dic
             entry = {"parameters": run.parameters, "attempts": _read_attempts(folder)} | read_results_file(
                 folder / "results.json"
             )
+            if quality := read_records(folder / "quality.jsonl"):
+                entry["quality"] = quality
             sweep.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = entry
     return sweep
 
 
-def _read_attempts(folder: Path) -> list[dict[str, str]]:
+def _read_attempts(folder: Path) -> list[dict[str, Any]]:
     """Return the commit and time of each attempt; earlier versions wrote them into a file of another name."""
     files = [folder / name for name in ("starts.jsonl", "attempts.jsonl")]
     return [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]

@@ -69,7 +69,11 @@ NESTED = {
     },
     "sketch to painting": {"other_interval": 1, "other": 2, "deep": {"x": {"y": 1}}, "x_interval": 3},
 }
-RUN = {"parameters": {"preset": "p"}, "attempts": [{"commit": "a", "time": "t"}]}
+RUN = {
+    "parameters": {"preset": "p"},
+    "attempts": [{"commit": "a", "time": "t"}],
+    "quality": [{"step": 250, "there": {"class_accuracy": 0.5, "confusion": [[1, 2], [3, 4]]}}],
+}
 SWEEP = {
     "world32": {
         "munit": {

@@ -155,7 +155,11 @@ def test_a_sweep_in_pieces_repeats_no_run_of_its_results_file(sweep_file, tmp_pa
     gathered = read_results(results)["world32"]["munit"]
     assert gathered.keys() == {"5", "6"} and not list((tmp_path / "1").rglob("seed5"))
     assert all(record["parameters"] == {"preset": "world32"} for record in gathered.values())
-    assert all(set(attempt) == {"commit", "time"} for entry in gathered.values() for attempt in entry["attempts"])
+    assert all(
+        set(attempt) == {"commit", "time", "calibration_seconds"}
+        for entry in gathered.values()
+        for attempt in entry["attempts"]
+    )
 
     file = sweep_file(parameters={"bad": 2}, grids=[{"data": "world32", "seeds": [5]}])
     with pytest.raises(
@@ -179,6 +183,7 @@ def left_behind(folder, parameters, value):
     (folder / "starts.jsonl").write_text('{"commit": "a", "time": "1"}\n')  # as earlier versions called it
     (folder / "attempts.jsonl").write_text('{"commit": "b", "time": "2"}\n')
     (folder / "results.json").write_text(json.dumps({"numbers": {"there": {"v": value}}, "provenance": {}}))
+    (folder / "quality.jsonl").write_text('{"step": 250, "cpu_minutes": 0.5}\n{"step": 500, "cpu_minutes": 1.0}\n{"st')
 
 
 def test_what_the_folder_holds_is_gathered_with_every_attempt_beside_what_was_gathered_before(sweep_file, tmp_path):
@@ -191,6 +196,8 @@ def test_what_the_folder_holds_is_gathered_with_every_attempt_beside_what_was_ga
     assert found["fashion32"] == earlier["fashion32"] and found["world32"]["munit"]["6"] == before
     assert found["world32"]["munit"]["5"]["numbers"] == {"there": {"v": 7}}
     assert [attempt["commit"] for attempt in found["world32"]["munit"]["5"]["attempts"]] == ["a", "b"]
+    assert [record["step"] for record in found["world32"]["munit"]["5"]["quality"]] == [250, 500]
+    assert "quality" not in found["world32"]["munit"]["6"]
     assert earlier["world32"]["munit"]["5"] is before  # untouched
 
 
@@ -222,7 +229,7 @@ def test_a_run_that_another_sweeps_worker_is_still_running_is_not_run_twice(monk
     run = PlannedRun("w", "m", 0, {"a": 1})
     (tmp_path / run.name).mkdir(parents=True)
     with FileLock(tmp_path / run.name / ".sweep.lock", is_singleton=False):
-        outcome = sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path, [])
+        outcome = sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path, [], {})
     assert outcome.status == "failed" and "another worker is running it" in outcome.error
 
 
@@ -232,7 +239,8 @@ def test_a_finished_run_that_is_asked_for_again_is_not_repeated(monkeypatch, tmp
     monkeypatch.setattr(sweeps, "_papermill", lambda *_: ran.append(1))
     for _ in range(2):
         assert (
-            sweeps._run_on_worker(Path("n.ipynb"), PlannedRun("w", "m", 0, {"a": 1}), tmp_path, []).status == "finished"
+            sweeps._run_on_worker(Path("n.ipynb"), PlannedRun("w", "m", 0, {"a": 1}), tmp_path, [], {}).status
+            == "finished"
         )
     assert len(ran) == 1
 
@@ -247,9 +255,9 @@ def test_each_worker_gets_a_gpu_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(sweeps, "_papermill", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "before")
     run = PlannedRun("world32", "munit", 0, {})
-    assert sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path, ["4", "5"]).status == "finished"
+    assert sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path, ["4", "5"], {}).status == "finished"
     assert seen == ["5"]
-    assert sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path / "cluster", []).status == "finished"
+    assert sweeps._run_on_worker(Path("n.ipynb"), run, tmp_path / "cluster", [], {}).status == "finished"
     assert seen == ["5", "5"]  # on a cluster the worker's own stays
 
 
@@ -261,7 +269,7 @@ def test_a_kernel_that_dies_gets_a_second_chance_and_no_third(monkeypatch, tmp_p
         raise RuntimeError("Kernel died")
 
     monkeypatch.setattr(sweeps, "_papermill", dies)
-    outcome = sweeps._run_on_worker(Path("n.ipynb"), PlannedRun("world32", "munit", 0, {}), tmp_path, [])
+    outcome = sweeps._run_on_worker(Path("n.ipynb"), PlannedRun("world32", "munit", 0, {}), tmp_path, [], {})
     assert len(tries) == 2 and outcome.status == "failed" and outcome.error == "RuntimeError: Kernel died"
     assert not list(tmp_path.rglob("done.json"))
 
