@@ -105,6 +105,9 @@ class NetworkConfig:
     discriminator_init: Literal["gaussian", "kaiming"] = "gaussian"
     """Weight initialization of the discriminators: `gaussian` is N(0, 0.02²), as in the original; with `kaiming` small
     discriminators learn faster."""
+    minibatch_std_group: int = _whole(0, least=0)
+    """Images whose differences the discriminators see, so that they notice where translations cover only a part of the
+    styles (0: none, as in the paper). The batch must be a multiple of it."""
 
 
 @dataclass(frozen=True)

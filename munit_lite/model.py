@@ -47,7 +47,11 @@ class MUNIT(nn.Module):
             self.auto_encoders[1].load_state_dict(self.auto_encoders[0].state_dict())
         self.discriminators = nn.ModuleList(
             MultiScaleDiscriminator(
-                n.discriminator_base_channels, n.discriminator_layers, n.discriminator_scales, n.discriminator_init
+                n.discriminator_base_channels,
+                n.discriminator_layers,
+                n.discriminator_scales,
+                n.discriminator_init,
+                n.minibatch_std_group,
             )
             for _ in (1, 2)
         )

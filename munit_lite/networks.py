@@ -350,24 +350,65 @@ class AutoEncoder(nn.Module):
         return self.content_encoder(image), self.style_encoder(image)
 
 
+def minibatch_std(features: Tensor, group_size: int) -> Tensor:
+    r"""Measure how much the images of a group differ (not in the paper; after Karras et al., 2018, section 3).
+
+    One image alone does not show that a generator covers only a part of the styles; several images do. For channel c,
+
+    $$ \sigma_c = \frac{1}{hw} \sum_{y,x} \mathrm{std}(z_{cyx}), $$
+
+    where the standard deviation is taken over the images of the group.
+
+    Args:
+        features: z, (B, C, h, w).
+        group_size: images in a group, at most; B is a multiple of it, or smaller.
+
+    Returns:
+        (B, C, h, w), in which all images and positions of a group have the same values.
+
+    Raises:
+        ValueError: B is larger than the group, but no multiple of it.
+
+    Example:
+        >>> minibatch_std(torch.tensor([0.0, 2.0]).view(2, 1, 1, 1), group_size=2).flatten()
+        tensor([1.4142, 1.4142])
+    """
+    group_size = min(group_size, len(features))
+    if len(features) % group_size:
+        raise ValueError(
+            f"the discriminator compares groups of {group_size} images, so it needs a multiple of {group_size} images, "
+            f"but there are {len(features)}"
+        )
+    groups = upcast_to_fp32(features).unflatten(0, (-1, group_size))
+    variance = groups.var(dim=1, correction=min(1, group_size - 1), keepdim=True)
+    std = (variance + 1e-8).sqrt().mean(dim=(3, 4), keepdim=True)  # 1e-8: the root has a gradient at 0
+    return std.expand_as(groups).flatten(0, 1).to(features.dtype)
+
+
 class PatchDiscriminator(nn.Module):
     """Compute one logit for each patch of an image by convolutions without normalization.
 
     Args:
         base_channels: channels after the first layer; they double with each layer.
         layers: stride-2 convolutions.
+        std_group: images whose differences the last layer sees beside the features (`minibatch_std`); 0 as in the paper
+            for none.
     """
 
-    def __init__(self, base_channels: int, layers: int) -> None:
+    def __init__(self, base_channels: int, layers: int, std_group: int = 0) -> None:
         super().__init__()
         channels = [3] + [base_channels * 2**k for k in range(layers)]
+        self.std_group = std_group
         self.layers = nn.Sequential(
             *(ConvBlock(a, b, 4, 2, activation=leaky_relu) for a, b in itertools.pairwise(channels)),
-            nn.Conv2d(channels[-1], 1, 1),
+            nn.Conv2d(channels[-1] * (2 if std_group else 1), 1, 1),
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image)  # (B, 3, H, W) -> (B, 1, H/16, W/16) with 4 layers
+        features = self.layers[:-1](image)
+        if self.std_group:
+            features = torch.cat([features, minibatch_std(features, self.std_group)], dim=1)
+        return self.layers[-1](features)  # (B, 3, H, W) -> (B, 1, H/16, W/16) with 4 layers
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -378,6 +419,7 @@ class MultiScaleDiscriminator(nn.Module):
         layers: stride-2 layers (4 in the paper).
         scales: copies of the image, each half the side of the one before (3 in the paper).
         init: a name in `DISCRIMINATOR_INITS` (gaussian in the original).
+        std_group: as for `PatchDiscriminator` (0 in the paper).
 
     Example:
         >>> discriminator = MultiScaleDiscriminator(base_channels=8, layers=2, scales=2)
@@ -385,9 +427,11 @@ class MultiScaleDiscriminator(nn.Module):
         [(4, 1, 8, 8), (4, 1, 4, 4)]
     """
 
-    def __init__(self, base_channels: int, layers: int, scales: int, init: str = "gaussian") -> None:
+    def __init__(
+        self, base_channels: int, layers: int, scales: int, init: str = "gaussian", std_group: int = 0
+    ) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(PatchDiscriminator(base_channels, layers) for _ in range(scales))
+        self.scales = nn.ModuleList(PatchDiscriminator(base_channels, layers, std_group) for _ in range(scales))
         DISCRIMINATOR_INITS[init](self)
 
     def forward(self, image: Tensor) -> list[Tensor]:

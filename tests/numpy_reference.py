@@ -207,13 +207,25 @@ def decoder(content: Array, style: Array, convs: list, linears: list, norms: lis
     return np.tanh(conv(h, *to_image))
 
 
-def discriminator(image: Array, convs_by_scale: list[list]) -> list[Array]:
+def minibatch_std(z: Array, group: int) -> Array:
+    """For each channel of each group of images the unbiased deviation over them, averaged over positions."""
+    result = np.empty_like(z)
+    for first in range(0, len(z), group):
+        images = z[first : first + group]
+        deviation = np.sqrt(((images - images.mean(0)) ** 2).sum(0) / max(1, len(images) - 1) + 1e-8)
+        result[first : first + group] = deviation.mean((1, 2))[None, :, None, None]
+    return result
+
+
+def discriminator(image: Array, convs_by_scale: list[list], group: int = 0) -> list[Array]:
     """One map of logits for each scale, finest first."""
     logits = []
     for convs in convs_by_scale:
         h = image
         for c in convs[:-1]:
             h = leaky_relu(conv(h, *c, stride=2))
+        if group:
+            h = np.concatenate([h, minibatch_std(h, group)], axis=1)
         logits.append(conv(h, *convs[-1]))
         image = average_pool(image)
     return logits

@@ -22,6 +22,7 @@ from munit_lite.networks import (
     StyleEncoder,
     adaptive_instance_norm,
     instance_norm,
+    minibatch_std,
     parameter_count,
 )
 from munit_lite.presets import PRESETS, preset
@@ -220,6 +221,31 @@ def test_discriminator_agrees_with_numpy(critic, sides):
     expected = reference.discriminator(image.numpy(), [arrays(scale, nn.Conv2d) for scale in critic.scales])
     for made, logits in zip(critic(image), expected, strict=True):
         np.testing.assert_allclose(made.detach(), logits, rtol=1e-9, atol=1e-12)
+
+
+def test_discriminator_with_minibatch_statistics_agrees_with_numpy_group_by_group():
+    torch.manual_seed(0)
+    discriminator = with_random_biases(MultiScaleDiscriminator(4, layers=2, scales=2, std_group=2)).double()
+    image = randn(6, 3, 16, 16)
+    layers = [arrays(scale, nn.Conv2d) for scale in discriminator.scales]
+    for logits, expected in zip(
+        discriminator(image), reference.discriminator(image.numpy(), layers, group=2), strict=True
+    ):
+        np.testing.assert_allclose(logits.detach(), expected, rtol=1e-9, atol=1e-12)
+    # The logits of a group do not depend on other groups, but on the other image of the group.
+    for apart, together in zip(discriminator(image[2:4]), discriminator(image), strict=True):
+        torch.testing.assert_close(apart, together[2:4], rtol=1e-12, atol=1e-12)
+        assert (together[[0, 2]] - discriminator(image[[0, 2]])[0 if together.shape[-1] == 4 else 1]).abs().max() > 1e-6
+
+
+def test_minibatch_statistics_of_equal_images_are_zero_and_have_a_gradient():
+    features = torch.ones(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    statistics = minibatch_std(features, 4)
+    statistics.sum().backward()
+    assert statistics.max() < 2e-4 and features.grad.isfinite().all()
+    assert minibatch_std(torch.randn(1, 2, 3, 3), 4).max() < 2e-4  # of one image
+    with pytest.raises(ValueError, match=r"compares groups of 4 images, .* but there are 6"):
+        minibatch_std(torch.zeros(6, 2, 3, 3), 4)
 
 
 @pytest.mark.parametrize("constant", [True, False])

@@ -16,15 +16,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import torch
 import tyro
 from filelock import FileLock
-from torch import Tensor
+from torch import Tensor, nn
 
 from munit_lite.callbacks import QualityLog
 from munit_lite.evaluation.convergence import convergence
 from munit_lite.experiments import results
 from munit_lite.experiments.provenance import current_commit
-from munit_lite.networks import ContentEncoder, instance_norm
+from munit_lite.networks import ContentEncoder, PatchDiscriminator, instance_norm, minibatch_std
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import read_records
 from munit_lite.training import train
@@ -54,8 +55,28 @@ def _normalized_content(self: ContentEncoder, image: Tensor) -> Tensor:
     return instance_norm(self.layers(image))
 
 
-# (class, method, the method that replaces it)
-CODE_CHANGES = {"normalized content": (ContentEncoder, "forward", _normalized_content)}
+_init_discriminator = PatchDiscriminator.__init__
+
+
+# The first runs with minibatch statistics came before the field `minibatch_std_group`, with other initial weights.
+def _init_with_statistics(self: PatchDiscriminator, base_channels: int, layers: int, std_group: int) -> None:
+    _init_discriminator(self, base_channels, layers)
+    self.layers[-1] = nn.Conv2d(2 * base_channels * 2 ** (layers - 1), 1, 1)
+
+
+def _logits_with_statistics(self: PatchDiscriminator, image: Tensor) -> Tensor:
+    features = self.layers[:-1](image)
+    return self.layers[-1](torch.cat([features, minibatch_std(features, 4)], dim=1))
+
+
+# Each is a list of a class, a method, and what replaces it.
+CODE_CHANGES: dict[str, list[tuple[type, str, Any]]] = {
+    "normalized content": [(ContentEncoder, "forward", _normalized_content)],
+    "minibatch statistics": [
+        (PatchDiscriminator, "__init__", _init_with_statistics),
+        (PatchDiscriminator, "forward", _logits_with_statistics),
+    ],
+}
 
 
 # Plain MUNIT (equations 1 to 5, no explicit cycle) in the laboratory world: what every setting is a change of.
@@ -121,6 +142,34 @@ SETTINGS = {
             "discriminator_base_channels": 64,
             "r1_weight": 0.05,
         },
+    ),
+    "constant_rate_no_weight_decay": Setting(
+        "one update, a constant rate, and no weight decay, which favors a decoder that responds weakly to the style",
+        {"discriminator_updates": 1, "schedule": "step", "weight_decay": 0.0},
+    ),
+    "constant_rate_minibatch_statistics": Setting(
+        "one update, a constant rate, and the standard deviation of each feature over four images as further features "
+        "of the discriminator, so that it sees the diversity",
+        {"discriminator_updates": 1, "schedule": "step"},
+        ("minibatch statistics",),
+    ),
+    "halved_rate_minibatch_statistics": Setting(
+        "one update, a rate halved every 2,500 steps, and minibatch statistics",
+        {"discriminator_updates": 1, "schedule": "step", "decay_every": 2500},
+        ("minibatch statistics",),
+    ),
+    "halved_rate_minibatch_statistics_r1_0.05": Setting(
+        "the same, and a smoother discriminator",
+        {"discriminator_updates": 1, "schedule": "step", "decay_every": 2500, "r1_weight": 0.05},
+        ("minibatch statistics",),
+    ),
+    "constant_rate_std_group_4": Setting(
+        "one update, a constant rate, and minibatch statistics over four images",
+        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4},
+    ),
+    "constant_rate_std_group_4_r1_0.05": Setting(
+        "the same, and a smoother discriminator",
+        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "r1_weight": 0.05},
     ),
     "constant_rate_four_blocks": Setting(
         "one update and a constant rate, and four residual blocks, as in the paper: the light is hard to decode",
@@ -208,8 +257,9 @@ def measure(setting: str, seed: int, steps: int) -> list[dict[str, Any]]:
     """Train a setting and return the records of its quality; a run that fails returns those before the failure."""
     config = preset("world32", **BASELINE | {"steps": steps, "seed": seed} | SETTINGS[setting].overrides)
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        for change in SETTINGS[setting].code_changes:
-            stack.enter_context(patch.object(*CODE_CHANGES[change]))
+        for name in SETTINGS[setting].code_changes:
+            for change in CODE_CHANGES[name]:
+                stack.enter_context(patch.object(*change))
         file = Path(folder) / "quality.jsonl"
         try:
             train(config, folder, callbacks=[QualityLog(file)])

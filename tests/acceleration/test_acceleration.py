@@ -112,6 +112,7 @@ VARIANTS = {
     "the presets'": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "gan_mode": "nonsaturating"},
     "with less memory": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "grad_accumulation": 2},
     "hinge": {"gan_mode": "hinge", "cycle_weight": 10.0},
+    "with minibatch statistics": {"minibatch_std_group": 2, "r1_weight": 1.0},
 }
 each_variant = pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS)
 
@@ -251,6 +252,11 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
         match="batch_size is 2, but 1 processes compute it in 3 micro-batches each: it must be a multiple of 3",
     ):
         ml.train(tiny(grad_accumulation=3), tmp_path, callbacks=[])
+    with pytest.raises(
+        ValueError,
+        match=r"sees 2 images at a time, but it compares groups of 4: .* a batch_size that is a multiple of 8",
+    ):
+        ml.train(tiny(batch_size=4, grad_accumulation=2, minibatch_std_group=4), tmp_path, callbacks=[])
 
 
 def test_bf16_keeps_styles_statistics_and_losses_in_fp32():
