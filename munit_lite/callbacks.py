@@ -19,7 +19,7 @@ from munit_lite.evaluation.convergence import measure_quality
 from munit_lite.model import MUNIT
 from munit_lite.samples import sample_sheet
 from munit_lite.storage.files import CheckpointError, write_error
-from munit_lite.storage.run_folder import append_record, truncate_records
+from munit_lite.storage.run_folder import RunFolder, append_record, truncate_records
 from munit_lite.world import DOMAIN_NAMES, World
 
 
@@ -203,5 +203,5 @@ def default_callbacks(folder: Path) -> list[Callback]:
         ProgressBar(),
         TensorBoardLog(folder / "tensorboard"),
         SampleSheets(folder / "samples"),
-        QualityLog(folder / "quality.jsonl"),
+        QualityLog(RunFolder(folder).quality_file),
     ]

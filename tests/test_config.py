@@ -38,8 +38,8 @@ def test_the_choices_of_a_record_are_those_that_the_code_knows():
 def test_the_mandated_presets_exist_with_their_style_dims():
     style_dims = {name: config.network.style_dim for name, config in PRESETS.items() if config.method == "munit"}
     assert style_dims == {
-        "paper256": 8, "world32": 3, "world64": 3, "world128": 3, "fashion32": 8, "folder64": 8, "folder128": 8,
-        "apples2citrus": 8,
+        "paper256": 8, "laboratory": 3, "world32": 3, "world64": 3, "world128": 3, "fashion32": 8, "folder64": 8,
+        "folder128": 8, "apples2citrus": 8,
     }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_every_baseline_has_a_preset_on_each_data_of_the_tables_and_differs_from
     methods = set(get_args(get_type_hints(Config)["method"])) - {"munit"}
     named = {(config.preset.removesuffix(f"_{config.method}"), config.method) for config in PRESETS.values()}
     baselines = {(data, method) for data, method in named if method != "munit"}
-    with_pairs = {(data, method) for data in ("world32", "world64", "fashion32") for method in methods}
+    with_pairs = {(data, method) for data in ("laboratory", "world32", "world64", "fashion32") for method in methods}
     assert baselines == with_pairs | {("apples2citrus", method) for method in methods - {"bicyclegan"}}
     for data, method in baselines:
         munit, baseline = ml.preset(data), ml.preset(f"{data}_{method}")
@@ -134,7 +134,7 @@ def test_a_configuration_survives_json(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ml.preset("wrld32"), r"unknown preset 'wrld32'; known: paper256, world32"),
+        (lambda: ml.preset("wrld32"), r"unknown preset 'wrld32'; known: paper256, laboratory, world32"),
         (lambda: ml.preset("world32", stps=3), r"unknown field 'stps'; known: .*steps"),
         (lambda: ml.preset("world32", name="x"), r"unknown field 'name'"),
         (lambda: ml.preset("world32", steps=0), r"steps is 0, but it must be a whole number of 1 or more"),

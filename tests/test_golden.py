@@ -110,6 +110,7 @@ def reduced(name: str) -> Config:
         mlp_width=8,
         discriminator_base_channels=4,
         batch_size=2,
+        minibatch_std_group=min(2, network.minibatch_std_group),
         seed=2,
         log_every=1,
         num_threads=1,

@@ -21,21 +21,21 @@ acceleration.parallel_domains losses objective methods.cyclegan methods.unit met
 acceleration.objective acceleration.accelerate acceleration storage.files storage.tensors paths
 storage.checkpoints storage.run_folder training_errors data.image_files counter_rng world data.base
 samples presets data.fetch data.downloads evaluation.statistics evaluation.translator
-theory.linear_gaussian theory.two_sample theory.verdicts course.figures course.diagrams
-course.exercises.framework course.exercises.inputs course.exercises.shared_latent_assumption
-course.exercises.content_encoder course.exercises.style_encoder course.exercises.adain_decoder
-course.exercises.image_reconstruction course.exercises.latent_reconstruction
-course.exercises.adversarial_loss course.exercises.full_objective course.exercises.optimality
-course.exercises.latent_matching course.exercises.cycle_consistency course.exercises.joint_matching
-course.exercises.experiments course.exercises.real_images course.exercises course.explorers.pictures
-course.explorers.widget course data.folder_layout data.folders data.synthetic data.fashion data
-storage.nvlabs evaluation.attribute_predictors evaluation.world_metrics evaluation.convergence callbacks
-interruptions training inference evaluation.image_metrics evaluation.fashion_metrics
-evaluation.mode_coverage evaluation.evaluate evaluation.metric_names evaluation.steganography
-experiments.provenance experiments.results experiments.markdown experiments.claims theory.variants
-theory.inversion theory.oracle theory.propositions theory.error_rates experiments.sweep_plan
-experiments.notebook_times experiments.sweep experiments.tables experiments.convergence_curves
-experiments.benchmark_tables experiments.benchmark course.equation_display course.equations course.notebook
+theory.linear_gaussian theory.two_sample theory.verdicts evaluation.attribute_predictors
+evaluation.world_metrics evaluation.convergence course.figures course.diagrams course.exercises.framework
+course.exercises.inputs course.exercises.shared_latent_assumption course.exercises.content_encoder
+course.exercises.style_encoder course.exercises.adain_decoder course.exercises.image_reconstruction
+course.exercises.latent_reconstruction course.exercises.adversarial_loss course.exercises.full_objective
+course.exercises.optimality course.exercises.latent_matching course.exercises.cycle_consistency
+course.exercises.joint_matching course.exercises.experiments course.exercises.real_images
+course.exercises course.explorers.pictures course.explorers.widget course data.folder_layout data.folders
+data.synthetic data.fashion data storage.nvlabs callbacks interruptions training inference
+evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.evaluate
+evaluation.metric_names evaluation.steganography experiments.provenance experiments.results
+experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle
+theory.propositions theory.error_rates experiments.sweep_plan experiments.notebook_times
+experiments.sweep experiments.tables experiments.convergence_curves experiments.benchmark_tables
+experiments.benchmark experiments.recipe_tables course.equation_display course.equations course.notebook
 course.explorers.proposition course.explorers.model_explorer course.explorers.world
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
 course.explorers.symmetry course.explorers doctor course.reexports commands cli

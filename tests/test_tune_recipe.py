@@ -13,7 +13,7 @@ from munit_lite.presets import preset
 from munit_lite.training_errors import TrainingError
 from munit_lite.world import DIRECTIONS
 from tools import tune_recipe
-from tools.tune_recipe import BASELINE, SETTINGS, TUNING_SEEDS, Setting, measure, read_log, tune
+from tools.tune_recipe import BASES, SETTINGS, TUNING_SEEDS, Setting, measure, read_log, tune
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ def test_the_committed_log_holds_tuning_seeds_alone_and_the_settings_of_the_tool
     for name, run in runs.items():
         setting, steps = re.fullmatch(r"(.*), ([\d,]+) steps", name).groups()
         assert SETTINGS[setting].overrides == run["overrides"], name
+        assert SETTINGS[setting].base == run.get("base", "baseline")
         assert SETTINGS[setting].code_changes == tuple(run.get("code_changes", ())), name
         assert set(log.get(name, {})) | set(run["failed"]) == set(run["commits"])
         assert set(run["commits"]) <= {str(seed) for seed in TUNING_SEEDS}
@@ -89,9 +90,16 @@ def test_the_committed_log_holds_tuning_seeds_alone_and_the_settings_of_the_tool
 
 
 def test_every_setting_is_a_configuration_and_changes_something():
-    baseline = preset("world32", **BASELINE)
     for name, setting in SETTINGS.items():
-        assert (override(baseline, **setting.overrides) == baseline) == (name == "baseline"), name
+        base = preset("world32", **BASES[setting.base])
+        changes = override(base, **setting.overrides) != base or setting.code_changes
+        assert bool(changes) == (name not in BASES), name
+
+
+def test_the_recipe_of_the_log_is_the_preset_of_today():
+    tuned, shipped = preset("world32", **BASES["recipe"]), preset("laboratory")
+    assert (tuned.network, tuned.loss, tuned.optimizer) == (shipped.network, shipped.loss, shipped.optimizer)
+    assert (tuned.data, tuned.batch_size) == (shipped.data, shipped.batch_size)
 
 
 @pytest.mark.parametrize(

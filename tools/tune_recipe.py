@@ -25,8 +25,9 @@ from munit_lite.callbacks import QualityLog
 from munit_lite.evaluation.convergence import convergence
 from munit_lite.experiments import results
 from munit_lite.experiments.provenance import current_commit
+from munit_lite.experiments.recipe_tables import paper_values, setting_without
 from munit_lite.networks import ContentEncoder, PatchDiscriminator, instance_norm, minibatch_std
-from munit_lite.presets import preset
+from munit_lite.presets import DEVIATIONS, preset
 from munit_lite.storage.run_folder import read_records
 from munit_lite.training import train
 from munit_lite.training_errors import TrainingError
@@ -44,11 +45,13 @@ class Setting:
         reason: what it might do, in words.
         overrides: fields of the configuration that differ from the baseline.
         code_changes: names in `CODE_CHANGES`, for what is not a field of the configuration.
+        base: what the setting changes: the fields of `BASES` by name.
     """
 
     reason: str
     overrides: dict[str, Any] = field(default_factory=dict)
     code_changes: tuple[str, ...] = ()
+    base: str = "baseline"
 
 
 def _normalized_content(self: ContentEncoder, image: Tensor) -> Tensor:
@@ -89,13 +92,18 @@ BASELINE = {
     "discriminator_updates": 2,
     "r1_weight": 0.02,
     "schedule": "cosine",
+    "minibatch_std_group": 0,
     "cycle_weight": 0.0,
     "ema_decay": 0.999,
+    "decay_every": 100_000,
     "sample_every": 250,
     "num_checkpoints": 0,
     "device": "cpu",
     "num_threads": 1,
 }
+# What was chosen in the end: the preset `laboratory`.
+RECIPE = BASELINE | {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4}
+BASES = {"baseline": BASELINE, "recipe": RECIPE}
 SETTINGS = {
     "baseline": Setting("the small recipe of the first edition without the cycle loss, at 16 px"),
     "style_weight_0.1": Setting("a weak style loss leaves the pairing of classes to the others", {"style_weight": 0.1}),
@@ -171,29 +179,40 @@ SETTINGS = {
         "the same, and a smoother discriminator",
         {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "r1_weight": 0.05},
     ),
-    "constant_rate_four_blocks": Setting(
-        "one update and a constant rate, and four residual blocks, as in the paper: the light is hard to decode",
-        {"discriminator_updates": 1, "schedule": "step", "num_residual_blocks": 4},
+    "std_group_4_style_weight_3": Setting(
+        "one update, a constant rate, minibatch statistics, and a strong style loss, since the content code carries a "
+        "part of the line width",
+        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "style_weight": 3.0},
+    ),
+    "std_group_4_two_downsamples": Setting(
+        "one update, a constant rate and minibatch statistics, and a content code of half the size",
+        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "num_downsamples": 2},
+    ),
+    "std_group_4_wide_discriminator": Setting(
+        "one update, a constant rate, minibatch statistics, and a discriminator of the paper's width",
+        {
+            "discriminator_updates": 1,
+            "schedule": "step",
+            "minibatch_std_group": 4,
+            "discriminator_base_channels": 64,
+        },
+    ),
+    "std_group_4_batch_16": Setting(
+        "one update, a constant rate, minibatch statistics, and batches of 16",
+        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "batch_size": 16},
+    ),
+    "std_group_4_content_weight_3": Setting(
+        "one update, a constant rate, minibatch statistics, and a strong content loss: a content code that carries "
+        "the line width must come back from a painting",
+        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "content_weight": 3.0},
     ),
     "constant_rate_image_weight_30": Setting(
         "one update and a constant rate, and a strong image loss, since a weak one lowered class and diversity",
         {"discriminator_updates": 1, "schedule": "step", "image_weight": 30.0},
     ),
-    "constant_rate_discriminator_lr_2": Setting(
-        "one update and a constant rate, and twice the rate for the discriminators",
-        {"discriminator_updates": 1, "schedule": "step", "discriminator_lr_ratio": 2.0},
-    ),
-    "constant_rate_two_downsamples": Setting(
-        "one update and a constant rate, and a content code of half the size, which has less room for the line width",
-        {"discriminator_updates": 1, "schedule": "step", "num_downsamples": 2},
-    ),
     "constant_rate_r1_0.05": Setting(
         "one update and a constant rate, and a smoother discriminator",
         {"discriminator_updates": 1, "schedule": "step", "r1_weight": 0.05},
-    ),
-    "constant_rate_long_ema": Setting(
-        "one update and a constant rate, and weights averaged over more steps",
-        {"discriminator_updates": 1, "schedule": "step", "ema_decay": 0.9995},
     ),
     "constant_rate_normalized_content": Setting(
         "one update and a constant rate, and a content code whose channels have mean 0 and variance 1, which cannot "
@@ -213,6 +232,24 @@ SETTINGS = {
     "hinge": Setting("the hinge loss", {"gan_mode": "hinge"}),
     "least_squares": Setting("the paper's adversarial loss", {"gan_mode": "lsgan"}),
     "rate_1e-3": Setting("half the learning rate", {"learning_rate": 1e-3}),
+}
+
+# The recipe with the paper's values in place of each of its deviations, as far as they run in minutes at 16 px.
+SETTINGS |= {
+    setting_without(name): Setting(
+        f"the recipe with the paper's {name}",
+        # One image at a time has no minibatch statistics.
+        paper_values(name) | ({"minibatch_std_group": 0} if name == "batch size" else {}),
+        base="recipe",
+    )
+    for name in DEVIATIONS
+    if name not in ("small networks", "small discriminators")
+}
+_AT_32 = {"world_variant": "standard", "image_size": 32, "num_style_downsamples": 3, "discriminator_layers": 4}
+SETTINGS |= {
+    "recipe": Setting("the recipe", base="recipe"),
+    "recipe_32": Setting("the recipe in the standard world at 32 px, which has rings", _AT_32, base="recipe"),
+    "recipe_32_cycle": Setting("the same with the explicit cycle loss", _AT_32 | {"cycle_weight": 10.0}, base="recipe"),
 }
 
 
@@ -255,7 +292,8 @@ def is_logged(setting: str, seed: int, steps: int) -> bool:
 
 def measure(setting: str, seed: int, steps: int) -> list[dict[str, Any]]:
     """Train a setting and return the records of its quality; a run that fails returns those before the failure."""
-    config = preset("world32", **BASELINE | {"steps": steps, "seed": seed} | SETTINGS[setting].overrides)
+    base, overrides = BASES[SETTINGS[setting].base], SETTINGS[setting].overrides
+    config = preset("world32", **base | {"steps": steps, "seed": seed} | overrides)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         for name in SETTINGS[setting].code_changes:
             for change in CODE_CHANGES[name]:
@@ -306,13 +344,14 @@ def _add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str,
             for record in records
         }
     runs[name] = {
+        "base": change.base,
         "overrides": change.overrides,
         "code_changes": list(change.code_changes),
         "reason": change.reason,
         "commits": known["commits"] | {str(seed): current_commit()},
         "failed": failed,
     }
-    settings = {"baseline": BASELINE, "runs": runs}
+    settings = {"bases": BASES, "runs": runs}
     results.write_results(LOG, log, settings, "python -m tools.tune_recipe", ("setting", "seed", "step", "direction"))
 
 

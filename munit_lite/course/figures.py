@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from munit_lite.data.image_files import float_to_uint8
+from munit_lite.evaluation.convergence import MIN_CLASS_ACCURACY, MIN_DIVERSITY_RATIO
 
 # The palette of Okabe and Ito, which color-blind readers can distinguish. Line styles differ, too, for prints in gray.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -204,29 +205,35 @@ def loss_curves(history: Sequence[dict[str, float]]) -> Image:
     )
 
 
-def quality_curve(steps: Sequence[int], curves: dict[str, Sequence[float]], ylabel: str, alt: str) -> Image:
-    """Plot quality in [0, 1] against training steps.
+def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
+    """Plot how class accuracy and diversity ratio of both directions changed during a run on the known world.
 
     Args:
-        steps: the training steps at which quality was measured.
-        curves: label -> a value for each step.
-        ylabel: label of the vertical axis.
-        alt: alternative text.
+        records: the run's `quality.jsonl`, which `callbacks.QualityLog` writes; at least one record.
 
     Returns:
-        A PNG with alternative text.
+        A PNG with alternative text and two lettered panels. Dotted lines are the criterion of convergence.
 
     Example:
-        >>> quality_curve([100, 200], {"sketch to painting": [0.4, 0.8]}, "class accuracy", "It rises.").alt
-        'It rises.'
+        >>> quality = {"class_accuracy": 0.9, "diversity_ratio": 0.8}
+        >>> records = [{"step": step, "sketch to painting": quality} for step in (100, 200)]
+        >>> quality_curves(records).alt
+        'Class accuracy and diversity ratio from step 100 to 200.'
     """
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6, 3.2))
-        for (name, values), color, line in zip(curves.items(), COLORS, LINES, strict=False):
-            axis.plot(steps, values, line, color=color, marker="o", ms=4, label=name)
-        axis.set(xlabel="step", ylabel=ylabel, ylim=(0, 1.02))
-        axis.legend(loc="lower right")
-    return figure_to_image(figure, alt)
+    directions = [name for name, value in records[0].items() if isinstance(value, dict)]
+    panels = {
+        metric.replace("_", " "): {
+            direction: np.array([[record[direction][metric] for record in records]]) for direction in directions
+        }
+        for metric in ("class_accuracy", "diversity_ratio")
+    }
+    steps = [record["step"] for record in records]
+    return seed_bands(
+        steps,
+        panels,
+        f"Class accuracy and diversity ratio from step {steps[0]:,} to {steps[-1]:,}.",
+        thresholds={"class accuracy": MIN_CLASS_ACCURACY, "diversity ratio": MIN_DIVERSITY_RATIO},
+    )
 
 
 def seed_bands(

@@ -166,7 +166,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: in
 
 
 class LiveCurves(Callback):
-    """Redraw the loss curves in place while training, and print the progress after every twentieth of the run.
+    """Redraw the loss curves in place while training, and print how long the rest of the run will take.
+
+    The first estimate comes with the first record of the losses, further ones after every twentieth of the run.
 
     Args:
         min_seconds: the least time between two redraws.
@@ -186,7 +188,7 @@ class LiveCurves(Callback):
     def on_log(self, record: dict[str, float]) -> None:
         self.history.append(record)
         step = int(record["step"])
-        if step - self.last_printed_step >= self.steps / 20 or step == self.steps:
+        if step - self.last_printed_step >= self.steps / 20 or step == self.steps or len(self.history) == 1:
             self.last_printed_step = step
             seconds_per_step = (time.monotonic() - self.start_time) / max(1, step - self.first_step)
             minutes_left = seconds_per_step * (self.steps - step) / 60

@@ -32,7 +32,7 @@ from munit_lite.experiments.provenance import current_commit
 from munit_lite.experiments.results import read_results_file
 from munit_lite.experiments.sweep_plan import Plan, PlannedRun, SweepError
 from munit_lite.storage.files import atomic_path
-from munit_lite.storage.run_folder import read_records
+from munit_lite.storage.run_folder import RunFolder
 
 _ORPHANS_EXIT = 120.0  # seconds; a kernel notices within one or two seconds that its worker was killed
 
@@ -236,7 +236,7 @@ def gather(plan: Plan, out: Path, previous: dict[str, Any] | None = None) -> dic
             entry = {"parameters": run.parameters, "attempts": _read_attempts(folder)} | read_results_file(
                 folder / "results.json"
             )
-            if quality := read_records(folder / "quality.jsonl"):
+            if quality := RunFolder(folder).read_quality():
                 entry["quality"] = quality
             sweep.setdefault(run.data, {}).setdefault(run.method, {})[str(run.seed)] = entry
     return sweep

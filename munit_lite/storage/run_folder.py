@@ -45,6 +45,7 @@ class RunFolder:
         self.state_file = self.path / STATE_FILE
         self.config_file = self.path / "config.json"
         self.history_file = self.path / "metrics.jsonl"
+        self.quality_file = self.path / "quality.jsonl"
 
     @contextlib.contextmanager
     def lock(self, config: Config) -> Iterator[None]:
@@ -168,6 +169,10 @@ class RunFolder:
             StorageError: the file cannot be written.
         """
         return truncate_records(self.history_file, until)
+
+    def read_quality(self) -> list[dict[str, Any]]:
+        """Return the records that `callbacks.QualityLog` wrote; none where the run did not measure its quality."""
+        return read_records(self.quality_file)
 
 
 def append_record(file: Path, record: dict[str, Any]) -> None:
