@@ -14,8 +14,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(READY)
 
-demo: $(READY)  ## train on the known world and show the translations
+demo: $(READY)  ## show translations of a shipped model, then train on the known world
 	mkdir -p $(DEMO)
+	$(BIN)/python -m tools.demo_page $(DEMO)/shipped_model.html
 	$(BIN)/papermill notebooks/09_training.ipynb $(DEMO)/09_training.ipynb --cwd notebooks --kernel python3 \
 	    --log-output --no-progress-bar -p out ../$(DEMO) -p results ../$(DEMO)/results.json
 	$(BIN)/jupyter nbconvert --log-level WARN --to html --template classic $(DEMO)/09_training.ipynb
