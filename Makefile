@@ -18,12 +18,13 @@ demo: $(READY)  ## show translations of a shipped model, then train on the known
 	mkdir -p $(DEMO)
 	$(BIN)/python -m tools.demo_page $(DEMO)/shipped_model.html
 	$(BIN)/papermill notebooks/09_training.ipynb $(DEMO)/09_training.ipynb --cwd notebooks --kernel python3 \
-	    --log-output --no-progress-bar -p out ../$(DEMO) -p results ../$(DEMO)/results.json
+	    --log-output --no-progress-bar -p preset laboratory -p out ../$(DEMO)/run \
+	    -p results ../$(DEMO)/results.json
 	$(BIN)/jupyter nbconvert --log-level WARN --to html --template classic $(DEMO)/09_training.ipynb
 	@echo
 	@echo "executed notebook  $(DEMO)/09_training.ipynb"
 	@echo "as a page          $(DEMO)/09_training.html"
-	@echo "sample sheets      $(DEMO)/samples/"
+	@echo "sample sheets      $(DEMO)/run/samples/"
 	@echo "metrics            $(DEMO)/results.json"
 
 test: export OMP_NUM_THREADS = 1

@@ -1,4 +1,4 @@
-"""Write the README's tables of results, and with `--run` its picture, from `data/results/` and the checkpoints.
+"""Write the README's tables and curves, and with `--run` its picture, from `data/results/` and the checkpoints.
 
 python -m tools.readme [--run FOLDER]
 """
@@ -14,8 +14,10 @@ import tyro
 from munit_lite.config import from_dict
 from munit_lite.course import figures
 from munit_lite.data import open_data
+from munit_lite.evaluation.convergence import MIN_CLASS_ACCURACY, MIN_DIVERSITY_RATIO
 from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments.benchmark_tables import cost_table, profile_table
+from munit_lite.experiments.convergence_curves import convergence_table, quality_curves
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import read_results
@@ -27,6 +29,7 @@ from tools.markdown_blocks import replace_block
 
 README = REPOSITORY_DIR / "README.md"
 PICTURE = RESULTS_DIR / "world32_translations.png"
+CURVES = RESULTS_DIR / "convergence_laboratory.png"
 
 _LABELS = {
     "class_accuracy": "predicted class is right",
@@ -96,6 +99,7 @@ def blocks() -> dict[str, str]:
     reference = read_results("bench_reference")
     return {
         "world32": seeds_table(sorted(file.stem for file in RESULTS_DIR.glob("world32_seed*.json"))),
+        "convergence": convergence_table(read_results("convergence"), [("laboratory", "munit")]),
         "fashion32": photo_table("fashion32"),
         "shipped": checkpoints_table(),
         "bench_cpu": cost_table(read_results("bench_cpu")),
@@ -103,6 +107,19 @@ def blocks() -> dict[str, str]:
         "bench_split": profile_table(reference),
         "bench_explorers": latency_table(read_results("bench_explorers")),
     }
+
+
+def convergence_figure() -> bytes:
+    """Return the curves of plain MUNIT in the laboratory world over its seeds as PNG."""
+    curves = quality_curves(read_results("convergence"), "laboratory", "munit", ("class_accuracy", "diversity_ratio"))
+    return figures.seed_bands(
+        curves.steps.tolist(),
+        {metric.replace("_", " "): values for metric, values in curves.values.items()},
+        alt="Class accuracy and diversity ratio of both directions against training steps, with bands over seeds.",
+        title=f"Plain MUNIT converges in the laboratory world (mean and range of {len(curves.seeds)} seeds)",
+        minutes_per_step=float((curves.minutes[:, -1] / curves.steps[-1]).mean()),
+        thresholds={"class accuracy": MIN_CLASS_ACCURACY, "diversity ratio": MIN_DIVERSITY_RATIO},
+    ).data
 
 
 def update(text: str) -> str:
@@ -127,13 +144,14 @@ def translations(run: Path, columns: int = 9) -> bytes:
 
 
 def main(run: Path | None = None) -> None:
-    """Write the README's tables again.
+    """Write the README's tables and curves again.
 
     Args:
         run: folder of a run; if given, its model also draws the README's picture.
     """
     if run is not None:
         PICTURE.write_bytes(translations(run))
+    CURVES.write_bytes(convergence_figure())
     README.write_text(update(README.read_text()))
 
 
