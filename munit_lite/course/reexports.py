@@ -15,6 +15,7 @@ from munit_lite.evaluation.statistics import held_out_predictions, held_out_r2, 
 from munit_lite.evaluation.translator import MeanStyleTranslator
 from munit_lite.evaluation.world_metrics import content_features, style_quantiles
 from munit_lite.experiments.provenance import papermill_command
+from munit_lite.experiments.recipe_tables import deviations_table
 from munit_lite.experiments.results import read_results, write_results
 from munit_lite.paths import RESULTS_DIR
 from munit_lite.samples import sample_rows

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from munit_lite.experiments.markdown import markdown_table
-from munit_lite.presets import DEVIATIONS, preset
+from munit_lite.presets import DEVIATIONS, PRESETS, preset
 from munit_lite.world import DIRECTIONS
 
 METRICS = ("class_accuracy", "diversity_ratio")
@@ -40,12 +40,12 @@ def _flat(name: str) -> dict[str, Any]:
     return vars(config) | vars(config.network) | vars(config.data) | vars(config.loss) | vars(config.optimizer)
 
 
-def deviations_table(log: dict[str, Any], steps: int) -> str:
+def deviations_table(log: dict[str, Any], steps: int = PRESETS["laboratory"].steps) -> str:
     """Return a table in Markdown of the recipe's deviations from the paper with their reasons and effects.
 
     Args:
         log: the numbers of the tuning log: setting and length -> seed -> step -> direction -> metrics.
-        steps: training steps of the runs that are compared.
+        steps: training steps of the runs that are compared; by default those of the preset `laboratory`.
 
     Returns:
         A first row for the recipe itself, then one row per deviation: the paper's value, the recipe's, the reason, and
@@ -58,6 +58,32 @@ def deviations_table(log: dict[str, Any], steps: int) -> str:
         recipe = ", ".join(f"{value}" for value in deviation.fields.values())
         rows.append([name, paper, recipe, deviation.reason, *_effects(log, setting_without(name), steps)])
     header = ["deviation", "paper", "recipe", "reason", "class accuracy with the paper's value", "diversity ratio"]
+    return markdown_table(header, rows)
+
+
+def tuning_table(log: dict[str, Any], runs: dict[str, Any]) -> str:
+    """Return a table in Markdown of every setting that was tried, in the order of the log.
+
+    Args:
+        log: the numbers of the tuning log.
+        runs: what its provenance says about each setting: at least the `reason` and the seeds that `failed`.
+
+    Returns:
+        One row per setting and length: the reason, the seeds, and after the last step the class accuracy, the accuracy
+        after the best relabeling and the diversity ratio, of the worse direction and one per seed; and the CPU minutes.
+    """
+    rows = []
+    for name, run in runs.items():
+        seeds = log.get(name, {})
+        ends = [records[max(records, key=int)] for records in seeds.values()]
+        columns = [
+            ", ".join(f"{min(end[direction][metric] for direction in DIRECTIONS.values()):.2f}" for end in ends)
+            for metric in ("class_accuracy", "relabeled_accuracy", "diversity_ratio")
+        ]
+        minutes = [end[direction]["cpu_minutes"] for end in ends for direction in DIRECTIONS.values()]
+        failed = [f"{seed} (failed)" for seed in run["failed"]]
+        rows.append([name, run["reason"], ", ".join([*seeds, *failed]), *columns, f"{max(minutes, default=0):.1f}"])
+    header = ["setting", "reason", "seeds", "class accuracy", "relabeled", "diversity ratio", "CPU minutes"]
     return markdown_table(header, rows)
 
 

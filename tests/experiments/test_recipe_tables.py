@@ -3,7 +3,7 @@
 import pytest
 
 from munit_lite.config import override
-from munit_lite.experiments.recipe_tables import deviations_table, paper_values, setting_without
+from munit_lite.experiments.recipe_tables import deviations_table, paper_values, setting_without, tuning_table
 from munit_lite.presets import DEVIATIONS, PRESETS
 from munit_lite.world import DIRECTIONS
 
@@ -44,6 +44,18 @@ def test_the_table_has_the_mean_over_seeds_of_the_worse_direction():
     assert found["Adam"][1:3] == ["betas (0.5, 0.999)", "(0.0, 0.99)"] and found["Adam"][-2:] == ["0.25", "0.50"]
     assert found["batch size"][-2:] == ["not run", "not run"]
     assert set(found) >= set(DEVIATIONS)
+
+
+def test_the_tuning_table_has_every_setting_and_those_that_failed():
+    end = {"relabeled_accuracy": 1.0, "cpu_minutes": 2.5}
+    log = {"small, 500 steps": {"100": {"500": {d: r | end for d, r in run(0.9, 0.8)["500"].items()}}}}
+    runs = {
+        "small, 500 steps": {"reason": "fast", "failed": ["101"]},
+        "large, 500 steps": {"reason": "slow", "failed": ["100"]},
+    }
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in tuning_table(log, runs).splitlines()]
+    assert rows[2] == ["small, 500 steps", "fast", "100, 101 (failed)", "0.90", "1.00", "0.80", "2.5"]
+    assert rows[3] == ["large, 500 steps", "slow", "100 (failed)", "", "", "", "0.0"]
 
 
 def test_a_run_without_that_step_is_an_error():
