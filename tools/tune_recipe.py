@@ -274,6 +274,16 @@ _AT_32 = {"world_variant": "standard", "image_size": 32, "num_style_downsamples"
 _AT_32_CONSTANT = _AT_32 | {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4}
 SETTINGS |= {
     "recipe": Setting("the recipe", base="recipe"),
+    "recipe_content_weight_3": Setting(
+        "the recipe and a strong content loss, since the content code carries a part of the line width",
+        {"content_weight": 3.0},
+        base="recipe",
+    ),
+    "recipe_batch_16": Setting(
+        "the recipe and batches of 16, since some seeds keep classes merged for 1,500 steps",
+        {"batch_size": 16, "decay_every": 1800},
+        base="recipe",
+    ),
     "constant_rate_32": Setting(
         "one update, a constant rate and minibatch statistics in the standard world at 32 px, which has rings",
         _AT_32_CONSTANT,
