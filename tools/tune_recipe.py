@@ -26,6 +26,7 @@ from munit_lite.evaluation.convergence import convergence
 from munit_lite.experiments import results
 from munit_lite.experiments.provenance import current_commit
 from munit_lite.experiments.recipe_tables import paper_values, setting_without
+from munit_lite.model import MUNIT
 from munit_lite.networks import ContentEncoder, PatchDiscriminator, instance_norm, minibatch_std
 from munit_lite.presets import DEVIATIONS, preset
 from munit_lite.storage.run_folder import read_records
@@ -72,9 +73,17 @@ def _logits_with_statistics(self: PatchDiscriminator, image: Tensor) -> Tensor:
     return self.layers[-1](torch.cat([features, minibatch_std(features, 4)], dim=1))
 
 
+_encode = MUNIT.encode
+
+
+def _encode_with_noise(self: MUNIT, images: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+    return _encode(self, images + 0.1 * torch.randn_like(images) if images.requires_grad else images, domain)
+
+
 # Each is a list of a class, a method, and what replaces it.
 CODE_CHANGES: dict[str, list[tuple[type, str, Any]]] = {
     "normalized content": [(ContentEncoder, "forward", _normalized_content)],
+    "noise before encoding again": [(MUNIT, "encode", _encode_with_noise)],
     "minibatch statistics": [
         (PatchDiscriminator, "__init__", _init_with_statistics),
         (PatchDiscriminator, "forward", _logits_with_statistics),
@@ -282,6 +291,17 @@ SETTINGS |= {
     "recipe_batch_16": Setting(
         "the recipe and batches of 16, since some seeds keep classes merged for 1,500 steps",
         {"batch_size": 16, "decay_every": 1800},
+        base="recipe",
+    ),
+    "recipe_batch_16_style_downsamples_3": Setting(
+        "the recipe, batches of 16, a constant rate, and a style encoder that halves the image once more",
+        {"batch_size": 16, "decay_every": 100_000, "num_style_downsamples": 3},
+        base="recipe",
+    ),
+    "recipe_batch_16_noise": Setting(
+        "the same, and translations are encoded again with noise of 0.1, in which no hidden signal survives",
+        {"batch_size": 16, "decay_every": 100_000, "num_style_downsamples": 3},
+        ("noise before encoding again",),
         base="recipe",
     ),
     "constant_rate_32": Setting(
