@@ -110,14 +110,13 @@ BASELINE = {
     "device": "cpu",
     "num_threads": 1,
 }
+# Changes that several settings share.
+_ONE_UPDATE = {"discriminator_updates": 1}
+_CONSTANT = _ONE_UPDATE | {"schedule": "step"}  # the rate is halved every 100,000 steps, so it does not change
+_HALVED = _CONSTANT | {"decay_every": 2500}
+_STATISTICS = _CONSTANT | {"minibatch_std_group": 4}
 # What was chosen in the end: the preset `laboratory`.
-RECIPE = BASELINE | {
-    "discriminator_updates": 1,
-    "schedule": "step",
-    "decay_every": 2500,
-    "minibatch_std_group": 4,
-    "r1_weight": 0.05,
-}
+RECIPE = BASELINE | _HALVED | _STATISTICS | {"r1_weight": 0.05}
 BASES = {"baseline": BASELINE, "recipe": RECIPE}
 SETTINGS = {
     "baseline": Setting("the small recipe of the first edition without the cycle loss, at 16 px"),
@@ -125,147 +124,120 @@ SETTINGS = {
     "style_weight_0.3": Setting("the same, less weak", {"style_weight": 0.3}),
     "content_weight_5": Setting("a strong content loss holds the two codes together", {"content_weight": 5.0}),
     "image_weight_3": Setting("a weak image loss gives the adversarial loss more say", {"image_weight": 3.0}),
-    "one_update": Setting("one discriminator update per step", {"discriminator_updates": 1}),
+    "one_update": Setting("one discriminator update per step", _ONE_UPDATE),
     "one_update_style_weight_3": Setting(
-        "one update, and a strong style loss for more diversity", {"discriminator_updates": 1, "style_weight": 3.0}
+        "one update, and a strong style loss for more diversity", _ONE_UPDATE | {"style_weight": 3.0}
     ),
-    "one_update_r1_0.1": Setting(
-        "one update, and a smoother discriminator", {"discriminator_updates": 1, "r1_weight": 0.1}
-    ),
+    "one_update_r1_0.1": Setting("one update, and a smoother discriminator", _ONE_UPDATE | {"r1_weight": 0.1}),
     "one_update_r1_0.005": Setting(
-        "one update, and a discriminator that sees finer differences", {"discriminator_updates": 1, "r1_weight": 0.005}
+        "one update, and a discriminator that sees finer differences", _ONE_UPDATE | {"r1_weight": 0.005}
     ),
     "one_update_wide_discriminator": Setting(
         "one update, and a discriminator of twice the width",
-        {"discriminator_updates": 1, "discriminator_base_channels": 64},
+        _ONE_UPDATE | {"discriminator_base_channels": 64},
     ),
     "one_update_constant_rate": Setting(
         "one update, and a constant rate, since the diversity falls as the rate falls",
-        {"discriminator_updates": 1, "schedule": "step"},
+        _CONSTANT,
     ),
     "constant_rate_wide_discriminator": Setting(
         "one update and a constant rate, and a discriminator of twice the width",
-        {"discriminator_updates": 1, "schedule": "step", "discriminator_base_channels": 64},
+        _CONSTANT | {"discriminator_base_channels": 64},
     ),
     "constant_rate_wide_discriminator_r1_0.05": Setting(
         "one update and a constant rate, and a discriminator of twice the width that is smoother",
-        {"discriminator_updates": 1, "schedule": "step", "discriminator_base_channels": 64, "r1_weight": 0.05},
+        _CONSTANT | {"discriminator_base_channels": 64, "r1_weight": 0.05},
     ),
     "halved_rate": Setting(
         "one update and a rate halved every 2,500 steps, as the paper halves it: a constant rate keeps the "
         "diversity of sketches, a falling one raises that of paintings",
-        {"discriminator_updates": 1, "schedule": "step", "decay_every": 2500},
+        _HALVED,
     ),
     "halved_rate_wide_discriminator_r1_0.05": Setting(
         "all of it: one update, a rate halved every 2,500 steps, and a wide and smoother discriminator",
-        {
-            "discriminator_updates": 1,
-            "schedule": "step",
-            "decay_every": 2500,
-            "discriminator_base_channels": 64,
-            "r1_weight": 0.05,
-        },
+        _HALVED | {"discriminator_base_channels": 64, "r1_weight": 0.05},
     ),
     "constant_rate_no_weight_decay": Setting(
         "one update, a constant rate, and no weight decay, which favors a decoder that responds weakly to the style",
-        {"discriminator_updates": 1, "schedule": "step", "weight_decay": 0.0},
+        _CONSTANT | {"weight_decay": 0.0},
     ),
     "constant_rate_minibatch_statistics": Setting(
         "one update, a constant rate, and the standard deviation of each feature over four images as further features "
         "of the discriminator, so that it sees the diversity",
-        {"discriminator_updates": 1, "schedule": "step"},
+        _CONSTANT,
         ("minibatch statistics",),
     ),
     "halved_rate_minibatch_statistics": Setting(
         "one update, a rate halved every 2,500 steps, and minibatch statistics",
-        {"discriminator_updates": 1, "schedule": "step", "decay_every": 2500},
+        _HALVED,
         ("minibatch statistics",),
     ),
     "halved_rate_minibatch_statistics_r1_0.05": Setting(
         "the same, and a smoother discriminator",
-        {"discriminator_updates": 1, "schedule": "step", "decay_every": 2500, "r1_weight": 0.05},
+        _HALVED | {"r1_weight": 0.05},
         ("minibatch statistics",),
     ),
     "constant_rate_std_group_4": Setting(
         "one update, a constant rate, and minibatch statistics over four images",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4},
+        _STATISTICS,
     ),
     "constant_rate_std_group_4_r1_0.05": Setting(
         "the same, and a smoother discriminator",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "r1_weight": 0.05},
+        _STATISTICS | {"r1_weight": 0.05},
     ),
     "std_group_4_style_weight_3": Setting(
         "one update, a constant rate, minibatch statistics, and a strong style loss, since the content code carries a "
         "part of the line width",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "style_weight": 3.0},
+        _STATISTICS | {"style_weight": 3.0},
     ),
     "std_group_4_two_downsamples": Setting(
         "one update, a constant rate and minibatch statistics, and a content code of half the size",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "num_downsamples": 2},
+        _STATISTICS | {"num_downsamples": 2},
     ),
     "std_group_4_wide_discriminator": Setting(
         "one update, a constant rate, minibatch statistics, and a discriminator of the paper's width",
-        {
-            "discriminator_updates": 1,
-            "schedule": "step",
-            "minibatch_std_group": 4,
-            "discriminator_base_channels": 64,
-        },
+        _STATISTICS | {"discriminator_base_channels": 64},
     ),
     "std_group_4_batch_16": Setting(
         "one update, a constant rate, minibatch statistics, and batches of 16",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "batch_size": 16},
+        _STATISTICS | {"batch_size": 16},
     ),
     "halved_rate_std_group_4_r1_0.05": Setting(
         "a rate halved once, since sketches lose diversity slowly in long runs and paintings gain it as the rate falls",
-        {
-            "discriminator_updates": 1,
-            "schedule": "step",
-            "decay_every": 2500,
-            "minibatch_std_group": 4,
-            "r1_weight": 0.05,
-        },
+        _HALVED | {"minibatch_std_group": 4, "r1_weight": 0.05},
     ),
     "std_group_4_style_downsamples_4": Setting(
         "one update, a constant rate, minibatch statistics, and a style encoder that halves the image to one position, "
         "as in the paper: with average pooling of 4 × 4 positions it cannot divide the amount of ink by the outline",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "num_style_downsamples": 4},
+        _STATISTICS | {"num_style_downsamples": 4},
     ),
     "std_group_4_style_downsamples_3": Setting(
         "the same with two by two positions",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "num_style_downsamples": 3},
+        _STATISTICS | {"num_style_downsamples": 3},
     ),
     "std_group_4_content_weight_3": Setting(
         "one update, a constant rate, minibatch statistics, and a strong content loss: a content code that carries "
         "the line width must come back from a painting",
-        {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4, "content_weight": 3.0},
+        _STATISTICS | {"content_weight": 3.0},
     ),
     "constant_rate_image_weight_30": Setting(
         "one update and a constant rate, and a strong image loss, since a weak one lowered class and diversity",
-        {"discriminator_updates": 1, "schedule": "step", "image_weight": 30.0},
+        _CONSTANT | {"image_weight": 30.0},
     ),
     "constant_rate_r1_0.05": Setting(
         "one update and a constant rate, and a smoother discriminator",
-        {"discriminator_updates": 1, "schedule": "step", "r1_weight": 0.05},
+        _CONSTANT | {"r1_weight": 0.05},
     ),
     "constant_rate_normalized_content": Setting(
         "one update and a constant rate, and a content code whose channels have mean 0 and variance 1, which cannot "
         "carry the line width as a mean",
-        {"discriminator_updates": 1, "schedule": "step"},
+        _CONSTANT,
         ("normalized content",),
     ),
     "one_update_image_weight_3": Setting(
         "one update, and a weak image loss, since the L1 loss prefers a middle value of what is hard to encode",
-        {"discriminator_updates": 1, "image_weight": 3.0},
+        _ONE_UPDATE | {"image_weight": 3.0},
     ),
-    "batch_16": Setting("larger batches show the discriminator frequencies more precisely", {"batch_size": 16}),
-    "wide_discriminator": Setting("a discriminator of twice the width", {"discriminator_base_channels": 64}),
-    "two_scales": Setting("a second discriminator at half the size", {"discriminator_scales": 2}),
-    "r1_0.1": Setting("a smoother discriminator", {"r1_weight": 0.1}),
-    "r1_0.002": Setting("a less smooth discriminator", {"r1_weight": 0.002}),
-    "hinge": Setting("the hinge loss", {"gan_mode": "hinge"}),
-    "least_squares": Setting("the paper's adversarial loss", {"gan_mode": "lsgan"}),
-    "rate_1e-3": Setting("half the learning rate", {"learning_rate": 1e-3}),
 }
 
 # The recipe with the paper's values in place of each of its deviations, as far as they run in minutes at 16 px.
@@ -280,7 +252,7 @@ SETTINGS |= {
     if name not in ("small networks", "small discriminators")
 }
 _AT_32 = {"world_variant": "standard", "image_size": 32, "num_style_downsamples": 3, "discriminator_layers": 4}
-_AT_32_CONSTANT = _AT_32 | {"discriminator_updates": 1, "schedule": "step", "minibatch_std_group": 4}
+_AT_32_CONSTANT = _AT_32 | _STATISTICS
 SETTINGS |= {
     "recipe": Setting("the recipe", base="recipe"),
     "recipe_content_weight_3": Setting(
