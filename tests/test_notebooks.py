@@ -14,6 +14,7 @@ from notebook_files import COURSE, NOTEBOOKS, TEACHING, WRITTEN, attempts, calls
 
 import munit_lite
 import munit_lite.course
+from munit_lite.callbacks import default_callbacks
 from munit_lite.experiments.results import read_results, read_results_file
 
 TAG_IGNORED = "nbval-ignore-output"
@@ -40,6 +41,13 @@ def test_training_runs_with_another_seed_and_writes_results_with_their_provenanc
     assert set(written["numbers"]) == {"sketch to painting", "painting to sketch"}
     assert written["provenance"]["settings"]["style_dim"] == 2 and written["provenance"]["settings"]["seed"] == 1
     assert list((out / "samples").glob("*.png")) and list((out / "weights").glob("*.safetensors"))
+
+
+def test_training_keeps_every_log_that_the_command_keeps(tmp_path):
+    """Sweeps run the notebook, and collect what its callbacks write."""
+    source = "\n".join(cell.source for cell in code(read("09_training")))
+    names = {type(callback).__name__ for callback in default_callbacks(tmp_path)} - {"ProgressBar"}
+    assert "QualityLog" in names and all(f"{name}(" in source for name in names)
 
 
 @pytest.mark.slow
