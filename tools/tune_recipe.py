@@ -276,6 +276,16 @@ SETTINGS |= {
         ("noise before encoding again",),
         base="recipe",
     ),
+    "recipe_batch_16_content_weight_3": Setting(
+        "the recipe, batches of 16 and a strong content loss, since batches of 16 start faster",
+        {"batch_size": 16, "decay_every": 1800, "content_weight": 3.0},
+        base="recipe",
+    ),
+    "recipe_batch_16_std_group_8": Setting(
+        "the recipe, batches of 16 and minibatch statistics over eight images, which show the diversity more exactly",
+        {"batch_size": 16, "decay_every": 1800, "minibatch_std_group": 8},
+        base="recipe",
+    ),
     "constant_rate_32": Setting(
         "one update, a constant rate and minibatch statistics in the standard world at 32 px, which has rings",
         _AT_32_CONSTANT,
