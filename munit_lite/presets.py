@@ -123,6 +123,22 @@ _MINUTES = {
     "ema_decay": 0.995,
 }
 _preset("world32", **_WORLD | _MINUTES)
+# Sharper pictures of the known world, for figures and explorers. Two discriminator scales see the outline and the whole
+# shape; minibatch statistics show the discriminators which styles are missing.
+_preset(
+    "world64s",
+    **_WORLD
+    | _MINUTES
+    | {
+        "image_size": 64,
+        "num_downsamples": 2,
+        "num_style_downsamples": 4,
+        "discriminator_scales": 2,
+        "minibatch_std_group": 8,
+        "ema_decay": 0.999,
+        "steps": 8000,
+    },
+)
 _preset(
     "world64",
     **_WORLD,
