@@ -136,7 +136,7 @@ _preset(
         "discriminator_scales": 2,
         "minibatch_std_group": 8,
         "ema_decay": 0.999,
-        "steps": 8000,
+        "steps": 4500,
     },
 )
 _preset(
