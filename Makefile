@@ -18,7 +18,7 @@ demo: $(READY)  ## show translations of a shipped model, then train on the known
 	mkdir -p $(DEMO)
 	$(BIN)/python -m tools.demo_page $(DEMO)/shipped_model.html
 	$(BIN)/papermill notebooks/09_training.ipynb $(DEMO)/09_training.ipynb --cwd notebooks --kernel python3 \
-	    --log-output --no-progress-bar -p preset laboratory -p out ../$(DEMO)/run \
+	    --log-output --no-progress-bar -p out ../$(DEMO)/run \
 	    -p results ../$(DEMO)/results.json
 	$(BIN)/jupyter nbconvert --log-level WARN --to html --template classic $(DEMO)/09_training.ipynb
 	@echo

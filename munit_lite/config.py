@@ -105,9 +105,11 @@ class NetworkConfig:
     discriminator_init: Literal["gaussian", "kaiming"] = "gaussian"
     """Weight initialization of the discriminators: `gaussian` is N(0, 0.02²), as in the original; with `kaiming` small
     discriminators learn faster."""
-    minibatch_std_group: int = _whole(0, least=0)
-    """Images whose differences the discriminators see, so that they notice where translations cover only a part of the
-    styles (0: none, as in the paper). The batch must be a multiple of it."""
+    minibatch_std_group: int = _checked(
+        0, lambda value: isinstance(value, int) and (value == 0 or value >= 2), "0, or a whole number of 2 or more"
+    )
+    """Group size of the minibatch standard deviation (Karras et al., 2018) that the discriminators see beside their
+    features; 0: none, as in the paper. The batch, or each micro-batch, must be a multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ class Config:
     def __post_init__(self) -> None:
         _check_fields(self)
         _check_pairing(self)
+        check_group(self.batch_size, self.network.minibatch_std_group)
         check_size(self.data.image_size, self.network)
         _check_discriminator_size(self.data.image_size, self.network)
 
@@ -328,6 +331,23 @@ def _check_pairing(config: Config) -> None:
         raise ValueError("paired training needs data of true pairs, the known world or fashion, not folders")
     if config.method == "bicyclegan" and not config.data.paired:
         raise ValueError("method is bicyclegan, which learns from true pairs: set paired, or start from its presets")
+
+
+def check_group(images: int, group: int) -> None:
+    """Check that the images of a batch can be divided into groups for the minibatch standard deviation.
+
+    Args:
+        images: in a batch, or in a micro-batch.
+        group: `minibatch_std_group`.
+
+    Raises:
+        ValueError: the number of images is no multiple of the group.
+    """
+    if group and images % group:
+        raise ValueError(
+            f"a discriminator sees {images} images at a time, but it compares groups of {group}: set "
+            f"minibatch_std_group to a divisor of {images} (0 switches it off), or choose another batch_size"
+        )
 
 
 def smallest_size(network: NetworkConfig) -> int:

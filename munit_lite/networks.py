@@ -353,34 +353,35 @@ class AutoEncoder(nn.Module):
 def minibatch_std(features: Tensor, group_size: int) -> Tensor:
     r"""Measure how much the images of a group differ (not in the paper; after Karras et al., 2018, section 3).
 
-    One image alone does not show that a generator covers only a part of the styles; several images do. For channel c,
+    One image alone does not show that a generator covers only a part of the styles; several images do. Groups are
+    consecutive images. For group g and channel c,
 
-    $$ \sigma_c = \frac{1}{hw} \sum_{y,x} \mathrm{std}(z_{cyx}), $$
+    $$ \sigma_{gc} = \frac{1}{hw} \sum_{y,x} \sqrt{\mathrm{var}_{i \in g}(z_{icyx}) + \varepsilon} $$
 
-    where the standard deviation is taken over the images of the group.
+    with the unbiased variance over the images i of the group and ε = 1e-8. Karras et al. average over the channels as
+    well; here each channel keeps its own value.
 
     Args:
         features: z, (B, C, h, w).
-        group_size: images in a group, at most; B is a multiple of it, or smaller.
+        group_size: images in a group, 2 or more.
 
     Returns:
         (B, C, h, w), in which all images and positions of a group have the same values.
 
     Raises:
-        ValueError: B is larger than the group, but no multiple of it.
+        ValueError: B is no multiple of the group's size.
 
     Example:
         >>> minibatch_std(torch.tensor([0.0, 2.0]).view(2, 1, 1, 1), group_size=2).flatten()
         tensor([1.4142, 1.4142])
     """
-    group_size = min(group_size, len(features))
     if len(features) % group_size:
         raise ValueError(
             f"the discriminator compares groups of {group_size} images, so it needs a multiple of {group_size} images, "
             f"but there are {len(features)}"
         )
     groups = upcast_to_fp32(features).unflatten(0, (-1, group_size))
-    variance = groups.var(dim=1, correction=min(1, group_size - 1), keepdim=True)
+    variance = groups.var(dim=1, keepdim=True)
     std = (variance + 1e-8).sqrt().mean(dim=(3, 4), keepdim=True)  # 1e-8: the root has a gradient at 0
     return std.expand_as(groups).flatten(0, 1).to(features.dtype)
 
@@ -391,23 +392,23 @@ class PatchDiscriminator(nn.Module):
     Args:
         base_channels: channels after the first layer; they double with each layer.
         layers: stride-2 convolutions.
-        std_group: images whose differences the last layer sees beside the features (`minibatch_std`); 0 as in the paper
-            for none.
+        minibatch_std_group: images whose differences the last layer sees beside the features (`minibatch_std`); 0 as in
+            the paper for none.
     """
 
-    def __init__(self, base_channels: int, layers: int, std_group: int = 0) -> None:
+    def __init__(self, base_channels: int, layers: int, minibatch_std_group: int = 0) -> None:
         super().__init__()
         channels = [3] + [base_channels * 2**k for k in range(layers)]
-        self.std_group = std_group
+        self.minibatch_std_group = minibatch_std_group
         self.layers = nn.Sequential(
             *(ConvBlock(a, b, 4, 2, activation=leaky_relu) for a, b in itertools.pairwise(channels)),
-            nn.Conv2d(channels[-1] * (2 if std_group else 1), 1, 1),
+            nn.Conv2d(channels[-1] * (2 if minibatch_std_group else 1), 1, 1),
         )
 
     def forward(self, image: Tensor) -> Tensor:
         features = self.layers[:-1](image)
-        if self.std_group:
-            features = torch.cat([features, minibatch_std(features, self.std_group)], dim=1)
+        if self.minibatch_std_group:
+            features = torch.cat([features, minibatch_std(features, self.minibatch_std_group)], dim=1)
         return self.layers[-1](features)  # (B, 3, H, W) -> (B, 1, H/16, W/16) with 4 layers
 
 
@@ -419,7 +420,7 @@ class MultiScaleDiscriminator(nn.Module):
         layers: stride-2 layers (4 in the paper).
         scales: copies of the image, each half the side of the one before (3 in the paper).
         init: a name in `DISCRIMINATOR_INITS` (gaussian in the original).
-        std_group: as for `PatchDiscriminator` (0 in the paper).
+        minibatch_std_group: as for `PatchDiscriminator` (0 in the paper).
 
     Example:
         >>> discriminator = MultiScaleDiscriminator(base_channels=8, layers=2, scales=2)
@@ -428,10 +429,12 @@ class MultiScaleDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, base_channels: int, layers: int, scales: int, init: str = "gaussian", std_group: int = 0
+        self, base_channels: int, layers: int, scales: int, init: str = "gaussian", minibatch_std_group: int = 0
     ) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(PatchDiscriminator(base_channels, layers, std_group) for _ in range(scales))
+        self.scales = nn.ModuleList(
+            PatchDiscriminator(base_channels, layers, minibatch_std_group) for _ in range(scales)
+        )
         DISCRIMINATOR_INITS[init](self)
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -42,7 +42,7 @@ _preset("paper256")
 
 @dataclass(frozen=True)
 class Deviation:
-    """A difference between the recipe of the small presets and the paper.
+    """A difference between the recipe of the preset `laboratory` and the paper.
 
     Args:
         fields: the recipe's values by field of the configuration; the paper's are those of the preset paper256.
@@ -54,15 +54,19 @@ class Deviation:
 
 
 # The recipe of `laboratory`, the known world at 16 px, on which it was tuned. `data/results/recipe_tuning.json` holds
-# every setting that was tried, among them the recipe with the paper's value in place of each of these deviations.
+# every setting that was tried, among them the recipe with the paper's value in place of each deviation that can be
+# trained at 16 px in minutes. The paper's batch of one image has no minibatch statistics either.
 DEVIATIONS = {
     "small networks": Deviation(
         {"base_channels": 16, "mlp_width": 64, "num_residual_blocks": 2, "discriminator_base_channels": 32},
         "a step takes a fraction of a second on a CPU",
     ),
-    "small discriminators": Deviation(
-        {"discriminator_layers": 3, "discriminator_scales": 1, "num_style_downsamples": 2},
-        "16 px cannot be halved as often as 256 px",
+    "discriminator scale": Deviation(
+        {"discriminator_scales": 1}, "at three scales, 16 px are too few for the reflect padding of the discriminators"
+    ),
+    "discriminator layers": Deviation({"discriminator_layers": 3}, "after a fourth layer, 16 px are a single position"),
+    "style encoder": Deviation(
+        {"num_style_downsamples": 2}, "after four downsamplings, 16 px are a single position before the average pooling"
     ),
     "content resolution": Deviation(
         {"num_downsamples": 1}, "in a content code of 4 × 4 positions the classes of shapes of 10 px merge"
@@ -76,7 +80,7 @@ DEVIATIONS = {
     ),
     "minibatch statistics": Deviation(
         {"minibatch_std_group": 8},
-        "a discriminator that sees one image at a time hardly notices that translations cover a part of the styles",
+        "one image does not show that translations cover only a part of the styles; the spread over a group does",
     ),
     "adversarial loss": Deviation(
         {"gan_mode": "nonsaturating"}, "it keeps its gradient where the discriminator wins, and R1 is known to suit it"
@@ -123,22 +127,6 @@ _MINUTES = {
     "ema_decay": 0.995,
 }
 _preset("world32", **_WORLD | _MINUTES)
-# Sharper pictures of the known world, for figures and explorers. Two discriminator scales see the outline and the whole
-# shape; minibatch statistics show the discriminators which styles are missing.
-_preset(
-    "world64s",
-    **_WORLD
-    | _MINUTES
-    | {
-        "image_size": 64,
-        "num_downsamples": 2,
-        "num_style_downsamples": 4,
-        "discriminator_scales": 2,
-        "minibatch_std_group": 8,
-        "ema_decay": 0.999,
-        "steps": 4500,
-    },
-)
 _preset(
     "world64",
     **_WORLD,

@@ -208,12 +208,12 @@ def decoder(content: Array, style: Array, convs: list, linears: list, norms: lis
 
 
 def minibatch_std(z: Array, group: int) -> Array:
-    """For each channel of each group of images the unbiased deviation over them, averaged over positions."""
+    """For each channel of each group of images their unbiased standard deviation, averaged over positions."""
     result = np.empty_like(z)
     for first in range(0, len(z), group):
         images = z[first : first + group]
-        deviation = np.sqrt(((images - images.mean(0)) ** 2).sum(0) / max(1, len(images) - 1) + 1e-8)
-        result[first : first + group] = deviation.mean((1, 2))[None, :, None, None]
+        std = np.sqrt(((images - images.mean(0)) ** 2).sum(0) / (len(images) - 1) + 1e-8)
+        result[first : first + group] = std.mean((1, 2))[None, :, None, None]
     return result
 
 

@@ -116,19 +116,20 @@ def test_discriminator_and_layer_norm_shapes_are_the_papers(paper):
 def test_shapes_of_every_network_in_every_preset(name):
     config = preset(name)
     n, size = config.network, config.data.image_size
+    count = max(2, n.minibatch_std_group)
     with torch.device("meta"):
-        model, images = MUNIT(config), torch.zeros(2, 3, size, size + 16)
+        model, images = MUNIT(config), torch.zeros(count, 3, size, size + 16)
     content, style = model.auto_encoders[0].encode(images)
     assert content.shape == (
-        2,
+        count,
         n.base_channels * 2**n.num_downsamples,
         size >> n.num_downsamples,
         (size + 16) >> n.num_downsamples,
     )
-    assert style.shape == (2, n.style_dim)
+    assert style.shape == (count, n.style_dim)
     assert model.auto_encoders[0].decoder(content, style).shape == images.shape
     square = [size >> (n.discriminator_layers + k) for k in range(n.discriminator_scales)]
-    assert [u.shape for u in model.discriminators[0](images[..., :size])] == [(2, 1, s, s) for s in square]
+    assert [u.shape for u in model.discriminators[0](images[..., :size])] == [(count, 1, s, s) for s in square]
 
 
 # ---------------------------------------------------------------------------------------------------- the norms
@@ -225,7 +226,7 @@ def test_discriminator_agrees_with_numpy(critic, sides):
 
 def test_discriminator_with_minibatch_statistics_agrees_with_numpy_group_by_group():
     torch.manual_seed(0)
-    discriminator = with_random_biases(MultiScaleDiscriminator(4, layers=2, scales=2, std_group=2)).double()
+    discriminator = with_random_biases(MultiScaleDiscriminator(4, layers=2, scales=2, minibatch_std_group=2)).double()
     image = randn(6, 3, 16, 16)
     layers = [arrays(scale, nn.Conv2d) for scale in discriminator.scales]
     for logits, expected in zip(
@@ -238,14 +239,21 @@ def test_discriminator_with_minibatch_statistics_agrees_with_numpy_group_by_grou
         assert (together[[0, 2]] - discriminator(image[[0, 2]])[0 if together.shape[-1] == 4 else 1]).abs().max() > 1e-6
 
 
-def test_minibatch_statistics_of_equal_images_are_zero_and_have_a_gradient():
+def test_minibatch_statistics_of_equal_images_are_zero_with_a_finite_gradient():
     features = torch.ones(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     statistics = minibatch_std(features, 4)
     statistics.sum().backward()
     assert statistics.max() < 2e-4 and features.grad.isfinite().all()
-    assert minibatch_std(torch.randn(1, 2, 3, 3), 4).max() < 2e-4  # of one image
-    with pytest.raises(ValueError, match=r"compares groups of 4 images, .* but there are 6"):
-        minibatch_std(torch.zeros(6, 2, 3, 3), 4)
+
+
+def test_minibatch_statistics_have_the_gradient_of_finite_differences():
+    assert torch.autograd.gradcheck(lambda features: minibatch_std(features, 2), randn(4, 2, 3, 3).requires_grad_())
+
+
+@pytest.mark.parametrize("images", [1, 6])
+def test_minibatch_statistics_need_whole_groups(images):
+    with pytest.raises(ValueError, match=rf"compares groups of 4 images, .* but there are {images}"):
+        minibatch_std(torch.zeros(images, 2, 3, 3), 4)
 
 
 @pytest.mark.parametrize("constant", [True, False])

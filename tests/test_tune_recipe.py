@@ -10,6 +10,7 @@ from munit_lite.config import override
 from munit_lite.experiments import results
 from munit_lite.methods import build
 from munit_lite.presets import preset
+from munit_lite.training import train
 from munit_lite.training_errors import TrainingError
 from munit_lite.world import DIRECTIONS
 from tools import tune_recipe
@@ -31,24 +32,27 @@ def test_a_run_is_logged_with_its_change_and_is_not_repeated(small, monkeypatch,
     for direction in DIRECTIONS.values():
         assert 0 <= runs["100"]["4"][direction]["class_accuracy"] <= 1
     change = results.read_results_file("recipe_tuning")["provenance"]["settings"]["runs"]["small, 4 steps"]
-    assert change["overrides"] == small and change["reason"] == "fast"
+    assert change["fields"] == BASES["baseline"] | small and change["failed"] == {}
     assert "seed 100: not converged" in capsys.readouterr().out
     monkeypatch.setattr(tune_recipe, "measure", lambda *run: pytest.fail(f"{run} is in the log"))
     tune(("small",), seeds=(100,), steps=4)
 
 
-def test_a_run_that_fails_is_logged_too(small, monkeypatch, capsys):
-    def fail(*_, **__):
+@pytest.mark.parametrize("last_step", [0, 2])
+def test_a_run_that_fails_is_logged_too_even_if_its_first_steps_were_measured(last_step, small, monkeypatch, capsys):
+    def fail(config, folder, callbacks):
+        if last_step:
+            train(override(config, steps=last_step), folder, callbacks)
         raise TrainingError("a loss is not finite")
 
     monkeypatch.setattr(tune_recipe, "train", fail)
     tune(("small",), seeds=(101,), steps=4)
     captured = capsys.readouterr()
-    assert "small, 4 steps, seed 101: failed" in captured.out and "a loss is not finite" in captured.err
-    assert (
-        "101"
-        in results.read_results_file("recipe_tuning")["provenance"]["settings"]["runs"]["small, 4 steps"]["failed"]
-    )
+    assert f"seed 101: failed after step {last_step}" in captured.out and "a loss is not finite" in captured.err
+    runs = results.read_results_file("recipe_tuning")["provenance"]["settings"]["runs"]
+    assert runs["small, 4 steps"]["failed"] == {"101": last_step} and not read_log()
+    monkeypatch.setattr(tune_recipe, "measure", lambda *run: pytest.fail(f"{run} is in the log"))
+    tune(("small",), seeds=(101,), steps=4)
 
 
 def test_a_change_of_the_code_acts_during_the_run_alone(small, monkeypatch):
@@ -80,9 +84,9 @@ def test_the_committed_log_holds_tuning_seeds_alone_and_the_settings_of_the_tool
     assert set(log) == {name for name, run in runs.items() if len(run["failed"]) < len(run["commits"])}
     for name, run in runs.items():
         setting, steps = re.fullmatch(r"(.*), ([\d,]+) steps", name).groups()
-        assert SETTINGS[setting].overrides == run["overrides"], name
-        assert SETTINGS[setting].base == run.get("base", "baseline")
-        assert SETTINGS[setting].code_changes == tuple(run.get("code_changes", ())), name
+        logged = preset("world32", **{k: tuple(v) if isinstance(v, list) else v for k, v in run["fields"].items()})
+        assert preset("world32", **SETTINGS[setting].fields) == logged, name
+        assert SETTINGS[setting].code_changes == tuple(run["code_changes"]), name
         assert set(log.get(name, {})) | set(run["failed"]) == set(run["commits"])
         assert set(run["commits"]) <= {str(seed) for seed in TUNING_SEEDS}
         for records in log.get(name, {}).values():

@@ -21,6 +21,7 @@ from munit_lite.storage.checkpoints import load
 from munit_lite.storage.files import atomic_path
 from munit_lite.world import DIRECTIONS
 
+MODEL = "world32"  # a shipped checkpoint
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -36,41 +37,47 @@ the last row takes its style from the example above it.</p>
 """
 
 
-def write_page(file: Path, model_name: str = "world32", columns: int = 8) -> None:
+def write_page(file: Path, columns: int = 8) -> None:
     """Write the page.
 
     Args:
         file: its path; folders are created.
-        model_name: a shipped checkpoint.
         columns: inputs per direction.
 
     Raises:
-        CheckpointError: there is no such checkpoint.
+        StorageError: the file cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_page(Path(folder) / "page.html", columns=2)
+        ...     (Path(folder) / "page.html").read_text()[:15]
+        '<!doctype html>'
     """
-    model = load(model_name)
+    model = load(MODEL)
     data, figures = open_data(model.config), []
     for (source, _), direction in DIRECTIONS.items():
-        alt = f"Translations from {direction}: inputs, reconstructions, four sampled styles, example-guided."
-        picture = image_rows(sample_rows(model, data, source, columns), alt=alt, title=f"From {direction}")
+        rows = sample_rows(model, data, source, columns)
+        alt = f"Translations from {direction}, in rows: {', '.join(label for label, _ in rows)}."
+        title = f"From {direction}: each column keeps its content, each row of translations has one style"
+        picture = image_rows(rows, alt=alt, title=title)
         encoded = base64.b64encode(picture.data).decode()
         figures.append(f'<img alt="{escape(alt)}" src="data:image/png;base64,{encoded}">')
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as temporary:
-        temporary.write_text(PAGE.format(name=escape(model_name), figures="\n".join(figures)))
+        temporary.write_text(PAGE.format(name=escape(MODEL), figures="\n".join(figures)))
 
 
-def show(file: tyro.conf.Positional[Path], /, model: str = "world32", open_browser: bool = True) -> None:
+def show(file: tyro.conf.Positional[Path], /) -> None:
     """Write a page of translations by a shipped model, print its path, and open it where there is a screen.
 
     Args:
         file: path of the page.
-        model: name of the shipped model.
-        open_browser: open the page in the browser.
     """
-    write_page(file, model)
-    print(f"translations by the shipped model {model}: {file.resolve()}", flush=True)
+    write_page(file)
+    print(f"translations by the shipped model {MODEL}: {file.resolve()}", flush=True)
     has_screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-    if open_browser and has_screen:
+    if has_screen:
         webbrowser.open(file.resolve().as_uri())
 
 

@@ -17,7 +17,7 @@ from munit_lite.data import open_data
 from munit_lite.evaluation.convergence import MIN_CLASS_ACCURACY, MIN_DIVERSITY_RATIO
 from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments.benchmark_tables import cost_table, profile_table
-from munit_lite.experiments.convergence_curves import convergence_table, quality_curves
+from munit_lite.experiments.convergence_curves import collect_quality_curves, convergence_table
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.recipe_tables import deviations_table, tuning_table
@@ -28,6 +28,7 @@ from munit_lite.storage.checkpoints import load
 from munit_lite.storage.tensors import read_tensors
 from tools.benchmark_explorers import latency_table
 from tools.markdown_blocks import replace_block
+from tools.tune_recipe import SETTINGS
 
 README = REPOSITORY_DIR / "README.md"
 PICTURE = RESULTS_DIR / "world32_translations.png"
@@ -114,12 +115,15 @@ def blocks() -> dict[str, str]:
 
 def convergence_figure() -> bytes:
     """Return the curves of plain MUNIT in the laboratory world over its seeds as PNG."""
-    curves = quality_curves(read_results("convergence"), "laboratory", "munit", ("class_accuracy", "diversity_ratio"))
+    curves = collect_quality_curves(
+        read_results("convergence"), "laboratory", "munit", ("class_accuracy", "diversity_ratio")
+    )
     return figures.seed_bands(
         curves.steps.tolist(),
         {metric.replace("_", " "): values for metric, values in curves.values.items()},
         alt="Class accuracy and diversity ratio of both directions against training steps, with bands over seeds.",
-        title=f"Plain MUNIT converges in the laboratory world (mean and range of {len(curves.seeds)} seeds)",
+        title=f"Plain MUNIT keeps the class with every seed; "
+        f"the diversity of sketches falls again (mean and range of {len(curves.seeds)} seeds)",
         minutes_per_step=float((curves.minutes[:, -1] / curves.steps[-1]).mean()),
         thresholds={"class accuracy": MIN_CLASS_ACCURACY, "diversity ratio": MIN_DIVERSITY_RATIO},
     ).data
@@ -128,23 +132,23 @@ def convergence_figure() -> bytes:
 def tuning_page() -> str:
     """Return a page with every setting of the recipe that was tried, and with the deviations that were kept."""
     log = read_results_file("recipe_tuning")
-    steps = preset("laboratory").steps
+    steps, runs = preset("laboratory").steps, log["provenance"]["settings"]["runs"]
     return f"""# How the recipe was tuned
 
-`python -m tools.tune_recipe` trained plain MUNIT in the laboratory world with one change after another, on seeds that
-no table uses. Numbers are those after the last step in the worse direction of translation, one per seed;
-`recipe_tuning.json` holds whole curves and confusion matrices. "Relabeled" is the class accuracy after the best
-relabeling of the classes. Where it is no higher than the class accuracy, classes are merged; where it is higher, they
-are exchanged.
+`python -m tools.tune_recipe` trained plain MUNIT in the laboratory world with the settings below, on seeds that the
+convergence sweep does not use. Each number is that of its own worse direction of translation after the last step, one
+per seed; `recipe_tuning.json` holds whole curves and confusion matrices. "Relabeled" is the class accuracy after the
+best relabeling of the classes. Where both are low, classes are merged; where the relabeled accuracy is clearly higher,
+classes are exchanged. CPU minutes are those of the longest run, on the machine that ran it.
 
-{tuning_table(log["numbers"], log["provenance"]["settings"]["runs"])}
+{tuning_table(log["numbers"], runs, {name: setting.reason for name, setting in SETTINGS.items()})}
 
 ## Deviations from the paper that were kept
 
-The last two columns say what happens with the paper's value instead, after {steps:,} steps: the mean over seeds in the
-worse direction.
+Each row is the recipe with the paper's values of one deviation. The last two columns are the mean over seeds after
+{steps:,} steps, in the worse direction.
 
-{deviations_table(log["numbers"])}
+{deviations_table(log["numbers"], runs)}
 """
 
 
@@ -170,7 +174,7 @@ def translations(run: Path, columns: int = 9) -> bytes:
 
 
 def main(run: Path | None = None) -> None:
-    """Write the README's tables and curves again.
+    """Write the README's tables and curves again, and the page of the settings that were tried.
 
     Args:
         run: folder of a run; if given, its model also draws the README's picture.

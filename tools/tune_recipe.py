@@ -44,15 +44,20 @@ class Setting:
 
     Args:
         reason: what it might do, in words.
-        overrides: fields of the configuration that differ from the baseline.
+        overrides: fields of the configuration that differ from the base.
         code_changes: names in `CODE_CHANGES`, for what is not a field of the configuration.
-        base: what the setting changes: the fields of `BASES` by name.
+        base: name in `BASES` of the fields that the setting starts from.
     """
 
     reason: str
     overrides: dict[str, Any] = field(default_factory=dict)
     code_changes: tuple[str, ...] = ()
     base: str = "baseline"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields that differ from the preset `world32`."""
+        return BASES[self.base] | self.overrides
 
 
 def _normalized_content(self: ContentEncoder, image: Tensor) -> Tensor:
@@ -63,7 +68,7 @@ _init_discriminator = PatchDiscriminator.__init__
 
 
 # The first runs with minibatch statistics came before the field `minibatch_std_group`, with other initial weights.
-def _init_with_statistics(self: PatchDiscriminator, base_channels: int, layers: int, std_group: int) -> None:
+def _init_with_statistics(self: PatchDiscriminator, base_channels: int, layers: int, minibatch_std_group: int) -> None:
     _init_discriminator(self, base_channels, layers)
     self.layers[-1] = nn.Conv2d(2 * base_channels * 2 ** (layers - 1), 1, 1)
 
@@ -80,7 +85,7 @@ def _encode_with_noise(self: MUNIT, images: Tensor, domain: int) -> tuple[Tensor
     return _encode(self, images + 0.1 * torch.randn_like(images) if images.requires_grad else images, domain)
 
 
-# Each is a list of a class, a method, and what replaces it.
+# Name -> triples of a class, a method, and what replaces it.
 CODE_CHANGES: dict[str, list[tuple[type, str, Any]]] = {
     "normalized content": [(ContentEncoder, "forward", _normalized_content)],
     "noise before encoding again": [(MUNIT, "encode", _encode_with_noise)],
@@ -91,7 +96,7 @@ CODE_CHANGES: dict[str, list[tuple[type, str, Any]]] = {
 }
 
 
-# Plain MUNIT (equations 1 to 5, no explicit cycle) in the laboratory world: what every setting is a change of.
+# Plain MUNIT (equations 1 to 5, no explicit cycle) in the laboratory world: the base of the first settings.
 BASELINE = {
     "world_variant": "laboratory",
     "image_size": 16,
@@ -122,7 +127,7 @@ BASES = {"baseline": BASELINE, "small batches": _SMALL_BATCHES, "recipe": RECIPE
 SETTINGS = {
     "baseline": Setting("the small recipe of the first edition without the cycle loss, at 16 px"),
     "style_weight_0.1": Setting("a weak style loss leaves the pairing of classes to the others", {"style_weight": 0.1}),
-    "style_weight_0.3": Setting("the same, less weak", {"style_weight": 0.3}),
+    "style_weight_0.3": Setting("a style loss that is less weak", {"style_weight": 0.3}),
     "content_weight_5": Setting("a strong content loss holds the two codes together", {"content_weight": 5.0}),
     "image_weight_3": Setting("a weak image loss gives the adversarial loss more say", {"image_weight": 3.0}),
     "one_update": Setting("one discriminator update per step", _ONE_UPDATE),
@@ -155,7 +160,7 @@ SETTINGS = {
         _HALVED,
     ),
     "halved_rate_wide_discriminator_r1_0.05": Setting(
-        "all of it: one update, a rate halved every 2,500 steps, and a wide and smoother discriminator",
+        "one update, a rate halved every 2,500 steps, and a wide and smoother discriminator",
         _HALVED | {"discriminator_base_channels": 64, "r1_weight": 0.05},
     ),
     "constant_rate_no_weight_decay": Setting(
@@ -174,7 +179,7 @@ SETTINGS = {
         ("minibatch statistics",),
     ),
     "halved_rate_minibatch_statistics_r1_0.05": Setting(
-        "the same, and a smoother discriminator",
+        "one update, a rate halved every 2,500 steps, minibatch statistics, and a smoother discriminator",
         _HALVED | {"r1_weight": 0.05},
         ("minibatch statistics",),
     ),
@@ -183,7 +188,7 @@ SETTINGS = {
         _STATISTICS,
     ),
     "constant_rate_std_group_4_r1_0.05": Setting(
-        "the same, and a smoother discriminator",
+        "one update, a constant rate, minibatch statistics over four images, and a smoother discriminator",
         _STATISTICS | {"r1_weight": 0.05},
     ),
     "std_group_4_style_weight_3": Setting(
@@ -213,7 +218,7 @@ SETTINGS = {
         _STATISTICS | {"num_style_downsamples": 4},
     ),
     "std_group_4_style_downsamples_3": Setting(
-        "the same with two by two positions",
+        "one update, a constant rate, minibatch statistics, and a style encoder that halves the image to two positions",
         _STATISTICS | {"num_style_downsamples": 3},
     ),
     "std_group_4_content_weight_3": Setting(
@@ -250,19 +255,19 @@ SETTINGS |= {
         base="recipe",
     )
     for name in DEVIATIONS
-    if name not in ("small networks", "small discriminators")
+    if name not in ("small networks", "discriminator scale")
 }
 _AT_32 = {"world_variant": "standard", "image_size": 32, "num_style_downsamples": 3, "discriminator_layers": 4}
 _AT_32_CONSTANT = _AT_32 | _STATISTICS
 SETTINGS |= {
     "small_batches_content_weight_3": Setting(
-        "the same as halved_rate_std_group_4_r1_0.05, and a strong content loss, since the content code carries a part "
+        "the setting halved_rate_std_group_4_r1_0.05, and a strong content loss, since the content code carries a part "
         "of the line width",
         {"content_weight": 3.0},
         base="small batches",
     ),
     "batch_16": Setting(
-        "the same as halved_rate_std_group_4_r1_0.05 with batches of 16, since some seeds keep classes merged for "
+        "the setting halved_rate_std_group_4_r1_0.05 with batches of 16, since some seeds keep classes merged for "
         "1,500 steps",
         {"batch_size": 16, "decay_every": 1800},
         base="small batches",
@@ -273,7 +278,8 @@ SETTINGS |= {
         base="small batches",
     ),
     "batch_16_noise": Setting(
-        "the same, and translations are encoded again with noise of 0.1, in which no hidden signal survives",
+        "the setting batch_16_style_downsamples_3, and translations are encoded again with noise of 0.1, which drowns "
+        "hidden signals",
         {"batch_size": 16, "decay_every": 100_000, "num_style_downsamples": 3},
         ("noise before encoding again",),
         base="small batches",
@@ -292,7 +298,7 @@ SETTINGS |= {
         _AT_32_CONSTANT,
     ),
     "constant_rate_32_cycle": Setting(
-        "the same with the explicit cycle loss", _AT_32_CONSTANT | {"cycle_weight": 10.0}
+        "the setting constant_rate_32 with the explicit cycle loss", _AT_32_CONSTANT | {"cycle_weight": 10.0}
     ),
 }
 
@@ -331,13 +337,12 @@ def run_name(setting: str, steps: int) -> str:
 def is_logged(setting: str, seed: int, steps: int) -> bool:
     """Return whether the log holds this run, be it as a failed one."""
     name = run_name(setting, steps)
-    return str(seed) in read_log().get(name, {}) or str(seed) in _read_runs().get(name, {}).get("failed", [])
+    return str(seed) in read_log().get(name, {}) or str(seed) in _read_runs().get(name, {}).get("failed", {})
 
 
 def measure(setting: str, seed: int, steps: int) -> list[dict[str, Any]]:
     """Train a setting and return the records of its quality; a run that fails returns those before the failure."""
-    base, overrides = BASES[SETTINGS[setting].base], SETTINGS[setting].overrides
-    config = preset("world32", **base | {"steps": steps, "seed": seed} | overrides)
+    config = preset("world32", **SETTINGS[setting].fields | {"steps": steps, "seed": seed})
     with TemporaryDirectory() as folder, ExitStack() as stack:
         for name in SETTINGS[setting].code_changes:
             for change in CODE_CHANGES[name]:
@@ -359,7 +364,11 @@ def read_log() -> dict[str, Any]:
 
 
 def _read_runs() -> dict[str, Any]:
-    """Return what the log says about each setting and length: overrides, reason, failed seeds, the commit by seed."""
+    """Return what the log says about each setting and length.
+
+    These are the fields that differ from the preset `world32`, the code changes, the commit by seed, and the last step
+    that was measured by failed seed.
+    """
     try:
         return results.read_results_file(LOG)["provenance"]["settings"]["runs"]
     except FileNotFoundError:
@@ -367,18 +376,25 @@ def _read_runs() -> dict[str, Any]:
 
 
 def add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str, Any]]) -> None:
-    """Add a run to the log and print its end. A run with fewer than two records has failed."""
+    """Add a run to the log and print its end.
+
+    Args:
+        setting: a name in `SETTINGS`.
+        seed: of the run.
+        steps: its length.
+        records: of its quality; a run that ends before its last step has failed and leaves only that step in the log.
+    """
     with FileLock(results.RESULTS_DIR / f".{LOG}.lock"):  # another process must not write between reading and writing
         _add_to_log(setting, seed, steps, records)
-    print(f"{run_name(setting, steps)}, seed {seed}: {describe(records)}", flush=True)
+    print(f"{run_name(setting, steps)}, seed {seed}: {describe(records, steps)}", flush=True)
 
 
 def _add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str, Any]]) -> None:
     log, runs, name, change = read_log(), _read_runs(), run_name(setting, steps), SETTINGS[setting]
-    known = runs.get(name, {"failed": [], "commits": {}})
-    failed = known["failed"]
-    if len(records) < 2:
-        failed = [*failed, str(seed)]
+    known = runs.get(name, {"failed": {}, "commits": {}})
+    failed, last_step = known["failed"], records[-1]["step"] if records else 0
+    if last_step < steps:
+        failed = failed | {str(seed): last_step}
     else:
         log.setdefault(name, {})[str(seed)] = {
             str(record["step"]): {
@@ -388,21 +404,20 @@ def _add_to_log(setting: str, seed: int, steps: int, records: Sequence[dict[str,
             for record in records
         }
     runs[name] = {
-        "base": change.base,
-        "overrides": change.overrides,
+        "fields": change.fields,
         "code_changes": list(change.code_changes),
-        "reason": change.reason,
         "commits": known["commits"] | {str(seed): current_commit()},
         "failed": failed,
     }
-    settings = {"bases": BASES, "runs": runs}
-    results.write_results(LOG, log, settings, "python -m tools.tune_recipe", ("setting", "seed", "step", "direction"))
+    results.write_results(
+        LOG, log, {"runs": runs}, "python -m tools.tune_recipe", ("setting", "seed", "step", "direction")
+    )
 
 
-def describe(records: Sequence[dict[str, Any]]) -> str:
-    """Return one line about a run's end."""
-    if len(records) < 2:
-        return "failed"
+def describe(records: Sequence[dict[str, Any]], steps: int) -> str:
+    """Return one line about the end of a run of a length."""
+    if not records or records[-1]["step"] < steps:
+        return f"failed after step {records[-1]['step'] if records else 0}"
     found, last = convergence(records), records[-1]
     parts = [
         f"{name}: class {last[name]['class_accuracy']:.2f} (relabeled {last[name]['relabeled_accuracy']:.2f}), "

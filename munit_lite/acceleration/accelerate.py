@@ -75,9 +75,7 @@ def accelerated_model(config: Config, device: torch.device) -> MUNIT:
 
     Discriminators with a gradient penalty are not compiled, because torch.compile cannot differentiate twice.
     """
-    # On a CPU, channels-last saves two thirds of the reorders around convolutions, a tenth of the step, but instance
-    # normalization then copies as much: 190 ms against 172 ms, with AVX-512. Compiling the blocks saves 3 % after 26 s,
-    # and one grouped convolution for both domains takes as long as two, or up to three times as long.
+    # On a CPU, channels-last saves reorders around convolutions, but instance normalization then copies as much.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     model = build(config).to(device, memory_format=layout)  # type: ignore[call-overload]
     if device.type != "cpu" or not config.compile:  # compiled for a CPU, the fused upsampling's padding fails

@@ -7,7 +7,7 @@ import os
 import torch
 from lightning_fabric import Fabric
 
-from munit_lite.config import Config
+from munit_lite.config import Config, check_group
 
 
 def open_fabric(config: Config) -> Fabric:
@@ -29,12 +29,7 @@ def open_fabric(config: Config) -> Fabric:
             f"batch_size is {config.batch_size}, but {processes} processes compute it in {config.grad_accumulation} "
             f"micro-batches each: it must be a multiple of {micro_batches}"
         )
-    images, group = config.batch_size // micro_batches, config.network.minibatch_std_group
-    if group and images % group:
-        raise ValueError(
-            f"a discriminator sees {images} images at a time, but it compares groups of {group}: lower "
-            f"minibatch_std_group, or choose a batch_size that is a multiple of {group * micro_batches}"
-        )
+    check_group(config.batch_size // micro_batches, config.network.minibatch_std_group)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     tf32 = config.precision == "tf32"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from munit_lite.data.image_files import float_to_uint8
 from munit_lite.evaluation.convergence import MIN_CLASS_ACCURACY, MIN_DIVERSITY_RATIO
+from munit_lite.world import DIRECTIONS
 
 # The palette of Okabe and Ito, which color-blind readers can distinguish. Line styles differ, too, for prints in gray.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -212,7 +213,8 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
         records: the run's `quality.jsonl`, which `callbacks.QualityLog` writes; at least one record.
 
     Returns:
-        A PNG with alternative text and two lettered panels. Dotted lines are the criterion of convergence.
+        A PNG with alternative text and two lettered panels. The title gives the end in the worse direction. Dotted
+        lines are the criterion of convergence.
 
     Example:
         >>> quality = {"class_accuracy": 0.9, "diversity_ratio": 0.8}
@@ -220,7 +222,11 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
         >>> quality_curves(records).alt
         'Class accuracy and diversity ratio from step 100 to 200.'
     """
-    directions = [name for name, value in records[0].items() if isinstance(value, dict)]
+    directions = [name for name in DIRECTIONS.values() if name in records[0]]
+    accuracy, diversity = (
+        min(records[-1][direction][metric] for direction in directions)
+        for metric in ("class_accuracy", "diversity_ratio")
+    )
     panels = {
         metric.replace("_", " "): {
             direction: np.array([[record[direction][metric] for record in records]]) for direction in directions
@@ -232,6 +238,7 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
         steps,
         panels,
         f"Class accuracy and diversity ratio from step {steps[0]:,} to {steps[-1]:,}.",
+        title=f"In the worse direction, {accuracy:.2f} of the classes are kept; the diversity ratio is {diversity:.2f}",
         thresholds={"class accuracy": MIN_CLASS_ACCURACY, "diversity ratio": MIN_DIVERSITY_RATIO},
     )
 
@@ -265,7 +272,8 @@ def seed_bands(
     figure, axes = subplots(len(panels), size=(4.6 * len(panels), 3.6))
     for (ylabel, curves), axis, letter in zip(panels.items(), axes, "abcdefgh", strict=False):
         for (name, values), color, line in zip(curves.items(), COLORS, LINES, strict=False):
-            axis.plot(steps, values.mean(axis=0), line, color=color, label=name)
+            marker = "o" if len(values) == 1 else ""  # a run of one measurement has no line
+            axis.plot(steps, values.mean(axis=0), line, marker=marker, markersize=3, color=color, label=name)
             axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
         if thresholds and ylabel in thresholds:
             axis.axhline(thresholds[ylabel], color="black", linestyle=":", linewidth=1)

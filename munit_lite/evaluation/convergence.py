@@ -175,7 +175,8 @@ def convergence(records: Sequence[dict[str, Any]]) -> Convergence:
     """Decide whether a run has converged.
 
     The criterion is a class accuracy of at least 0.95 and a diversity ratio of at least 0.9, both in the worse
-    direction, and a flat curve: over the last fifth of the run, the class accuracy changes by at most 0.02.
+    direction, and a flat curve of the class accuracy: over the last fifth of the run, it changes by at most 0.02. The
+    diversity ratio need not be flat, only above its bound.
 
     Args:
         records: the run's `quality.jsonl`, one record per evaluation: `step`, and what `measure_quality` returns.

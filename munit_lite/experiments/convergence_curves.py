@@ -36,7 +36,7 @@ class QualityCurves:
     values: dict[str, dict[str, np.ndarray]]
 
 
-def quality_curves(
+def collect_quality_curves(
     sweep: dict[str, Any],
     data: str,
     method: str,

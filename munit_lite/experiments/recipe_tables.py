@@ -1,4 +1,4 @@
-"""The recipe of the small presets: its deviations from the paper, and what each of them changes.
+"""The recipe of the preset `laboratory`: its deviations from the paper, and what each of them changes.
 
 The numbers come from `data/results/recipe_tuning.json`, the log of `tools/tune_recipe.py`.
 """
@@ -40,59 +40,79 @@ def _flat(name: str) -> dict[str, Any]:
     return vars(config) | vars(config.network) | vars(config.data) | vars(config.loss) | vars(config.optimizer)
 
 
-def deviations_table(log: dict[str, Any], steps: int = PRESETS["laboratory"].steps) -> str:
+def deviations_table(
+    log: dict[str, Any], runs: dict[str, Any] | None = None, steps: int = PRESETS["laboratory"].steps
+) -> str:
     """Return a table in Markdown of the recipe's deviations from the paper with their reasons and effects.
 
     Args:
         log: the numbers of the tuning log: setting and length -> seed -> step -> direction -> metrics.
+        runs: what its provenance says about each setting: the seeds that `failed`; without it these are "not run".
         steps: training steps of the runs that are compared; by default those of the preset `laboratory`.
 
     Returns:
-        A first row for the recipe itself, then one row per deviation: the paper's value, the recipe's, the reason, and
-        the class accuracy and the diversity ratio of a run with the paper's value in its place, as the mean over seeds
-        in the worse direction; "not run" where no such run exists.
+        A first row for the recipe itself, then one row per deviation: the paper's and the recipe's values, the reason,
+        the seeds, and the class accuracy and the diversity ratio after the last step of the recipe with the paper's
+        values of this deviation, as the mean over seeds in the worse direction.
+
+    Example:
+        >>> print(deviations_table({}).splitlines()[0])
+        | deviation | paper → recipe | reason | seeds | class accuracy | diversity ratio |
     """
-    rows = [["(the recipe)", "", "", "", *_effects(log, "recipe", steps)]]
+    rows = [["(the recipe)", "", "", *_effects(log, runs or {}, f"recipe, {steps:,} steps")]]
     for name, deviation in DEVIATIONS.items():
-        paper = ", ".join(f"{field} {value}" for field, value in paper_values(name).items())
-        recipe = ", ".join(f"{value}" for value in deviation.fields.values())
-        rows.append([name, paper, recipe, deviation.reason, *_effects(log, setting_without(name), steps)])
-    header = ["deviation", "paper", "recipe", "reason", "class accuracy with the paper's value", "diversity ratio"]
-    return markdown_table(header, rows)
+        changes = [f"{field} {value} → {deviation.fields[field]}" for field, value in paper_values(name).items()]
+        effects = _effects(log, runs or {}, f"{setting_without(name)}, {steps:,} steps")
+        rows.append([name, ", ".join(changes), deviation.reason, *effects])
+    return markdown_table(["deviation", "paper → recipe", "reason", "seeds", *map(_words, METRICS)], rows)
 
 
-def tuning_table(log: dict[str, Any], runs: dict[str, Any]) -> str:
+def tuning_table(log: dict[str, Any], runs: dict[str, Any], reasons: dict[str, str]) -> str:
     """Return a table in Markdown of every setting that was tried, in the order of the log.
 
     Args:
         log: the numbers of the tuning log.
-        runs: what its provenance says about each setting: at least the `reason` and the seeds that `failed`.
+        runs: what its provenance says about each setting: the seeds that `failed`, with the last step measured.
+        reasons: setting -> why it was tried.
 
     Returns:
         One row per setting and length: the reason, the seeds, and after the last step the class accuracy, the accuracy
-        after the best relabeling and the diversity ratio, of the worse direction and one per seed; and the CPU minutes.
+        after the best relabeling and the diversity ratio, each of its worse direction and one per seed; and the CPU
+        minutes of the longest run.
+
+    Example:
+        >>> runs = {"baseline, 500 steps": {"failed": {"100": 250}}}
+        >>> print(tuning_table({}, runs, {"baseline": "the first edition"}).splitlines()[-1])
+        | baseline, 500 steps | the first edition | 100 (failed after step 250) |  |  |  | – |
     """
     rows = []
     for name, run in runs.items():
         seeds = log.get(name, {})
         ends = [records[max(records, key=int)] for records in seeds.values()]
         columns = [
-            ", ".join(f"{min(end[direction][metric] for direction in DIRECTIONS.values()):.2f}" for end in ends)
+            ", ".join(f"{_worse(end, metric):.2f}" for end in ends)
             for metric in ("class_accuracy", "relabeled_accuracy", "diversity_ratio")
         ]
         minutes = [end[direction]["cpu_minutes"] for end in ends for direction in DIRECTIONS.values()]
-        failed = [f"{seed} (failed)" for seed in run["failed"]]
-        rows.append([name, run["reason"], ", ".join([*seeds, *failed]), *columns, f"{max(minutes, default=0):.1f}"])
+        failed = [f"{seed} (failed after step {step})" for seed, step in run["failed"].items()]
+        reason, longest = reasons[name.rsplit(", ", 1)[0]], f"{max(minutes):.1f}" if minutes else "–"
+        rows.append([name, reason, ", ".join([*seeds, *failed]), *columns, longest])
     header = ["setting", "reason", "seeds", "class accuracy", "relabeled", "diversity ratio", "CPU minutes"]
     return markdown_table(header, rows)
 
 
-def _effects(log: dict[str, Any], setting: str, steps: int) -> list[str]:
-    """Return the metrics of a setting's runs after a number of steps, in the worse direction: mean over seeds."""
-    ends = [run[str(steps)] for name, runs in log.items() if name.startswith(f"{setting}, ") for run in runs.values()]
-    if not ends:
-        return ["not run"] * len(METRICS)
-    return [
-        f"{np.mean([min(end[direction][metric] for direction in DIRECTIONS.values()) for end in ends]):.2f}"
-        for metric in METRICS
-    ]
+def _effects(log: dict[str, Any], runs: dict[str, Any], name: str) -> list[str]:
+    """Return the seeds of a setting's runs, and each metric after the last step in the worse direction."""
+    failed = [f"{seed} (failed)" for seed in runs.get(name, {}).get("failed", {})]
+    ends = [records[max(records, key=int)] for records in log.get(name, {}).values()]
+    seeds = ", ".join([*log.get(name, {}), *failed]) or "not run"
+    return [seeds, *(f"{np.mean([_worse(end, metric) for end in ends]):.2f}" if ends else "–" for metric in METRICS)]
+
+
+def _worse(end: dict[str, Any], metric: str) -> float:
+    # Fractions of the same images were stored with other last digits: relabeling can only raise the accuracy.
+    return round(min(end[direction][metric] for direction in DIRECTIONS.values()), 4)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -66,8 +66,14 @@ def save_original(model: MUNIT, generator: str | Path, discriminator: str | Path
 
     Raises:
         StorageError: a file cannot be written.
+        ValueError: the discriminators have minibatch statistics, which the original's have not.
     """
     network = model.config.network
+    if network.minibatch_std_group:
+        raise ValueError(
+            "the original's discriminators have no minibatch statistics: minibatch_std_group is "
+            f"{network.minibatch_std_group}, but must be 0"
+        )
     domains = {"a": 1, "b": 2}
     generators = {
         key: _rename_tensors(model.auto_encoder(domain), network) | _running_statistics(network)

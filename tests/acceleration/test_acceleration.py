@@ -112,7 +112,7 @@ VARIANTS = {
     "the presets'": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "gan_mode": "nonsaturating"},
     "with less memory": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "grad_accumulation": 2},
     "hinge": {"gan_mode": "hinge", "cycle_weight": 10.0},
-    "with minibatch statistics": {"minibatch_std_group": 2, "r1_weight": 1.0},
+    "with minibatch statistics": {"batch_size": 4, "minibatch_std_group": 2, "r1_weight": 1.0},
 }
 each_variant = pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS)
 
@@ -127,14 +127,14 @@ def threads(request):
 
 @each_variant
 def test_the_accelerated_objective_has_the_outputs_losses_and_gradients_of_the_straight_line_one(overrides, threads):
-    config = tiny(batch_size=2, **overrides)
+    config = tiny(**{"batch_size": 2} | overrides)
     model, accelerated, step_context = accelerate(config, new_fabric())
     plain = build_objective(build(config).double())
     model.double()
     assert type(plain) is Objective and type(accelerated) is AcceleratedObjective
     assert (accelerated.pool is None) == (threads == 1)
-    x_1, x_2 = (x.double() for x in open_data(config).batch(0, 2))
-    s_1, s_2 = sample_styles(model, 0, 2)
+    x_1, x_2 = (x.double() for x in open_data(config).batch(0, config.batch_size))
+    s_1, s_2 = sample_styles(model, 0, config.batch_size)
 
     def gradients(objective):
         return {
@@ -163,7 +163,7 @@ def test_the_accelerated_objective_has_the_outputs_losses_and_gradients_of_the_s
 
 @each_variant
 def test_three_accelerated_and_three_straight_line_steps_lead_to_the_same_weights(overrides, threads):
-    config = tiny(batch_size=2, num_threads=0, **overrides)
+    config = tiny(num_threads=0, **{"batch_size": 2} | overrides)
     assert_same_training(trained(config), trained(config, accelerated=False))
     assert torch.get_num_threads() == threads
 
@@ -254,7 +254,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
         ml.train(tiny(grad_accumulation=3), tmp_path, callbacks=[])
     with pytest.raises(
         ValueError,
-        match=r"sees 2 images at a time, but it compares groups of 4: .* a batch_size that is a multiple of 8",
+        match=r"sees 2 images at a time, but it compares groups of 4: .* choose another batch_size",
     ):
         ml.train(tiny(batch_size=4, grad_accumulation=2, minibatch_std_group=4), tmp_path, callbacks=[])
 

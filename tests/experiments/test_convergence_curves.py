@@ -7,9 +7,9 @@ import pytest
 
 from munit_lite.course.figures import seed_bands
 from munit_lite.experiments.convergence_curves import (
+    collect_quality_curves,
     convergence_table,
     exchanged_classes,
-    quality_curves,
     scaled_minutes,
 )
 from munit_lite.experiments.results import read_results
@@ -50,7 +50,7 @@ def run(*ends, seconds=0.2, steps=10):
 
 def test_curves_hold_one_row_per_seed():
     sweep = {"laboratory": {"munit": {"0": run(quality(0.97)), "1": run(quality(0.5), quality(0.99))}}}
-    curves = quality_curves(sweep, "laboratory", "munit", ["class_accuracy"])
+    curves = collect_quality_curves(sweep, "laboratory", "munit", ["class_accuracy"])
     assert curves.seeds == ("0", "1") and curves.steps.tolist() == list(range(100, 1100, 100))
     assert curves.values["class_accuracy"][TO_PAINTING].tolist() == [[0.3] * 2 + [0.97] * 8, [0.3] * 2 + [0.5] * 8]
     assert curves.values["class_accuracy"][TO_SKETCH][1, -1] == 0.99
@@ -65,10 +65,12 @@ def test_minutes_are_scaled_to_the_machine_of_the_calibration():
 
 def test_runs_without_quality_or_with_other_steps_are_refused():
     with pytest.raises(KeyError, match="no run of laboratory/unit"):
-        quality_curves({"laboratory": {"unit": {"0": run(quality(1.0)) | {"quality": []}}}}, "laboratory", "unit")
+        collect_quality_curves(
+            {"laboratory": {"unit": {"0": run(quality(1.0)) | {"quality": []}}}}, "laboratory", "unit"
+        )
     sweep = {"laboratory": {"munit": {"0": run(quality(1.0)), "1": run(quality(1.0), steps=9)}}}
     with pytest.raises(ValueError, match="at different steps"):
-        quality_curves(sweep, "laboratory", "munit")
+        collect_quality_curves(sweep, "laboratory", "munit")
 
 
 def test_exchanged_classes_are_named_and_a_lost_content_is_none():

@@ -1,7 +1,5 @@
 """The table of deviations from the paper: its values come from the presets, its effects from the tuning log."""
 
-import pytest
-
 from munit_lite.config import override
 from munit_lite.experiments.recipe_tables import deviations_table, paper_values, setting_without, tuning_table
 from munit_lite.presets import DEVIATIONS, PRESETS
@@ -38,11 +36,15 @@ def test_the_table_has_the_mean_over_seeds_of_the_worse_direction():
         "recipe, 500 steps": {"100": run(0.9, 0.8), "101": run(0.8, 0.9)},
         f"{setting_without('Adam')}, 500 steps": {"100": run(0.25, 0.5)},
     }
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in deviations_table(log, 500).splitlines()]
+    log["recipe, 5,000 steps"] = {"100": run(0.1, 0.1)}  # of another length
+    runs = {f"{setting_without('batch size')}, 500 steps": {"failed": {"100": 250}}}
+    table = deviations_table(log, runs, steps=500)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     found = {row[0]: row for row in rows}
-    assert found["(the recipe)"][-2:] == ["0.85", "0.85"]
-    assert found["Adam"][1:3] == ["betas (0.5, 0.999)", "(0.0, 0.99)"] and found["Adam"][-2:] == ["0.25", "0.50"]
-    assert found["batch size"][-2:] == ["not run", "not run"]
+    assert found["(the recipe)"][-3:] == ["100, 101", "0.85", "0.85"]
+    assert found["Adam"][1] == "betas (0.5, 0.999) → (0.0, 0.99)" and found["Adam"][-3:] == ["100", "0.25", "0.50"]
+    assert found["batch size"][-3:] == ["100 (failed)", "–", "–"]
+    assert found["learning rate"][-3:] == ["not run", "–", "–"]
     assert set(found) >= set(DEVIATIONS)
 
 
@@ -50,14 +52,10 @@ def test_the_tuning_table_has_every_setting_and_those_that_failed():
     end = {"relabeled_accuracy": 1.0, "cpu_minutes": 2.5}
     log = {"small, 500 steps": {"100": {"500": {d: r | end for d, r in run(0.9, 0.8)["500"].items()}}}}
     runs = {
-        "small, 500 steps": {"reason": "fast", "failed": ["101"]},
-        "large, 500 steps": {"reason": "slow", "failed": ["100"]},
+        "small, 500 steps": {"failed": {"101": 250}},
+        "large, 500 steps": {"failed": {"100": 0}},
     }
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in tuning_table(log, runs).splitlines()]
-    assert rows[2] == ["small, 500 steps", "fast", "100, 101 (failed)", "0.90", "1.00", "0.80", "2.5"]
-    assert rows[3] == ["large, 500 steps", "slow", "100 (failed)", "", "", "", "0.0"]
-
-
-def test_a_run_without_that_step_is_an_error():
-    with pytest.raises(KeyError, match="700"):
-        deviations_table({"recipe, 500 steps": {"100": run(0.9, 0.8)}}, 700)
+    table = tuning_table(log, runs, {"small": "fast", "large": "slow"})
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert rows[2] == ["small, 500 steps", "fast", "100, 101 (failed after step 250)", "0.90", "1.00", "0.80", "2.5"]
+    assert rows[3] == ["large, 500 steps", "slow", "100 (failed after step 0)", "", "", "", "–"]
