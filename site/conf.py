@@ -87,7 +87,7 @@ def contents() -> str:
         part: [page for number in found.split() for page in pages(f"notebooks/{number}_*.ipynb")]
         for part, found in PARTS.items()
     }
-    parts["Beside it"] = ["ERRATA", "data/README", *pages("data/checkpoints/*.md")]
+    parts["Beside it"] = ["ERRATA", "data/README", *pages("data/results/*.md"), *pages("data/checkpoints/*.md")]
     parts["API"] = [f"site/api/{page}" for page in API]
     tables = [
         ["```{toctree}", ":hidden:", f":caption: {part}", "", *found, "```"] for part, found in parts.items() if found

@@ -254,7 +254,7 @@ def test_bench_measures_every_combination_under_its_own_name(command, monkeypatc
 def test_bench_refuses_an_unknown_preset_before_it_measures(command, monkeypatch):
     monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it measured"))
     code, _, err = command("bench", "--presets", "world32", "wrld")
-    assert code == 1 and "unknown preset 'wrld'; known: paper256, world32" in err
+    assert code == 1 and "unknown preset 'wrld'; known: paper256, laboratory, world32" in err
 
 
 def test_bench_explains_why_a_preset_could_not_be_measured(command, monkeypatch):
