@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from munit_lite import losses
@@ -16,7 +15,7 @@ from munit_lite.config import Config
 from munit_lite.methods.cyclegan import CycleGAN
 from munit_lite.model import MUNIT
 from munit_lite.networks import upcast_to_fp32
-from munit_lite.objective import LossTerms, Objective
+from munit_lite.objective import LossTerms, Objective, seeded_noise
 
 
 def kl_to_prior(mean: Tensor, log_variance: Tensor | None = None) -> Tensor:
@@ -39,24 +38,6 @@ def kl_to_prior(mean: Tensor, log_variance: Tensor | None = None) -> Tensor:
         log_variance = upcast_to_fp32(log_variance)
         divergence = divergence + log_variance.exp() - 1 - log_variance
     return divergence / 2
-
-
-def latent_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
-    """Sample N(0, I) as a function of the step's sampled styles alone, so that a resumed run repeats it.
-
-    Args:
-        like: a tensor of the shape and device that the noise shall have.
-        styles: (B, style_dim); its first elements, rounded to 1/1024, are the seed. Without rounding, the last bit,
-            which differs between processors, would change the noise altogether.
-        number: distinguishes the noise tensors of one step.
-
-    Returns:
-        of the shape and device of `like`.
-    """
-    seed = number
-    for element in (styles.flatten()[:4].double() * 1024).round().long().tolist():
-        seed = (seed * 1_000_003 + element) % 2**63
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like.device)
 
 
 class UNIT(CycleGAN):
@@ -99,7 +80,7 @@ class UNITObjective(Objective):
         model = self.model
         # Encode: each image becomes a distribution N(mean, I) of latent codes, and one code is sampled from it.
         mean_1, mean_2 = model.encode_content(x_1, domain=1), model.encode_content(x_2, domain=2)
-        z_1, z_2 = mean_1 + latent_noise(mean_1, s_1), mean_2 + latent_noise(mean_2, s_2)
+        z_1, z_2 = mean_1 + seeded_noise(mean_1, s_1), mean_2 + seeded_noise(mean_2, s_2)
         # Decode each code in both domains; UNIT ignores the styles.
         recon_1, recon_2 = model.decode(z_1, s_1, domain=1), model.decode(z_2, s_2, domain=2)
         image_1_to_2, image_2_to_1 = model.decode(z_1, s_2, domain=2), model.decode(z_2, s_1, domain=1)
@@ -113,8 +94,8 @@ class UNITObjective(Objective):
         # Encode the translations, sample, and decode back.
         cycle_mean_1 = model.encode_content(image_1_to_2, domain=2)
         cycle_mean_2 = model.encode_content(image_2_to_1, domain=1)
-        cycle_1 = model.decode(cycle_mean_1 + latent_noise(cycle_mean_1, s_1, number=1), s_1, domain=1)
-        cycle_2 = model.decode(cycle_mean_2 + latent_noise(cycle_mean_2, s_2, number=1), s_2, domain=2)
+        cycle_1 = model.decode(cycle_mean_1 + seeded_noise(cycle_mean_1, s_1, number=1), s_1, domain=1)
+        cycle_2 = model.decode(cycle_mean_2 + seeded_noise(cycle_mean_2, s_2, number=1), s_2, domain=2)
         return {
             "gan_1": adversarial_loss(model.discriminator(1)(image_2_to_1)),
             "gan_2": adversarial_loss(model.discriminator(2)(image_1_to_2)),

@@ -17,8 +17,9 @@ from munit_lite.data.fashion import FashionData, edge_drawing
 from munit_lite.data.image_files import uint8_to_float
 from munit_lite.data.synthetic import WorldData
 from munit_lite.methods import METHODS, build, build_objective, check_loss_weights
-from munit_lite.methods.unit import kl_to_prior, latent_noise
+from munit_lite.methods.unit import kl_to_prior
 from munit_lite.networks import parameter_count
+from munit_lite.objective import seeded_noise
 from munit_lite.presets import PRESETS, preset
 from munit_lite.samples import sample_rows
 from munit_lite.training import Trainer, sample_styles
@@ -103,7 +104,7 @@ def test_units_terms_are_those_of_two_variational_auto_encoders_and_a_cycle():
 
     def latent(images, domain, drawn, number):
         mean = model.encode_content(images, domain)
-        return mean, mean + latent_noise(mean, drawn, number)
+        return mean, mean + seeded_noise(mean, drawn, number)
 
     (m_1, z_1), (m_2, z_2) = latent(x_1, 1, s_1, 0), latent(x_2, 2, s_2, 0)
     there_2, there_1 = model.decode(z_1, s_1, 2), model.decode(z_2, s_1, 1)
@@ -279,6 +280,12 @@ def test_a_weight_of_a_loss_that_the_method_never_computes_is_refused(preset_nam
         build_objective(build(config))  # the model itself can be built, so that old checkpoints load
 
 
+@pytest.mark.parametrize(("name", "value"), [("detach_style", True), ("translation_noise", 0.1)])
+def test_a_baseline_refuses_a_setting_that_only_munit_uses(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}, but only the method munit uses it, not unit"):
+        build_objective(build(preset("world32_unit", **{name: value})))
+
+
 def test_paired_batches_show_one_content_in_both_domains_and_others_do_not():
     paired, unpaired = (WorldData(World(), 32, 0, paired) for paired in (True, False))
     pairs = World().pairs(torch.arange(4) + 4, 0, 32, stream="train")
@@ -305,17 +312,6 @@ def test_paired_photos_stand_beside_their_own_drawings_and_others_do_not(monkeyp
 
 def from_unit(image):
     return ((image + 1) * 127.5).round().byte()
-
-
-def test_latent_noise_is_normal_and_a_function_of_the_drawn_styles():
-    drawn = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
-    noise = latent_noise(torch.zeros(4, 8, 40, 40), drawn)
-    assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
-    assert torch.equal(noise, latent_noise(noise, drawn.clone()))
-    assert not torch.equal(noise, latent_noise(noise, drawn, 1))
-    assert not torch.equal(noise, latent_noise(noise, drawn + 0.1))
-    last_bit = torch.nextafter(drawn, torch.full_like(drawn, torch.inf))  # how far processors differ
-    assert torch.equal(noise, latent_noise(noise, last_bit))
 
 
 # ---------------------------------------------------------------------------------------------------- each learns
