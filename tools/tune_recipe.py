@@ -300,6 +300,7 @@ SETTINGS |= {
     "constant_rate_32_cycle": Setting(
         "the setting constant_rate_32 with the explicit cycle loss", _AT_32_CONSTANT | {"cycle_weight": 10.0}
     ),
+    "recipe_32": Setting("the recipe in the standard world at 32 px, which has rings", _AT_32, base="recipe"),
 }
 
 
