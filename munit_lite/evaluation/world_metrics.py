@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -164,6 +165,31 @@ def diversity_ratio(quantiles: Tensor) -> Tensor:
     return quantiles.std(dim=1) * 12**0.5
 
 
+def factor_correlation(quantiles: Tensor, first: int, second: int) -> Tensor:
+    """Compute the correlation of two style factors over the outputs of each input.
+
+    The true factors are independent. A correlation shows combinations of two factors that translations never have,
+    although each factor alone may cover its whole range.
+
+    Args:
+        quantiles: style factors as quantiles, (inputs, styles, factors).
+        first: index of a factor.
+        second: index of another.
+
+    Returns:
+        (inputs,) in [-1, 1]; 0 where a factor does not vary.
+
+    Example:
+        >>> quantiles = torch.tensor([[[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]])
+        >>> factor_correlation(quantiles, 0, 1)
+        tensor([-1.])
+    """
+    centered = quantiles - quantiles.mean(dim=1, keepdim=True)
+    covariance = (centered[:, :, first] * centered[:, :, second]).mean(dim=1)
+    variances = centered.square().mean(dim=1)
+    return covariance / (variances[:, first] * variances[:, second]).sqrt().clamp(min=1e-12)
+
+
 @torch.no_grad()
 def style_metrics(direction: Direction, count: int, styles_per_input: int = 64) -> Metrics:
     """Measure how well the translations of *one* input cover the styles of the target domain.
@@ -177,7 +203,7 @@ def style_metrics(direction: Direction, count: int, styles_per_input: int = 64) 
         `diversity_ratio`, the mean over factors, and averages over inputs for each factor: `<factor>_ks` and
         `<factor>_wasserstein`, the distances of the predicted quantiles to the uniform distribution, and
         `<factor>_diversity_ratio`. The control `<factor>_ks_deterministic` is the KS distance of a translator that
-        returns the first of those outputs every time.
+        returns the first of those outputs every time. For each two factors, `<first>_<second>_correlation`.
     """
     generator = torch.Generator().manual_seed(direction.seed + 1)
     model, predictor, source = direction.model, direction.predictor, direction.source
@@ -196,6 +222,10 @@ def style_metrics(direction: Direction, count: int, styles_per_input: int = 64) 
             "diversity_ratio": ratios[:, k],
         }.items():
             metrics[f"{factor.name}_{name}"], metrics[f"{factor.name}_{name}_interval"] = mean_with_interval(values)
+    for (j, first), (k, second) in combinations(enumerate(STYLE_FACTORS[direction.target]), 2):
+        name = f"{first.name}_{second.name}_correlation"
+        correlations = factor_correlation(quantiles, j, k)
+        metrics[name], metrics[f"{name}_interval"] = mean_with_interval(correlations)
     return metrics | {"inputs": count, "styles_per_input": styles_per_input}
 
 

@@ -17,6 +17,7 @@ from munit_lite.evaluation.world_metrics import (
     code_metrics,
     content_metrics,
     example_metrics,
+    factor_correlation,
     style_metrics,
     style_quantiles,
 )
@@ -203,6 +204,20 @@ def test_half_the_range_is_half_the_diversity():
     assert found["diversity_ratio"] == pytest.approx(1 / 2, abs=0.03)
     for factor in STYLE_FACTORS[2]:
         assert found[f"{factor.name}_wasserstein"] == pytest.approx(1 / 8, abs=0.03)
+
+
+def test_factors_that_never_vary_independently_are_correlated_although_each_covers_its_range():
+    opposed = Oracle(1, 20, 4, restyle=lambda code, content: torch.stack([code[:, 0], -code[:, 0], code[:, 2]], dim=1))
+    found, true = measured_style(opposed, 1, count=20), measured_style(Oracle(1, 20, 4), 1, count=20)
+    assert found["diversity_ratio"] > 0.95
+    assert found["foreground_hue_background_hue_correlation"] == pytest.approx(-1, abs=1e-3)
+    for name in ("foreground_hue_light_correlation", "background_hue_light_correlation"):
+        assert abs(found[name]) < 0.1  # the mean of 20 correlations of 64 pairs has a standard error of 0.03
+    assert all(abs(value) < 0.1 for name, value in true.items() if name.endswith("_correlation"))
+
+
+def test_a_factor_that_does_not_vary_is_not_correlated():
+    assert factor_correlation(torch.tensor([[[0.5, 0.1], [0.5, 0.9]]]), 0, 1).tolist() == [0.0]
 
 
 def test_styles_sampled_from_a_uniform_prior_cover_too_little():
