@@ -178,7 +178,7 @@ class Config:
 
     preset: str
     """Name of the preset it began from."""
-    method: Literal["munit", "unit", "cyclegan", "cyclegan_noise", "bicyclegan"] = "munit"
+    method: Literal["munit", "unit", "cyclegan", "cyclegan_noise", "cyclegan_input_noise", "bicyclegan"] = "munit"
     """MUNIT, or a baseline on the same networks; the presets named after it give it its weights."""
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -179,6 +179,7 @@ _BASELINES: dict[str, dict[str, Any]] = {
     "unit": {"image_weight": 10.0, "cycle_weight": 10.0, "kl_weight": 0.01},
     "cyclegan": {"image_weight": 0.0, "cycle_weight": 10.0},
     "cyclegan_noise": {"image_weight": 0.0, "cycle_weight": 10.0},
+    "cyclegan_input_noise": {"image_weight": 0.0, "cycle_weight": 10.0},
     "bicyclegan": {"image_weight": 10.0, "cycle_weight": 0.0, "style_weight": 0.5, "kl_weight": 0.01, "paired": True},
 }
 for _data in ("laboratory", "world32", "world64", "fashion32", "apples2citrus"):

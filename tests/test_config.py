@@ -65,6 +65,7 @@ def test_every_baseline_has_a_preset_on_each_data_of_the_tables_and_differs_from
         ("unit", {"image": 10, "cycle": 10, "kl": 0.01}),
         ("cyclegan", {"cycle": 10}),
         ("cyclegan_noise", {"cycle": 10}),
+        ("cyclegan_input_noise", {"cycle": 10}),
         ("bicyclegan", {"image": 10, "style": 0.5, "kl": 0.01}),
     ],
 )

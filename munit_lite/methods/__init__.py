@@ -10,7 +10,7 @@ import torch
 
 from munit_lite.config import Config
 from munit_lite.methods.bicyclegan import BicycleGAN, BicycleGANObjective
-from munit_lite.methods.cyclegan import CycleGAN, CycleGANObjective, NoisyCycleGAN
+from munit_lite.methods.cyclegan import CycleGAN, CycleGANObjective, InputNoiseCycleGAN, NoisyCycleGAN
 from munit_lite.methods.unit import UNIT, UNITObjective
 from munit_lite.model import MUNIT
 from munit_lite.objective import Objective
@@ -22,6 +22,7 @@ METHODS: dict[str, tuple[type[MUNIT], type[Objective]]] = {
     "unit": (UNIT, UNITObjective),
     "cyclegan": (CycleGAN, CycleGANObjective),
     "cyclegan_noise": (NoisyCycleGAN, CycleGANObjective),
+    "cyclegan_input_noise": (InputNoiseCycleGAN, CycleGANObjective),
     "bicyclegan": (BicycleGAN, BicycleGANObjective),
 }
 

@@ -1,7 +1,8 @@
 """CycleGAN (Zhu et al., 2017), with and without noise, on MUNIT's networks.
 
 The MUNIT paper's CycleGAN uses dropout, at test time too, and its CycleGAN with noise is a U-Net with noise at the
-input; here the noise enters through AdaIN. CycleGAN's buffer of earlier translations is left out.
+input. Here the noise enters through AdaIN (`NoisyCycleGAN`) or at the input (`InputNoiseCycleGAN`), and the generators
+are MUNIT's networks in both cases. CycleGAN's buffer of earlier translations is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from munit_lite import losses
 from munit_lite.config import Config
-from munit_lite.model import MUNIT
+from munit_lite.model import MUNIT, check_translation
+from munit_lite.networks import ConvBlock, kaiming_init
 from munit_lite.objective import LossTerms, Objective
 
 
@@ -48,6 +50,19 @@ class NoisyCycleGAN(MUNIT):
         """Return the prior's mean for every image, (B, style_dim), because no style is encoded."""
         return images.new_zeros(len(self._check_images(images)), self.config.network.style_dim)
 
+    def translate_with_noise(self, images: Tensor, noise: Tensor, source: int) -> Tensor:
+        """Translate images with given noise, with gradients.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+            noise: (B, style_dim), as `sample_style` returns it.
+            source: domain of the images, 1 or 2.
+
+        Returns:
+            (B, 3, H, W) in (-1, 1).
+        """
+        return self.decode(self.encode_content(images, source), noise, 3 - source)
+
     def reconstruct(self, images: Tensor, domain: int) -> Tensor:
         """Translate images to the other domain and back."""
         return reconstruct_by_cycle(self, images, domain)
@@ -59,6 +74,55 @@ class CycleGAN(NoisyCycleGAN):
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
         """Decode as MUNIT does, but ignore the style."""
         return super().decode(content, torch.ones_like(style), domain)
+
+
+class InputNoiseCycleGAN(CycleGAN):
+    """Translate with noise at the input: the sampled style, the same at every pixel, is added to the image's channels.
+
+    The decoder gets a constant style, as that of CycleGAN. The first convolution has no normalization, as in a U-Net:
+    instance normalization subtracts the mean of each channel, and with it whatever is the same at every pixel.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        network = config.network
+        for domain in (1, 2):
+            first = ConvBlock(3 + network.style_dim, network.base_channels, 7)
+            kaiming_init(first)
+            self.auto_encoder(domain).content_encoder.layers[0] = first
+        if network.same_initial_weights:
+            self.auto_encoder(2).load_state_dict(self.auto_encoder(1).state_dict())
+
+    def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        """Encode images as MUNIT does, with the noise at its mean, 0."""
+        return self._encode_with_noise(images, self.encode_style(images, domain), domain)
+
+    def translate_with_noise(self, images: Tensor, noise: Tensor, source: int) -> Tensor:
+        """Translate images with given noise; see `NoisyCycleGAN.translate_with_noise`."""
+        return self.decode(self._encode_with_noise(images, noise, source), noise, 3 - source)
+
+    @torch.no_grad()
+    def translate(
+        self,
+        images: Tensor,
+        source: int = 1,
+        target: int = 2,
+        style: Tensor | None = None,
+        style_from: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Translate images as MUNIT does, with the style as the noise; that of every example image is 0."""
+        check_translation(source, target, style, style_from)
+        if style_from is not None:
+            style = self.encode_style(style_from, target)
+        if style is None:
+            style = self.sample_style(len(images), generator)
+        return self.translate_with_noise(images, style.expand(len(images), -1), source)
+
+    def _encode_with_noise(self, images: Tensor, noise: Tensor, domain: int) -> Tensor:
+        height, width = self._check_images(images).shape[2:]
+        channels = noise[:, :, None, None].expand(-1, -1, height, width)
+        return self.auto_encoder(domain).content_encoder(torch.cat([images, channels], dim=1))
 
 
 class CycleGANOutputs(NamedTuple):
@@ -79,12 +143,13 @@ class CycleGANObjective(Objective):
         self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor
     ) -> CycleGANOutputs:
         model = self.model
+        assert isinstance(model, NoisyCycleGAN)
         # Translate both images.
-        image_1_to_2 = model.decode(model.encode_content(x_1, domain=1), s_2, domain=2)
-        image_2_to_1 = model.decode(model.encode_content(x_2, domain=2), s_1, domain=1)
+        image_1_to_2 = model.translate_with_noise(x_1, s_2, source=1)
+        image_2_to_1 = model.translate_with_noise(x_2, s_1, source=2)
         # Translate them back.
-        cycle_1 = model.decode(model.encode_content(image_1_to_2, domain=2), s_1, domain=1)
-        cycle_2 = model.decode(model.encode_content(image_2_to_1, domain=1), s_2, domain=2)
+        cycle_1 = model.translate_with_noise(image_1_to_2, s_1, source=2)
+        cycle_2 = model.translate_with_noise(image_2_to_1, s_2, source=1)
         return CycleGANOutputs(image_1_to_2, image_2_to_1, cycle_1, cycle_2)
 
     def generator_losses(  # type: ignore[override]

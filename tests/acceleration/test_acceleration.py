@@ -169,7 +169,7 @@ def test_three_accelerated_and_three_straight_line_steps_lead_to_the_same_weight
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize("method", ["unit", "cyclegan", "cyclegan_noise", "bicyclegan"])
+@pytest.mark.parametrize("method", ["unit", "cyclegan", "cyclegan_noise", "cyclegan_input_noise", "bicyclegan"])
 def test_three_accelerated_steps_of_a_baseline_lead_to_the_same_weights(method):
     sizes = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4}
     config = preset(f"world32_{method}", batch_size=2, device="cpu", **sizes)

@@ -27,7 +27,7 @@ from munit_lite.world import World
 
 pytestmark = pytest.mark.numerical
 
-BASELINES = ("unit", "cyclegan", "cyclegan_noise", "bicyclegan")
+BASELINES = ("unit", "cyclegan", "cyclegan_noise", "cyclegan_input_noise", "bicyclegan")
 SMALL = {
     name: value for name, value in vars(tiny()).items() if name in ("batch_size", "steps", "num_threads", "device")
 }
@@ -81,12 +81,16 @@ def adversarial(model, fake_1, fake_2):
     return {"gan_1": fools(model, 1, fake_1), "gan_2": fools(model, 2, fake_2)}
 
 
-@pytest.mark.parametrize("method", ["cyclegan", "cyclegan_noise"])
+@pytest.mark.parametrize("method", ["cyclegan", "cyclegan_noise", "cyclegan_input_noise"])
 def test_cyclegans_terms_are_the_adversarial_and_the_cycle(method):
     model, x_1, x_2, s_1, s_2, outputs, terms = step(method)
 
     def go(images, source, style):
-        return model.decode(model.encode_content(images, source), style, 3 - source)
+        if method != "cyclegan_input_noise":
+            return model.decode(model.encode_content(images, source), style, 3 - source)
+        channels = style[:, :, None, None] * torch.ones_like(images[:, :1])  # each coordinate is a constant channel
+        content = model.auto_encoder(source).content_encoder(torch.cat([images, channels], dim=1))
+        return model.decode(content, torch.ones_like(style), 3 - source)
 
     there_2, there_1 = go(x_1, 1, s_2), go(x_2, 2, s_1)
     torch.testing.assert_close(outputs.image_1_to_2, there_2)
@@ -194,12 +198,23 @@ def test_deterministic_methods_have_one_output_whatever_the_style(method):
     assert not torch.equal(first[0], first[1])
 
 
-@pytest.mark.parametrize("method", ["cyclegan_noise", "bicyclegan"])
+@pytest.mark.parametrize("method", ["cyclegan_noise", "cyclegan_input_noise", "bicyclegan"])
 def test_noise_and_drawn_styles_reach_the_output(method):
     model = build(small(method))
     images, _ = open_data(small(method)).batch(0, 2)
     first, second = (model.translate(images, style=style) for style in torch.randn(2, 2, 3))
     assert (first - second).abs().mean() > 1e-3
+
+
+def test_noise_at_the_input_is_zero_where_none_is_given_and_starts_equal_in_both_domains():
+    model = build(small("cyclegan_input_noise", same_initial_weights=True))
+    images, _ = open_data(small("cyclegan_input_noise")).batch(0, 2)
+    zero = torch.zeros(1, 3)
+    translation = model.translate(images, style=zero)
+    torch.testing.assert_close(translation, model.translate(images, style_from=images))
+    torch.testing.assert_close(translation, model.decode(model.encode_content(images, 1), zero.expand(2, -1), 2))
+    for one, two in zip(model.auto_encoder(1).parameters(), model.auto_encoder(2).parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
 def test_unit_shares_the_blocks_beside_its_latent_and_keeps_them_shared_in_training(tmp_path):
@@ -319,7 +334,14 @@ def from_unit(image):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "kind"), [("unit", "image"), ("cyclegan", "cycle"), ("cyclegan_noise", "cycle"), ("bicyclegan", "image")]
+    ("method", "kind"),
+    [
+        ("unit", "image"),
+        ("cyclegan", "cycle"),
+        ("cyclegan_noise", "cycle"),
+        ("cyclegan_input_noise", "cycle"),
+        ("bicyclegan", "image"),
+    ],
 )
 def test_each_baseline_learns(method, kind, tmp_path):
     run = ml.train(small(method, steps=80, base_channels=8, batch_size=4), tmp_path, callbacks=[])
