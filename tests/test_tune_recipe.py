@@ -12,7 +12,7 @@ from munit_lite.methods import build
 from munit_lite.presets import preset
 from munit_lite.training import train
 from munit_lite.training_errors import TrainingError
-from munit_lite.world import DIRECTIONS
+from munit_lite.world import DIRECTIONS, SHAPE_NAMES
 from tools import tune_recipe
 from tools.tune_recipe import BASES, SETTINGS, TUNING_SEEDS, Setting, measure, read_log, tune
 
@@ -120,3 +120,14 @@ def test_measuring_depends_on_the_seed_alone(small):
     for records in (first, again, other):
         assert records[0].pop("cpu_minutes") > 0
     assert first == again != other
+
+
+def test_at_32_px_rings_become_discs_in_one_direction_alone_as_the_readme_says():
+    runs = read_log()["recipe_32, 2,500 steps"]
+    assert set(runs) == {"100", "101"}
+    disc, ring = (SHAPE_NAMES.index(name) for name in ("disc", "ring"))
+    for run in runs.values():
+        found, reverse = run["2500"]["sketch to painting"], run["2500"]["painting to sketch"]
+        assert found["confusion"][ring][disc] == sum(found["confusion"][ring])
+        assert reverse["confusion"][ring][ring] == sum(reverse["confusion"][ring])
+        assert found["class_accuracy"] < 0.6 < 0.95 < reverse["class_accuracy"]
