@@ -128,6 +128,6 @@ def test_at_32_px_rings_become_discs_in_one_direction_alone_as_the_readme_says()
     disc, ring = (SHAPE_NAMES.index(name) for name in ("disc", "ring"))
     for run in runs.values():
         found, reverse = run["2500"]["sketch to painting"], run["2500"]["painting to sketch"]
-        assert found["confusion"][ring][disc] == sum(found["confusion"][ring])
-        assert reverse["confusion"][ring][ring] == sum(reverse["confusion"][ring])
+        assert found["confusion"][ring][disc] > 0.95 * sum(found["confusion"][ring])
+        assert reverse["confusion"][ring][ring] > 0.95 * sum(reverse["confusion"][ring])
         assert found["class_accuracy"] < 0.6 < 0.95 < reverse["class_accuracy"]
