@@ -131,9 +131,6 @@ class LossConfig:
     detach_style: bool = False
     """For MUNIT: keep the gradients of the image reconstruction and of the cycle loss from the style encoders, so that
     equation 3 alone teaches them."""
-    translation_noise: float = _weight(0.0)
-    """For MUNIT: standard deviation of Gaussian noise on a translation, whose values span [-1, 1], before it is encoded
-    again (0: none, as in the paper). A translation then cannot hide what the content and cycle losses ask back."""
     kl_weight: float = _weight(0.0)
     """For UNIT and BicycleGAN: weight of the divergence of encoded codes from the prior N(0, I)."""
     r1_weight: float = _weight(0.0)

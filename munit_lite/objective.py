@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from munit_lite import losses
@@ -32,35 +31,6 @@ class Outputs(NamedTuple):
     recon_2: Tensor
     image_1_to_2: Tensor  # x_1→2 = G_2(c_1, s_2), (B, 3, H, W)
     image_2_to_1: Tensor
-
-
-def seeded_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
-    """Sample N(0, I) for each image as a function of its sampled style alone.
-
-    So a run that resumes repeats it, and so does one that divides its batches among other processes.
-
-    Args:
-        like: a tensor of the shape and device that the noise shall have, (B, ...).
-        styles: (B, style_dim); the first elements of an image's style, rounded to 1/1024, are its seed. Without
-            rounding, the last bit, which differs between processors, would change the noise altogether.
-        number: distinguishes the noise tensors of one step.
-
-    Returns:
-        of the shape and device of `like`.
-
-    Example:
-        >>> styles = torch.tensor([[0.5, -1.0], [1.5, 0.0]])
-        >>> noise = seeded_noise(torch.zeros(2, 3, 8, 8), styles)
-        >>> torch.equal(noise[1:], seeded_noise(torch.zeros(1, 3, 8, 8), styles[1:]))
-        True
-    """
-    rows = []
-    for elements in (styles[:, :4].double() * 1024).round().long().tolist():
-        seed = number
-        for element in elements:
-            seed = (seed * 1_000_003 + element) % 2**63
-        rows.append(torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)))
-    return torch.stack(rows).to(like.device)
 
 
 class Objective:
@@ -175,8 +145,8 @@ class Objective:
         model, image_1_to_2, image_2_to_1 = self.model, outputs.image_1_to_2, outputs.image_2_to_1
         adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
         # Encode the translations again: c_1 and s_2 must come back from x_1→2, c_2 and s_1 from x_2→1.
-        recon_content_1, recon_style_2 = model.encode(self.with_noise(image_1_to_2, s_2), domain=2)
-        recon_content_2, recon_style_1 = model.encode(self.with_noise(image_2_to_1, s_1), domain=1)
+        recon_content_1, recon_style_2 = model.encode(image_1_to_2, domain=2)
+        recon_content_2, recon_style_1 = model.encode(image_2_to_1, domain=1)
         loss_terms = {
             "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),  # equation 1
             "image_2": losses.image_reconstruction_loss(outputs.recon_2, x_2),
@@ -194,16 +164,3 @@ class Objective:
             loss_terms["cycle_1"] = losses.cycle_consistency_loss(cycle_1, x_1)  # section 5.1
             loss_terms["cycle_2"] = losses.cycle_consistency_loss(cycle_2, x_2)
         return loss_terms
-
-    def with_noise(self, translations: Tensor, styles: Tensor) -> Tensor:
-        """Add Gaussian noise of the configuration's `translation_noise` to translations, before they are encoded again.
-
-        Args:
-            translations: (B, 3, H, W).
-            styles: the sampled styles that they were decoded with, (B, style_dim), which decide the noise.
-
-        Returns:
-            (B, 3, H, W), the same tensor where the noise is 0.
-        """
-        deviation = self.loss.translation_noise
-        return translations + deviation * seeded_noise(translations, styles) if deviation else translations

@@ -34,8 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "recipe": {},
     "detached": {"detach_style": True},
     "detached, style weight 5": {"detach_style": True, "style_weight": 5.0},
-    "cycle loss and noise": {"cycle_weight": 10.0, "translation_noise": 0.1},
-    "detached, cycle loss and noise": {"detach_style": True, "cycle_weight": 10.0, "translation_noise": 0.1},
+    "cycle loss": {"cycle_weight": 10.0},
+    "detached, cycle loss": {"detach_style": True, "cycle_weight": 10.0},
 }
 PUBLISHED = ("world32", "world64s")
 HARD_FACTORS = {"light": "sketch to painting", "line_width": "painting to sketch", "ink": "painting to sketch"}

@@ -63,15 +63,15 @@ class AcceleratedObjective(Objective):
         return penalty_1 + penalty_2
 
     def generator_losses(self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor, outputs: Outputs) -> LossTerms:
-        def discriminate_and_encode(domain: int, fake: Tensor, s: Tensor) -> tuple[Tensor, ...]:
-            gan_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode](self.model.discriminator(domain)(fake))
-            return gan_loss, *self.model.encode(self.with_noise(fake, s), domain)
+        def discriminate_and_encode(domain: int, fake: Tensor) -> tuple[Tensor, ...]:
+            adversarial_loss = losses.GENERATOR_LOSSES[self.loss.gan_mode]
+            return adversarial_loss(self.model.discriminator(domain)(fake)), *self.model.encode(fake, domain)
 
         def decode(domain: int, content: Tensor, style: Tensor) -> tuple[Tensor]:
             return (self.model.decode(content, style, domain),)
 
         (gan_1, recon_content_2, recon_style_1), (gan_2, recon_content_1, recon_style_2) = map_domains(
-            self.pool, discriminate_and_encode, [outputs.image_2_to_1, s_1], [outputs.image_1_to_2, s_2]
+            self.pool, discriminate_and_encode, [outputs.image_2_to_1], [outputs.image_1_to_2]
         )
         loss_terms = {
             "image_1": losses.image_reconstruction_loss(outputs.recon_1, x_1),

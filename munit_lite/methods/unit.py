@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from munit_lite import losses
@@ -15,7 +16,7 @@ from munit_lite.config import Config
 from munit_lite.methods.cyclegan import CycleGAN
 from munit_lite.model import MUNIT
 from munit_lite.networks import upcast_to_fp32
-from munit_lite.objective import LossTerms, Objective, seeded_noise
+from munit_lite.objective import LossTerms, Objective
 
 
 def kl_to_prior(mean: Tensor, log_variance: Tensor | None = None) -> Tensor:
@@ -38,6 +39,35 @@ def kl_to_prior(mean: Tensor, log_variance: Tensor | None = None) -> Tensor:
         log_variance = upcast_to_fp32(log_variance)
         divergence = divergence + log_variance.exp() - 1 - log_variance
     return divergence / 2
+
+
+def seeded_noise(like: Tensor, styles: Tensor, number: int = 0) -> Tensor:
+    """Sample N(0, I) for each image as a function of its sampled style alone.
+
+    So a run that resumes repeats it, and so does one that divides its batches among other processes.
+
+    Args:
+        like: a tensor of the shape and device that the noise shall have, (B, ...).
+        styles: (B, style_dim); the first elements of an image's style, rounded to 1/1024, are its seed. Without
+            rounding, the last bit, which differs between processors, would change the noise altogether.
+        number: distinguishes the noise tensors of one step.
+
+    Returns:
+        of the shape and device of `like`.
+
+    Example:
+        >>> styles = torch.tensor([[0.5, -1.0], [1.5, 0.0]])
+        >>> noise = seeded_noise(torch.zeros(2, 3, 8, 8), styles)
+        >>> torch.equal(noise[1:], seeded_noise(torch.zeros(1, 3, 8, 8), styles[1:]))
+        True
+    """
+    rows = []
+    for elements in (styles[:, :4].double() * 1024).round().long().tolist():
+        seed = number
+        for element in elements:
+            seed = (seed * 1_000_003 + element) % 2**63
+        rows.append(torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)))
+    return torch.stack(rows).to(like.device)
 
 
 class UNIT(CycleGAN):
