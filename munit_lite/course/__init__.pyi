@@ -13,7 +13,16 @@ from .explorers import (
 from .explorers.model_explorer import load_model_samples
 from .explorers.symmetry import DECODER_ONLY, position_scores, rotated_oracle
 from .explorers.widget import Explorer
-from .notebook import LiveCurves, check_parameters, drop_none, predict, print_table, score_prediction, setup_notebook
+from .notebook import (
+    LiveCurves,
+    check_parameters,
+    drop_none,
+    predict,
+    print_progress,
+    print_table,
+    score_prediction,
+    setup_notebook,
+)
 from .reexports import (
     RESULTS_DIR,
     MeanStyleTranslator,
@@ -79,6 +88,7 @@ __all__ = [
     "parse_varieties",
     "position_scores",
     "predict",
+    "print_progress",
     "print_table",
     "read_results",
     "rotated_oracle",

@@ -14,8 +14,8 @@ from IPython.display import DisplayHandle, Markdown, display
 
 from munit_lite.callbacks import Callback
 from munit_lite.config import Config
+from munit_lite.course.exercises.framework import Exercise
 from munit_lite.course.figures import loss_figure
-from munit_lite.storage.checkpoints import versions
 
 
 def check_parameters(inputs: Sequence[str]) -> None:
@@ -66,9 +66,7 @@ def drop_none(**parameters: Any) -> dict[str, Any]:
 
 
 def setup_notebook(inputs: Sequence[str], seed: int) -> None:
-    """Set up a notebook: refuse unknown parameters, seed torch, and print the versions.
-
-    The versions depend on the machine, so the output of this cell is not compared.
+    """Set up a notebook: refuse unknown parameters and seed torch.
 
     Args:
         inputs: IPython's `In`.
@@ -79,7 +77,6 @@ def setup_notebook(inputs: Sequence[str], seed: int) -> None:
     """
     check_parameters(inputs)
     torch.manual_seed(seed)
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def predict(question: str, choice: str | None = None, /, **choices: str) -> Pred
 
 
 def score_prediction(prediction: Prediction, measured: str) -> None:
-    """Print the measured answer beside the prediction.
+    """Print the measured answer, and beside it the reader's prediction if there is one.
 
     Args:
         prediction: the value that `predict` returned.
@@ -128,11 +125,23 @@ def score_prediction(prediction: Prediction, measured: str) -> None:
     Example:
         >>> score_prediction(Prediction("Which loss is larger?", "a", {"a": "image", "b": "style"}), measured="b")
         measured: (b) style
-        you predicted (a)
+        your prediction: (a) image
     """
-    scores = {None: "you made no prediction", measured: "you predicted it"}
-    score = scores.get(prediction.choice, f"you predicted ({prediction.choice})")
-    print(f"measured: ({measured}) {prediction.choices[measured]}\n{score}")
+    print(f"measured: ({measured}) {prediction.choices[measured]}")
+    if prediction.choice is not None:
+        print(f"your prediction: ({prediction.choice}) {prediction.choices[prediction.choice]}")
+
+
+def print_progress(*exercises: Exercise) -> None:
+    """Print which exercises of a notebook are solved; the last cell of a notebook calls it.
+
+    Args:
+        *exercises: the checkers of the notebook.
+    """
+    solved = [exercise.last is not None and exercise.last.status == "correct" for exercise in exercises]
+    print(f"{sum(solved)} of {len(exercises)} exercises solved")
+    for exercise, is_solved in zip(exercises, solved, strict=True):
+        print(f"  {exercise.name}: {'solved' if is_solved else 'open'}")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 2) -> None:

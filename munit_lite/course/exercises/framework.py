@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -74,9 +74,11 @@ class Feedback(NamedTuple):
     bug: Bug | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Exercise:
     """A checker: call it with your function, and it prints its feedback.
+
+    `exercise` makes one from its reference, and `Exercise.bug` adds the bugs that it recognizes.
 
     Args:
         name: the name of the checker: `exercises.<name>`.
@@ -96,8 +98,9 @@ class Exercise:
     name: str
     reference: Function
     cases: Callable[[torch.Generator], Iterable[Input]]
-    bugs: tuple[Bug, ...]
+    bugs: Sequence[Bug] = field(default_factory=list)
     compare_gradients: bool = False
+    last: Feedback | None = field(default=None, init=False)
 
     def __call__(self, function: Function, seed: int = 0) -> None:
         """Print the feedback on a function.
@@ -106,7 +109,26 @@ class Exercise:
             function: yours.
             seed: seed of the random inputs.
         """
-        print(self.check(function, seed).message)
+        self.last = self.check(function, seed)
+        print(self.last.message)
+
+    def bug(self, mistake: str, fix: str, met: str = "constructed") -> Callable[[Function], Function]:
+        """Return a decorator that adds a function to the bugs which the checker recognizes.
+
+        The bug's name is that of the exercise and of the function, joined by hyphens.
+
+        Args:
+            mistake: what the function does, in one clause.
+            fix: what is right instead, in one sentence.
+            met: the repository and issue where the bug was found.
+        """
+
+        def add(buggy: Function) -> Function:
+            name = f"{self.name}_{buggy.__name__}".replace("_", "-")
+            self.bugs = [*self.bugs, Bug(name, buggy, mistake, fix, met)]
+            return buggy
+
+        return add
 
     def check(self, function: Function, seed: int = 0) -> Feedback:
         """Compare a function with the reference, on the smallest inputs first.
@@ -166,6 +188,36 @@ class Exercise:
         lines = [f"Smallest input that shows it ({case.label}):"]
         lines += [f"  {name:{width}} = {_format_value(value)}" for name, value in arguments.items()]
         return "\n".join([*lines, difference])
+
+
+def exercise(
+    cases: Callable[[torch.Generator], Iterable[Input]], gradients: bool = False
+) -> Callable[[Function], Exercise]:
+    """Return a decorator that makes a function the reference of an exercise of its name.
+
+    Args:
+        cases: takes a random generator and yields the inputs, awkward ones among them.
+        gradients: whether to compare the gradients with respect to every floating-point tensor, too.
+
+    Example:
+        >>> def double_cases(generator):
+        ...     yield Input("two numbers", (torch.tensor([1.0, -2.0]),))
+        >>> @exercise(double_cases)
+        ... def double(x):
+        ...     return 2 * x
+        >>> @double.bug("squares the numbers", fix="Multiply them by 2.")
+        ... def square_for_double(x):
+        ...     return x * x
+        >>> print(double.check(lambda x: x**2).message.splitlines()[1])
+        Multiply them by 2.
+        >>> double.bugs[0].name
+        'double-square-for-double'
+    """
+
+    def make(reference: Function) -> Exercise:
+        return Exercise(reference.__name__, reference, cases, compare_gradients=gradients)
+
+    return make
 
 
 def named_tensors(tree: Any, name: str = "", dtype: torch.dtype | None = None) -> list[tuple[str, Tensor]]:
