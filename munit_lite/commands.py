@@ -336,7 +336,30 @@ def _read_earlier_results(file: Path | None) -> dict[str, Any]:
     return earlier_results or {}
 
 
-# --------------------------------------------------------------------------------------------------- data and machine
+# ------------------------------------------------------------------------------------------- course, data and machine
+
+
+def start(folder: Positional[Path], overwrite: bool = False) -> CommandResult:
+    """Copy the course into a folder of your own, so that your answers do not conflict with updates of the repository.
+
+    The copy holds the notebooks and the files that they link to. It needs an installation from a clone of the
+    repository (`pip install -e`), because the package alone does not hold the notebooks.
+
+    Args:
+        folder: Folder that receives the course; it is created if it does not exist, and must not hold notebooks.
+        overwrite: Replace the notebooks of the course that the folder holds, and your answers in them.
+    """
+    from munit_lite.course.reader_copy import copy_course
+
+    copies = copy_course(folder, overwrite)
+    notebooks = [copy for copy in copies if copy.suffix == ".ipynb"]
+    num_others = len(copies) - len(notebooks)
+    return CommandResult(
+        f"copied {len(notebooks)} notebooks, and {num_others} files that they link to, into {folder}\n"
+        f"open them with: jupyter lab {shlex.quote(str(folder))}\n"
+        f"and begin with {notebooks[0].relative_to(folder)}; updates of the repository do not change this folder",
+        {"folder": str(folder), "files": [str(copy) for copy in copies]},
+    )
 
 
 def download(
@@ -376,5 +399,5 @@ def doctor() -> CommandResult:
 
 
 COMMANDS: dict[str, Callable[..., CommandResult]] = {
-    function.__name__: function for function in (train, translate, evaluate, sweep, bench, download, doctor)
+    function.__name__: function for function in (start, train, translate, evaluate, sweep, bench, download, doctor)
 }

@@ -11,17 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from notebook_files import markdown, read
 from PIL import Image
 from tiny import tiny
 
 import munit_lite as ml
 from munit_lite import acceleration, cli
 from munit_lite import inference as translations
+from munit_lite.course import reader_copy
 from munit_lite.evaluation import evaluate as evaluation
 from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.benchmark_tables import find_inconsistencies
 from munit_lite.experiments.results import read_results, read_results_file
+from munit_lite.paths import NOTEBOOKS_DIR
 from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import save_model
 
@@ -103,6 +106,58 @@ def test_train_prints_run_and_losses_as_json(tmp_path):
     assert (result["run"], result["preset"], result["steps"]) == (str(tmp_path / "run"), "world32", 2)
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert result["losses"] == last
+
+
+NOTEBOOK_LINK = re.compile(r"\]\(([^)#\s]+)")
+
+
+def test_start_copies_the_course_with_all_that_its_notebooks_link_to(command, tmp_path):
+    folder = tmp_path / "new" / "my course"
+    code, said, _ = command("start", folder)
+    assert code == 0 and f"open them with: jupyter lab '{folder}'" in said and "17 notebooks" in said
+    copies = sorted((folder / "notebooks").glob("*.ipynb"))
+    originals = sorted(NOTEBOOKS_DIR.glob("*.ipynb"))
+    assert [copy.read_bytes() for copy in copies] == [original.read_bytes() for original in originals]
+    for copy, original in zip(copies, originals, strict=True):
+        for link in NOTEBOOK_LINK.findall(markdown(read(original.stem))):
+            assert (copy.parent / link).exists() == (original.parent / link).exists(), f"{copy.name}: {link}"
+    assert (folder / "notebooks/../tests/storage/original_state_dict.json").exists()  # which notebook 16 opens
+    assert not (folder / "munit_lite").exists()  # it would hide the installed package
+
+
+def test_start_keeps_the_answers_of_a_reader_unless_asked_to_replace_them(command, tmp_path):
+    command("start", tmp_path)
+    answered, own = tmp_path / "notebooks/00_start_here.ipynb", tmp_path / "notebooks/own.txt"
+    for file in (answered, own):
+        file.write_text("my answer")
+    code, out, err = command("start", tmp_path)
+    assert code == 1 and not out and "already holds notebooks, such as 00_start_here.ipynb" in err
+    assert answered.read_text() == "my answer"
+    code, out, _ = command("start", tmp_path, "--overwrite", "--json")
+    assert code == 0 and str(answered) in one_object(out)["files"]
+    assert answered.read_bytes() == (NOTEBOOKS_DIR / answered.name).read_bytes() and own.read_text() == "my answer"
+
+
+def test_start_counts_notebooks_that_lie_in_the_folder_itself(command, tmp_path):
+    (tmp_path / "mine.ipynb").write_text("{}")
+    code, _, err = command("start", tmp_path)
+    assert code == 1 and "such as mine.ipynb; choose another folder, or use --overwrite" in err
+    assert not (tmp_path / "notebooks").exists()
+
+
+def test_start_refuses_the_repository_and_a_file(command, tmp_path):
+    code, _, err = command("start", NOTEBOOKS_DIR.parent, "--overwrite")
+    assert code == 1 and "is the repository itself; choose a folder of your own" in err
+    (tmp_path / "file").write_text("")
+    code, _, err = command("start", tmp_path / "file")
+    assert code == 1 and "is a file; choose a folder" in err
+
+
+def test_start_without_the_repository_says_what_to_install(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader_copy, "NOTEBOOKS_DIR", tmp_path / "site-packages" / "notebooks")
+    code, out, err = command("start", tmp_path / "mine")
+    assert code == 1 and not out and err.count("\n") == 1 and not (tmp_path / "mine").exists()
+    assert "this installation has no notebooks" in err and "clone the repository" in err
 
 
 def test_translate_writes_every_style_of_every_image_and_a_sheet(finished, sketches, command, tmp_path):

@@ -38,7 +38,7 @@ experiments.sweep experiments.tables experiments.convergence_curves experiments.
 experiments.benchmark experiments.recipe_tables course.equation_display course.equations course.notebook
 course.explorers.proposition course.explorers.model_explorer course.explorers.world
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
-course.explorers.symmetry course.explorers doctor course.reexports commands cli
+course.explorers.symmetry course.explorers doctor course.reader_copy course.reexports commands cli
 """
 ORDER = _READING_ORDER.split()
 # A package whose file only says what it holds; those that export names have their place in the order.

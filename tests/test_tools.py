@@ -1,14 +1,17 @@
 """The course tracks hold every notebook, in order, with the minutes and exercises that it states; generated blocks of a
 page are replaced whole."""
 
+import io
 import re
 
+import numpy as np
 import pytest
 from notebook_files import WRITTEN, markdown, read
+from PIL import Image
 
 from munit_lite.course import explorers
 from munit_lite.experiments.results import read_results
-from tools import benchmark_explorers, syllabus
+from tools import benchmark_explorers, syllabus, title_pictures
 from tools.markdown_blocks import replace_block
 
 NUMBERS = [name[:2] for name in WRITTEN]
@@ -74,3 +77,9 @@ def test_every_explorer_is_timed_from_a_moved_slider_to_its_picture(monkeypatch,
 def test_at_least_one_move_is_timed():
     with pytest.raises(ValueError, match="--moves is 0, but it must be 1 or more"):
         benchmark_explorers.main(moves=0)
+
+
+def test_the_picture_above_the_first_notebook_shows_what_the_shipped_model_paints():
+    stored = np.asarray(Image.open(title_pictures.ONE_SKETCH).convert("RGB"), dtype=float)
+    now = np.asarray(Image.open(io.BytesIO(title_pictures.one_sketch_many_paintings())).convert("RGB"), dtype=float)
+    assert now.shape == stored.shape and np.abs(now - stored).mean() < 2, "run: python -m tools.title_pictures"

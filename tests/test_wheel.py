@@ -90,3 +90,11 @@ def test_an_explorer_opens_from_the_wheel_with_its_script_and_its_style(environm
 
 def test_the_command_runs_from_the_wheel(environment, tmp_path):
     assert "train" in run(environment / "munit-lite", "--help", cwd=tmp_path)
+
+
+def test_start_says_from_the_wheel_that_the_notebooks_are_in_the_repository(environment, tmp_path):
+    command = [environment / "munit-lite", "start", tmp_path / "mine"]
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert done.returncode == 1 and "this installation has no notebooks" in done.stderr, done.stderr
+    assert not (tmp_path / "mine").exists()

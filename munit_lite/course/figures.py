@@ -114,6 +114,57 @@ def image_rows(
     return figure_to_image(figure, alt)
 
 
+def one_to_many(
+    image: Tensor, outputs: Tensor, alt: str, title: str = "", labels: tuple[str, str] = ("input", "outputs")
+) -> Image:
+    """Show an image, enlarged, beside two rows of images that were generated from it.
+
+    Args:
+        image: (1, 3, H, W) in [-1, 1].
+        outputs: (N, 3, H, W) in [-1, 1], with an even N; the contrast is not stretched.
+        alt: alternative text.
+        title: title of the figure.
+        labels: text above the image and above the outputs.
+
+    Returns:
+        A PNG with alternative text, in which the outputs are enlarged to about 96 pixels by a whole number.
+
+    Example:
+        >>> from munit_lite.world import World
+        >>> paintings = World().images(torch.arange(4), 0, domain=2, size=32)
+        >>> one_to_many(paintings[:1], paintings, alt="A painting beside four paintings.").format
+        'png'
+    """
+    dpi, gap, above, between = 100, 8, 24 + 26 * bool(title), 44
+    side = outputs.shape[-1] * max(1, 96 // outputs.shape[-1])
+    columns, large = len(outputs) // 2, 2 * side
+    width, height = large + between + columns * (side + gap) - gap, large + gap + above
+    figure = plt.figure(figsize=(width / dpi, height / dpi), dpi=dpi)
+
+    def place(picture: Tensor, left: int, bottom: int, pixels: int) -> Axes:
+        axis = figure.add_axes((left / width, bottom / height, pixels / width, pixels / height))
+        axis.imshow(_to_pixels(picture), interpolation="nearest")
+        axis.set_axis_off()
+        return axis
+
+    place(image[0], 0, gap // 2, large)
+    for k, output in enumerate(outputs):
+        row, column = divmod(k, columns)
+        place(output, large + between + column * (side + gap), (1 - row) * (side + gap), side)
+    canvas = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[], xlim=(0, width), ylim=(0, height))
+    middle = (large + gap) / 2
+    canvas.annotate(
+        "",
+        xy=(large + between - 8, middle),
+        xytext=(large + 8, middle),
+        arrowprops={"arrowstyle": "-|>", "lw": 1.5, "color": "0.3"},
+    )
+    for text, x in zip(labels, (large / 2, (large + between + width) / 2), strict=True):
+        figure.text(x / width, (large + gap + 6) / height, text, ha="center", va="bottom", fontsize=10)
+    figure.text(0.5, 1 - 2 / height, title, ha="center", va="top", fontsize=12)
+    return figure_to_image(figure, alt)
+
+
 def _to_pixels(image: Tensor) -> np.ndarray:
     """Convert an image from (3, H, W) in [-1, 1] to (H, W, 3) in 0–255."""
     return float_to_uint8(image).permute(1, 2, 0).cpu().numpy()
