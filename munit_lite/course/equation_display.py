@@ -37,24 +37,30 @@ class Equation:
     check: str = ""
     symbols: dict[str, str] = field(default_factory=dict)
 
-    def markdown(self) -> str:
-        """Return the equation, its symbols, and the folded source of its functions, as Markdown."""
+    def markdown(self, source: bool = True) -> str:
+        """Return the equation and its symbols as Markdown.
+
+        Args:
+            source: whether to add the check that measures it and the folded source of its functions.
+        """
         lines = [f"**{self.summary}** ({self.location})", "", f"$$ {self.latex} $$", ""]
         lines += [f"- ${symbol}$: {meaning}" for symbol, meaning in self.symbols.items()]
+        if not source:
+            return "\n".join(lines)
         if self.check:
             lines += ["", f"Measured by the check `{self.check}`."]
         for function in self.functions:
             name = f"{function.__module__}.{function.__qualname__}"
-            source = textwrap.dedent(inspect.getsource(function)).rstrip()
+            code = textwrap.dedent(inspect.getsource(function)).rstrip()
             lines += ["", f"<details><summary>source: <code>{name}</code></summary>", ""]
-            lines += ["```python", source, "```", "", "</details>"]
+            lines += ["```python", code, "```", "", "</details>"]
         return "\n".join(lines)
 
-    def show(self) -> Markdown:
-        """Return `markdown()` as an object that a notebook displays."""
+    def show(self, source: bool = True) -> Markdown:
+        """Return `markdown(source)` as an object that a notebook displays."""
         from IPython.display import Markdown
 
-        return Markdown(self.markdown())
+        return Markdown(self.markdown(source))
 
 
 def latex_from_docstring(*functions: Function) -> str:

@@ -170,37 +170,52 @@ def _to_pixels(image: Tensor) -> np.ndarray:
     return float_to_uint8(image).permute(1, 2, 0).cpu().numpy()
 
 
-def conditional_tables(
-    tables: dict[str, Tensor], row_images: Tensor, column_images: Tensor, alt: str, cell: float = 0.52
+def joint_tables(
+    tables: dict[str, Tensor], row_images: Tensor, column_images: Tensor, alt: str, title: str, cell: float = 0.74
 ) -> Image:
-    """Show tables of p(column | row) side by side, with images as the labels of rows and columns.
+    """Show joint distributions as tables side by side, with images as labels and the marginals in gray.
 
     Args:
-        tables: title -> (R, C) probabilities; zeros are left blank.
+        tables: title -> (R, C) probabilities of sum 1; zeros are left blank.
         row_images: (R, 3, H, W) images in [-1, 1], one for each row.
         column_images: (C, 3, H, W) images in [-1, 1], one for each column.
         alt: alternative text.
+        title: title of the figure.
         cell: side of a cell in inches.
 
     Returns:
         A PNG with alternative text.
     """
     rows, columns = len(row_images), len(column_images)
-    size = (cell * (columns + 1.3) * len(tables), cell * (rows + 1) + 0.3)
+    size = (cell * (columns + 2.4) * len(tables), cell * (rows + 1.8) + 0.7)
     figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")
-    for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
-        axis.imshow(table.numpy(), cmap="Blues", vmin=0, vmax=1.4, extent=(0, columns, rows, 0))
+    center = {"ha": "center", "va": "center", "fontsize": 11}
+    for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
+        positive = np.where(table.numpy() > 0, table.numpy(), np.nan)
+        axis.imshow(positive, cmap="Blues", vmin=0, vmax=0.55, extent=(0, columns, rows, 0))
         for row, column in (table > 0).nonzero().tolist():
-            text = f"{table[row, column]:.2f}".removeprefix("0")
-            axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8)
+            axis.text(column + 0.5, row + 0.5, f"{table[row, column]:.0%}", **center)
+        for row, share in enumerate(table.sum(1).tolist()):
+            axis.text(columns + 0.5, row + 0.5, f"{share:.0%}", color="0.35", **center)
+        for column, share in enumerate(table.sum(0).tolist()):
+            axis.text(column + 0.5, rows + 0.4, f"{share:.0%}", color="0.35", **center)
         for images, right, down in ((row_images, 0, 1), (column_images, 1, 0)):
             for k, image in enumerate(images):
                 x, y = right * (k + 1) - 1, down * (k + 1) - 1
                 extent = (x + 0.05, x + 0.95, y + 0.95, y + 0.05)
                 axis.imshow(_to_pixels(image), extent=extent, interpolation="nearest")
-        axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", lw=0.8))
-        axis.set(xlim=(-1, columns + 0.05), ylim=(rows + 0.05, -1), title=title)
+                axis.add_patch(Rectangle((x + 0.05, y + 0.05), 0.9, 0.9, fill=False, color="0.6", linewidth=0.6))
+        for k in range(1, rows):
+            axis.plot((0, columns), (k, k), color="0.8", linewidth=0.6)
+        for k in range(1, columns):
+            axis.plot((k, k), (0, rows), color="0.8", linewidth=0.6)
+        axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", linewidth=1))
+        axis.text(columns + 0.5, -0.5, "total", color="0.35", **center)
+        axis.text(-0.5, rows + 0.4, "total", color="0.35", **center)
+        axis.set(xlim=(-1, columns + 1), ylim=(rows + 0.7, -1.05))
+        axis.set_title(name, fontsize=11, pad=4)
         axis.set_axis_off()
+    figure.suptitle(title, fontsize=12, y=1.05)
     return figure_to_image(figure, alt)
 
 

@@ -1,141 +1,154 @@
-"""Exercises of 01_shared_latent_assumption: unpaired batches, p(x2|x1), CIS, and the best relabeling of classes."""
+"""Exercises of 01_shared_latent_assumption: unpaired batches, p(x2|x1), a rival joint distribution, and the CIS."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Exercise, Input
-
-# --------------------------------------------------------------------------------------------------- unpaired batches
+from munit_lite.course.exercises.framework import Input, exercise
 
 Batch = tuple[Tensor, Tensor]
 
 
-def _drawn(pile: Tensor, numbers: Tensor) -> Tensor:
-    return pile[[int(number * len(pile)) for number in numbers.tolist()]]
+def _probabilities(count: int, generator: Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    weights = 0.1 + torch.rand(count, generator=generator, dtype=dtype)
+    return weights / weights.sum()
 
 
-def _unpaired_batch(sketches: Tensor, paintings: Tensor, numbers_1: Tensor, numbers_2: Tensor) -> Batch:
-    return _drawn(sketches, numbers_1), _drawn(paintings, numbers_2)
+# --------------------------------------------------------------------------------------------------- unpaired batches
 
 
-def _aligned(sketches: Tensor, paintings: Tensor, numbers_1: Tensor, numbers_2: Tensor) -> Batch:
-    index = (numbers_1 * len(sketches)).long()
-    return sketches[index], paintings[index % len(paintings)]
-
-
-def _shorter_pile(sketches: Tensor, paintings: Tensor, numbers_1: Tensor, numbers_2: Tensor) -> Batch:
-    count = min(len(sketches), len(paintings))
-    return sketches[(numbers_1 * count).long()], paintings[(numbers_2 * count).long()]
-
-
-def _rounded(sketches: Tensor, paintings: Tensor, numbers_1: Tensor, numbers_2: Tensor) -> Batch:
-    index_1, index_2 = ((u * (len(p) - 1)).round().long() for u, p in ((numbers_1, sketches), (numbers_2, paintings)))
-    return sketches[index_1], paintings[index_2]
-
-
-def _never_the_last(sketches: Tensor, paintings: Tensor, numbers_1: Tensor, numbers_2: Tensor) -> Batch:
-    index_1, index_2 = ((u * (len(p) - 1)).long() for u, p in ((numbers_1, sketches), (numbers_2, paintings)))
-    return sketches[index_1], paintings[index_2]
-
-
-def _from_the_top(sketches: Tensor, paintings: Tensor, numbers_1: Tensor, numbers_2: Tensor) -> Batch:
-    return sketches[: len(numbers_1)], paintings[: len(numbers_2)]
-
-
-def _pile_cases(generator: Generator) -> Iterator[Input]:
-    def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def _dataset_cases(generator: Generator) -> Iterator[Input]:
+    def uniform(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=dtype)
 
     ends = torch.tensor([0.001, 0.999, 0.5])
-    yield Input("three of each", (draw(3, 1, 1, 1), draw(3, 1, 1, 1), ends, ends.flip(0)))
-    yield Input("more paintings", (draw(4, 1, 2, 2), draw(11, 1, 2, 2), draw(16), draw(16)))
-    yield Input("more sketches", (draw(9, 3, 2, 1), draw(5, 3, 2, 1), draw(16), draw(16)))
-    yield Input("not contiguous", (draw(7, 2, 4, 3).transpose(2, 3), draw(6, 2, 3, 4), draw(12), draw(12)))
-    piles = draw(6, 1, 2, 3, dtype=torch.float64), draw(8, 1, 2, 3, dtype=torch.float64)
-    yield Input("float64", (*piles, draw(16, dtype=torch.float64), draw(16, dtype=torch.float64)))
+    yield Input("three of each", (uniform(3, 1, 1, 1), uniform(3, 1, 1, 1), ends, ends.flip(0)))
+    yield Input("more paintings", (uniform(4, 1, 2, 2), uniform(11, 1, 2, 2), uniform(16), uniform(16)))
+    yield Input("more sketches", (uniform(9, 3, 2, 1), uniform(5, 3, 2, 1), uniform(16), uniform(16)))
+    datasets = uniform(6, 1, 2, 3, dtype=torch.float64), uniform(8, 1, 2, 3, dtype=torch.float64)
+    yield Input("float64", (*datasets, uniform(16, dtype=torch.float64), uniform(16, dtype=torch.float64)))
 
 
-unpaired_batch = Exercise(
-    "unpaired_batch",
-    _unpaired_batch,
-    _pile_cases,
-    (
-        Bug(
-            "batch-of-aligned-pairs",
-            _aligned,
-            "one number picks from both piles, so that sketch k always comes with painting k",
-            "Draw from each pile with its own number. If the files lie in the same order, aligned batches are true "
-            "pairs, and a method that claims to need none has had them.",
-            "eriklindernoren/PyTorch-GAN: the loader yields aligned pairs",
-        ),
-        Bug(
-            "batch-from-the-shorter-pile",
-            _shorter_pile,
-            "the longer pile is cut to the length of the shorter one",
-            "The piles have lengths of their own: the rest of the longer one would never be seen.",
-        ),
-        Bug(
-            "batch-rounded",
-            _rounded,
-            "the place in the pile is rounded to the nearest, so that the first and the last image come half as often",
-            "Cut off, do not round: `(number * length).long()`.",
-        ),
-        Bug(
-            "batch-never-the-last",
-            _never_the_last,
-            "the last image of each pile is never drawn",
-            "Multiply by the length, not by the length less one: the number is below 1.",
-        ),
-        Bug(
-            "batch-from-the-top",
-            _from_the_top,
-            "nothing is drawn: it is always the top of each pile",
-            "Use the numbers: `(number * length).long()` is a place in the pile.",
-        ),
-    ),
+@exercise(cases=_dataset_cases)
+def unpaired_batch(sketches: Tensor, paintings: Tensor, uniform_1: Tensor, uniform_2: Tensor) -> Batch:
+    """Sample a batch from each dataset with random numbers of its own."""
+    index_1 = [int(number * len(sketches)) for number in uniform_1.tolist()]
+    index_2 = [int(number * len(paintings)) for number in uniform_2.tolist()]
+    return sketches[index_1], paintings[index_2]
+
+
+@unpaired_batch.bug(
+    "one random number selects from both datasets, so sketch k always comes with painting k",
+    fix="Use separate random numbers. If the files are stored in the same order, aligned batches are true pairs.",
+    met="eriklindernoren/PyTorch-GAN: the loader yields aligned pairs",
 )
+def aligned(sketches: Tensor, paintings: Tensor, uniform_1: Tensor, uniform_2: Tensor) -> Batch:
+    index = (uniform_1 * len(sketches)).long()
+    return sketches[index], paintings[index % len(paintings)]
+
+
+@unpaired_batch.bug(
+    "the longer dataset is cut to the length of the shorter one",
+    fix="Multiply by the length of each dataset; otherwise the rest of the longer one is never seen.",
+)
+def shorter_length(sketches: Tensor, paintings: Tensor, uniform_1: Tensor, uniform_2: Tensor) -> Batch:
+    count = min(len(sketches), len(paintings))
+    return sketches[(uniform_1 * count).long()], paintings[(uniform_2 * count).long()]
+
+
+@unpaired_batch.bug(
+    "the last image of each dataset is never sampled",
+    fix="Multiply by the length, not by the length minus one: the random number is below 1.",
+)
+def never_the_last(sketches: Tensor, paintings: Tensor, uniform_1: Tensor, uniform_2: Tensor) -> Batch:
+    index_1, index_2 = ((u * (len(d) - 1)).long() for u, d in ((uniform_1, sketches), (uniform_2, paintings)))
+    return sketches[index_1], paintings[index_2]
+
+
+@unpaired_batch.bug(
+    "every batch holds the first images of each dataset",
+    fix="Use the random numbers: `(uniform * length).long()` is an index.",
+)
+def first_images(sketches: Tensor, paintings: Tensor, uniform_1: Tensor, uniform_2: Tensor) -> Batch:
+    return sketches[: len(uniform_1)], paintings[: len(uniform_2)]
+
 
 # ------------------------------------------------------------------------------------------------------------ p(x2|x1)
 
 
+def _world_cases(generator: Generator) -> Iterator[Input]:
+    def p(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return _probabilities(count, generator, dtype)
+
+    def numbered(contents: int, styles: int) -> Tensor:
+        return torch.arange(contents * styles).view(contents, styles)
+
+    one_sketch = torch.tensor([[0, 1], [1, 2]])  # content 0 in style 1 looks like content 1 in style 0
+    one_painting = torch.tensor([[0, 1, 1], [2, 2, 3]])  # some styles make no difference
+    yield Input("one content", (p(1), p(1), p(3), numbered(1, 1), numbered(1, 3)))
+    yield Input("two contents", (p(2), p(3), p(2), numbered(2, 3), numbered(2, 2)))
+    yield Input("two contents, one sketch", (p(2), p(2), p(3), one_sketch, numbered(2, 3)))
+    yield Input("two styles, one painting", (p(2), p(2), p(3), numbered(2, 2), one_painting))
+    priors = (p(4, torch.float64), p(3, torch.float64), p(3, torch.float64))
+    yield Input("float64", (*priors, numbered(4, 3) % 7, numbered(4, 3)))
+
+
 def _joint(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
-    """p(x1, x2), (sketches, paintings), by counting."""
+    """Compute p(x1, x2), (sketches, paintings), by counting."""
     joint = p_content.new_zeros(int(sketch_of.max()) + 1, int(painting_of.max()) + 1)
     for c, a, b in itertools.product(range(len(p_content)), range(len(q_1)), range(len(q_2))):
         joint[sketch_of[c, a], painting_of[c, b]] += p_content[c] * q_1[a] * q_2[b]
     return joint
 
 
-def _conditional(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
+@exercise(cases=_world_cases)
+def conditional_paintings(
+    p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor
+) -> Tensor:
+    """Compute p(x2 | x1), (sketches, paintings)."""
     joint = _joint(p_content, q_1, q_2, sketch_of, painting_of)
     return torch.stack([row / row.sum() for row in joint])
 
 
-def _other_way(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
+@conditional_paintings.bug(
+    "it is p(x₁|x₂): each column sums to 1",
+    fix="The paintings of one sketch have total probability 1: divide each *row* of p(x₁, x₂) by its sum.",
+)
+def given_painting(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
     joint = _joint(p_content, q_1, q_2, sketch_of, painting_of)
     return joint / joint.sum(0)
 
 
-def _whole_joint(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
-    return _joint(p_content, q_1, q_2, sketch_of, painting_of)
-
-
-def _all_paintings(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
+@conditional_paintings.bug(
+    "every sketch gets the paintings of the whole domain: it is p(x₂)",
+    fix="That is what an unpaired discriminator compares with. Given the sketch, only paintings of its content remain.",
+)
+def whole_domain(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
     joint = _joint(p_content, q_1, q_2, sketch_of, painting_of)
     return joint.sum(0).expand(joint.shape).contiguous()
 
 
-def _contents_alike(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
-    return _conditional(torch.full_like(p_content, 1 / len(p_content)), q_1, q_2, sketch_of, painting_of)
+@conditional_paintings.bug(
+    "the style of the painting is taken from the sketch, which leaves one painting per sketch",
+    fix="s₂ is sampled from its prior, whatever s₁ was: every style of the painting is possible.",
+    met="a summary of the paper, which says that c, s₁ and s₂ come from x₁ or x₂",
+)
+def style_of_the_sketch(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
+    joint = p_content.new_zeros(int(sketch_of.max()) + 1, int(painting_of.max()) + 1)
+    for c, a in itertools.product(range(len(p_content)), range(len(q_1))):
+        joint[sketch_of[c, a], painting_of[c, a % len(q_2)]] += p_content[c] * q_1[a]
+    return joint / joint.sum(1, keepdim=True)
 
 
-def _likeliest_content(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
+@conditional_paintings.bug(
+    "a sketch that shows two contents is assigned to the more probable one alone",
+    fix="The paintings of both contents are possible: sum over the contents.",
+)
+def likeliest_content(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
     shows = p_content.new_zeros(int(sketch_of.max()) + 1, len(p_content))  # p(x1, c)
     for c, a in itertools.product(range(len(p_content)), range(len(q_1))):
         shows[sketch_of[c, a], c] += p_content[c] * q_1[a]
@@ -145,274 +158,137 @@ def _likeliest_content(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: T
     return rows
 
 
-def _style_of_the_sketch(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
-    joint = p_content.new_zeros(int(sketch_of.max()) + 1, int(painting_of.max()) + 1)
-    for c, a in itertools.product(range(len(p_content)), range(len(q_1))):
-        joint[sketch_of[c, a], painting_of[c, a % len(q_2)]] += p_content[c] * q_1[a]
-    return joint / joint.sum(1, keepdim=True)
-
-
-def _overwritten(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
+@conditional_paintings.bug(
+    "where two combinations of codes give the same pair, only the last one counts",
+    fix="Add the probabilities: `+=`, not `=`.",
+)
+def overwritten(p_content: Tensor, q_1: Tensor, q_2: Tensor, sketch_of: Tensor, painting_of: Tensor) -> Tensor:
     joint = p_content.new_zeros(int(sketch_of.max()) + 1, int(painting_of.max()) + 1)
     for c, a, b in itertools.product(range(len(p_content)), range(len(q_1)), range(len(q_2))):
         joint[sketch_of[c, a], painting_of[c, b]] = p_content[c] * q_1[a] * q_2[b]
     return joint / joint.sum(1, keepdim=True)
 
 
-def _world_cases(generator: Generator) -> Iterator[Input]:
-    def shares(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        weights = 0.1 + torch.rand(count, generator=generator, dtype=dtype)
-        return weights / weights.sum()
-
-    def numbered(contents: int, styles: int) -> Tensor:
-        return torch.arange(contents * styles).view(contents, styles)
-
-    one_sketch = torch.tensor([[0, 1], [1, 2]])  # content 0 in style 1 looks like content 1 in style 0
-    one_painting = torch.tensor([[0, 1, 1], [2, 2, 3]])  # some styles make no difference
-    yield Input("one content", (shares(1), shares(1), shares(3), numbered(1, 1), numbered(1, 3)))
-    yield Input("two contents", (shares(2), shares(3), shares(2), numbered(2, 3), numbered(2, 2)))
-    yield Input("two contents, one sketch", (shares(2), shares(2), shares(3), one_sketch, numbered(2, 3)))
-    yield Input("two styles, one painting", (shares(2), shares(2), shares(3), numbered(2, 2), one_painting))
-    yield Input("not contiguous", (shares(3), shares(2), shares(2), numbered(2, 3).T, numbered(3, 2).flip(1)))
-    priors = (shares(4, torch.float64), shares(3, torch.float64), shares(3, torch.float64))
-    yield Input("float64", (*priors, numbered(4, 3) % 7, numbered(4, 3)))
+# ------------------------------------------------------------------------------------------------------- a rival world
 
 
-conditional_paintings = Exercise(
-    "conditional_paintings",
-    _conditional,
-    _world_cases,
-    (
-        Bug(
-            "conditional-the-other-way",
-            _other_way,
-            "it is p(x₁|x₂): each column adds up to 1",
-            "Given a sketch, its paintings add up to 1: divide each *row* of p(x₁, x₂) by its sum.",
-        ),
-        Bug(
-            "conditional-joint",
-            _whole_joint,
-            "it is p(x₁, x₂), which adds up to 1 as a whole",
-            "Divide by p(x₁), the sum of each row.",
-        ),
-        Bug(
-            "conditional-ignores-the-sketch",
-            _all_paintings,
-            "every sketch has the paintings of the whole domain: it is p(x₂)",
-            "That is what an unpaired discriminator looks at. Given the sketch, only paintings of its content remain.",
-        ),
-        Bug(
-            "conditional-contents-alike",
-            _contents_alike,
-            "all contents count as equally frequent",
-            "Weigh with p(c): where one sketch shows two contents, the frequent one has more of the paintings.",
-        ),
-        Bug(
-            "conditional-likeliest-content",
-            _likeliest_content,
-            "a sketch that shows two contents is given to the likelier one alone",
-            "The paintings of both are possible: add up over the contents.",
-        ),
-        Bug(
-            "conditional-style-from-the-sketch",
-            _style_of_the_sketch,
-            "the painting's style is taken from the sketch, which leaves one painting for each",
-            "s₂ is drawn from its prior, whatever s₁ was: every style of the painting is possible.",
-            "the summary of the paper that this course grew from: c, s₁, s₂ come from x₁ or x₂",
-        ),
-        Bug(
-            "conditional-overwritten",
-            _overwritten,
-            "where two ways lead to the same pair only the last one counts",
-            "Add the probabilities up: `+=`.",
-        ),
-    ),
+def _prior_cases(generator: Generator) -> Iterator[Input]:
+    def p(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return _probabilities(count, generator, dtype)
+
+    yield Input("one shape", (p(1), p(2)))
+    yield Input("one style", (p(3), p(1)))
+    yield Input("two shapes, two styles", (torch.tensor([0.6, 0.4]), torch.tensor([0.5, 0.5])))
+    yield Input("two shapes, three styles", (p(2), p(3)))
+    yield Input("float64", (p(4, torch.float64), p(3, torch.float64)))
+
+
+@exercise(cases=_prior_cases)
+def rival_joint(p_shape: Tensor, q_style: Tensor) -> Tensor:
+    """Share the style and sample each domain's shape: p(x1, x2), both images numbered shape by shape."""
+    count = len(q_style)
+    joint = p_shape.new_zeros(len(p_shape) * count, len(p_shape) * count)
+    for i, j, k in itertools.product(range(len(p_shape)), range(len(p_shape)), range(count)):
+        joint[i * count + k, j * count + k] = p_shape[i] * p_shape[j] * q_style[k]
+    return joint
+
+
+@rival_joint.bug(
+    "it is world A: the shape is still shared, and the styles are independent",
+    fix="Exchange the roles: style k occurs in both images of a pair, and each image has a shape of its own.",
 )
+def world_a(p_shape: Tensor, q_style: Tensor) -> Tensor:
+    return torch.block_diag(*(p * torch.outer(q_style, q_style) for p in p_shape))
+
+
+@rival_joint.bug(
+    "it is world B: shape and style are both shared, so each sketch has one painting",
+    fix="Share the style alone: the shape of the painting is sampled independently of the shape of the sketch.",
+)
+def world_b(p_shape: Tensor, q_style: Tensor) -> Tensor:
+    return torch.outer(p_shape, q_style).flatten().diag()
+
+
+@rival_joint.bug(
+    "sketch and painting are independent, so nothing is shared",
+    fix="The joint is zero wherever the two images differ in style.",
+)
+def independent(p_shape: Tensor, q_style: Tensor) -> Tensor:
+    images = torch.outer(p_shape, q_style).flatten()
+    return torch.outer(images, images)
+
+
+@rival_joint.bug(
+    "the probability of the shared style is counted twice, so the table does not sum to 1",
+    fix="The style is sampled once per pair: multiply by q(k) once.",
+)
+def style_sampled_twice(p_shape: Tensor, q_style: Tensor) -> Tensor:
+    shapes = torch.outer(p_shape, p_shape)
+    return torch.kron(shapes, torch.diag(q_style.square()))
+
+
+@rival_joint.bug(
+    "the images are numbered style by style",
+    fix="Image i·K + k shows shape i in style k: the shape is the slow index.",
+)
+def style_major(p_shape: Tensor, q_style: Tensor) -> Tensor:
+    return torch.block_diag(*(q * torch.outer(p_shape, p_shape) for q in q_style))
+
 
 # ------------------------------------------------------------------------------------------------------------------ CIS
 
 
-def _cis(probabilities: Tensor) -> Tensor:
-    """Entropy of the mean prediction less the mean entropy, input by input: the same as the mean divergence."""
-    expected = probabilities.mean(1)  # (N, M)
-    return (_entropy(expected) - _entropy(probabilities).mean(1)).mean()
+def _prediction_cases(generator: Generator) -> Iterator[Input]:
+    def soft(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.softmax(2 * torch.randn(shape, generator=generator, dtype=dtype), dim=-1)
+
+    certain = torch.nn.functional.one_hot(torch.randint(4, (3, 6), generator=generator), 4).float()
+    yield Input("one input", (soft(1, 2, 2),))
+    yield Input("one output per input", (soft(3, 1, 2),))
+    yield Input("a classifier that is always certain", (certain,))
+    yield Input("float64", (soft(4, 7, 3, dtype=torch.float64),))
 
 
 def _entropy(p: Tensor) -> Tensor:
     return torch.special.entr(p).sum(-1)
 
 
-def _exponential(probabilities: Tensor) -> Tensor:
-    return _cis(probabilities).exp()
+@exercise(cases=_prediction_cases)
+def conditional_inception_score(probabilities: Tensor) -> Tensor:
+    """Subtract the mean entropy from the entropy of the mean, input by input: the same as the mean divergence."""
+    return (_entropy(probabilities.mean(1)) - _entropy(probabilities).mean(1)).mean()
 
 
-def _of_all_inputs(probabilities: Tensor) -> Tensor:
-    return _cis(probabilities.flatten(0, 1)[None])
+@conditional_inception_score.bug(
+    "it is exp(CIS): a translator with one output per input scores 1",
+    fix="The paper's formula has no exponential: one output per input scores 0, K equally frequent modes score log K.",
+    met="NVlabs/MUNIT, test_batch: CIS printed as exp(mean KL)",
+)
+def exponential(probabilities: Tensor) -> Tensor:
+    return (_entropy(probabilities.mean(1)) - _entropy(probabilities).mean(1)).mean().exp()
 
 
-def _doubt_ignored(probabilities: Tensor) -> Tensor:
-    return _entropy(probabilities.mean(1)).mean()
+@conditional_inception_score.bug(
+    "the outputs are compared with the mean over all inputs: it is IS",
+    fix="Compare with the mean over the outputs of the *same* input; otherwise differences between inputs count.",
+)
+def mean_over_all_inputs(probabilities: Tensor) -> Tensor:
+    return _entropy(probabilities.mean((0, 1))) - _entropy(probabilities).mean()
 
 
-def _reversed(probabilities: Tensor) -> Tensor:
+@conditional_inception_score.bug(
+    "the arguments of the divergence are exchanged",
+    fix="KL(p‖m) = Σ p log(p/m): p is the prediction for one output, m the mean prediction.",
+)
+def reversed_divergence(probabilities: Tensor) -> Tensor:
     expected = probabilities.mean(1, keepdim=True).expand_as(probabilities)
     return (torch.xlogy(expected, expected) - torch.xlogy(expected, probabilities)).sum(2).mean()
 
 
-def _nan_at_zero(probabilities: Tensor) -> Tensor:
+@conditional_inception_score.bug(
+    "a class of probability 0 gives 0 · log 0, which is NaN",
+    fix="0 log 0 counts as 0: `torch.xlogy(p, p) - torch.xlogy(p, m)`.",
+)
+def nan_at_zero(probabilities: Tensor) -> Tensor:
     expected = probabilities.mean(1, keepdim=True)
     return (probabilities * (probabilities / expected).log()).sum(2).mean()
-
-
-def _bits(probabilities: Tensor) -> Tensor:
-    return _cis(probabilities) / math.log(2)
-
-
-def _mean_over_modes(probabilities: Tensor) -> Tensor:
-    return _cis(probabilities) / probabilities.shape[2]
-
-
-def _probability_cases(generator: Generator) -> Iterator[Input]:
-    def soft(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.softmax(2 * torch.randn(shape, generator=generator, dtype=dtype), dim=-1)
-
-    sure = torch.nn.functional.one_hot(torch.randint(4, (3, 6), generator=generator), 4).float()
-    yield Input("one input", (soft(1, 2, 2),))
-    yield Input("one output each", (soft(3, 1, 2),))
-    yield Input("all outputs of an input alike", (soft(3, 1, 4).repeat(1, 5, 1),))
-    yield Input("a classifier without doubt", (sure,))
-    yield Input("not contiguous", (soft(5, 3, 4).transpose(0, 1),))
-    yield Input("float64", (soft(4, 7, 3, dtype=torch.float64),))
-
-
-conditional_inception_score = Exercise(
-    "conditional_inception_score",
-    _cis,
-    _probability_cases,
-    (
-        Bug(
-            "cis-exponential",
-            _exponential,
-            "it is exp(CIS): a translator with one output for each input gets 1",
-            "The paper's formula has no exponential: one output for each input gives 0, K equal modes give log K.",
-            "NVlabs/MUNIT, test_batch: CIS printed as exp(mean KL)",
-        ),
-        Bug(
-            "cis-of-all-inputs",
-            _of_all_inputs,
-            "the outputs are compared with the mean over all inputs: it is IS",
-            "Compare with the mean over the outputs of the *same* input; else modes that differ between inputs count.",
-        ),
-        Bug(
-            "cis-without-the-classifiers-doubt",
-            _doubt_ignored,
-            "it is the entropy of the mean prediction alone",
-            "A classifier in doubt about every output would look like a diverse translator: take the mean entropy off.",
-        ),
-        Bug(
-            "cis-reversed",
-            _reversed,
-            "the divergence is taken the other way round",
-            "KL(p‖m) = Σ p log(p/m): weigh with the single output's prediction p, divide by the mean m.",
-        ),
-        Bug(
-            "cis-nan-at-zero",
-            _nan_at_zero,
-            "a class of probability 0 gives 0 · log 0, which is not a number",
-            "0 log 0 counts as 0: `torch.xlogy(p, p) - torch.xlogy(p, m)`.",
-        ),
-        Bug(
-            "cis-in-bits",
-            _bits,
-            "the logarithm of the score has base two",
-            "Natural logarithms: four equal modes give log 4 = 1.386.",
-        ),
-        Bug(
-            "cis-mean-over-modes",
-            _mean_over_modes,
-            "the divergence is averaged over the modes",
-            "A divergence is a *sum* over modes; the means are over outputs and inputs.",
-        ),
-    ),
-)
-
-# ------------------------------------------------------------------------------------------------ the best relabeling
-
-
-def _least_mismatch(p_1: Tensor, p_2: Tensor) -> Tensor:
-    """By trying every relabeling."""
-    every = torch.tensor(list(itertools.permutations(range(len(p_1)))))
-    return torch.where(p_1[every] > p_2, p_1[every] - p_2, 0.0).sum(1).min()
-
-
-def _content_kept(p_1: Tensor, p_2: Tensor) -> Tensor:
-    return (p_1 - p_2).abs().sum() / 2
-
-
-def _not_halved(p_1: Tensor, p_2: Tensor) -> Tensor:
-    return 2 * _least_mismatch(p_1, p_2)
-
-
-def _one_sorted(p_1: Tensor, p_2: Tensor) -> Tensor:
-    return (p_1.sort().values - p_2).abs().sum() / 2
-
-
-def _opposite(p_1: Tensor, p_2: Tensor) -> Tensor:
-    return (p_1.sort().values - p_2.sort(descending=True).values).abs().sum() / 2
-
-
-def _largest_difference(p_1: Tensor, p_2: Tensor) -> Tensor:
-    return (p_1.sort().values - p_2.sort().values).abs().max()
-
-
-def _frequency_cases(generator: Generator) -> Iterator[Input]:
-    def shares(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        weights = 0.1 + torch.rand(count, generator=generator, dtype=dtype)
-        return weights / weights.sum()
-
-    mixed = shares(5)
-    yield Input("one class", (torch.ones(1), torch.ones(1)))
-    yield Input("two classes", (torch.tensor([0.6, 0.4]), torch.tensor([0.1, 0.9])))
-    yield Input("the same frequencies, other classes", (mixed, mixed.roll(2)))
-    yield Input("equal frequencies", (torch.full((4,), 0.25), shares(4)))
-    yield Input("not contiguous", torch.stack([shares(4), shares(4)], dim=1).unbind(1))
-    yield Input("float64", (shares(6, torch.float64), shares(6, torch.float64)))
-
-
-least_mismatch = Exercise(
-    "least_mismatch",
-    _least_mismatch,
-    _frequency_cases,
-    (
-        Bug(
-            "mismatch-with-the-content-kept",
-            _content_kept,
-            "classes keep their names: no other labeling is tried",
-            "Nothing in unpaired data says which class is which: pair the most frequent with the most frequent.",
-        ),
-        Bug(
-            "mismatch-not-halved",
-            _not_halved,
-            "the differences are summed without the half",
-            "What one class has too much another has too little: the total variation counts it once.",
-        ),
-        Bug(
-            "mismatch-one-side-sorted",
-            _one_sorted,
-            "only the first domain's frequencies are sorted",
-            "Sort both: the best relabeling pairs equal ranks.",
-        ),
-        Bug(
-            "mismatch-opposite-ranks",
-            _opposite,
-            "the most frequent class is paired with the rarest",
-            "That is the worst relabeling: sort both in the same direction.",
-        ),
-        Bug(
-            "mismatch-largest-difference",
-            _largest_difference,
-            "it is the largest difference of a single class",
-            "Total variation adds up over all classes: half the sum of the absolute differences.",
-        ),
-    ),
-)
