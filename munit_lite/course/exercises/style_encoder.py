@@ -35,11 +35,8 @@ def _valid(features: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
 
 @exercise(cases=pooling_cases, gradients=True)
 def pool_padded(features: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
-    sizes = zip(heights.tolist(), widths.tolist(), strict=True)
-    means = [
-        image[:, :height, :width].sum((1, 2)) / (height * width) for image, (height, width) in zip(features, sizes)
-    ]
-    return torch.stack(means)
+    images = zip(features, heights.tolist(), widths.tolist(), strict=True)
+    return torch.stack([image[:, :h, :w].sum((1, 2)) / (h * w) for image, h, w in images])
 
 
 @pool_padded.bug(
