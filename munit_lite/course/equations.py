@@ -124,7 +124,7 @@ _EQUATIONS = (
     ),
     Equation(
         "LN",
-        "appendix B",
+        "published code",
         "The decoder's layer normalization removes one mean and one standard deviation from a whole sample",
         r"\mathrm{LN}(z) = a \, \frac{z - m(z)}{d(z) + \varepsilon} + b",
         (networks.LayerNorm.forward,),
