@@ -36,7 +36,13 @@ FRAME = {"00_start_here", "09_training", "14_style_explorer", "15_experiments", 
 WRITTEN = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 TEACHING = [name for name in WRITTEN if name not in FRAME]
 # Those with the template of the second edition (tests/test_template.py); the others have that of the first.
-REWRITTEN: list[str] = ["00_start_here"]
+REWRITTEN = [
+    "00_start_here",
+    "01_shared_latent_assumption",
+    "02_content_encoder",
+    "03_style_encoder",
+    "04_adain_decoder",
+]
 
 
 class Attempt(NamedTuple):

@@ -33,7 +33,7 @@ def test_the_progress_counts_the_exercises_that_the_reader_has_solved(capsys):
     assert capsys.readouterr().out == "0 of 1 exercises solved\n  adain: open\n"
     adain(adain.reference)
     capsys.readouterr()
-    print_progress(adain, exercises.adain)
+    print_progress(adain, dataclasses.replace(exercises.adain))
     assert capsys.readouterr().out == "1 of 2 exercises solved\n  adain: solved\n  adain: open\n"
 
 
