@@ -90,7 +90,7 @@ def test_every_stored_picture_is_shown_and_described(name, site):
 def test_each_explorer_of_the_package_has_its_place_in_the_course():
     places = {
         name: [k for k in explorers.__all__ if any(f"{k}(" in cell.source for cell in code(read(name)))]
-        for name in TEACHING
+        for name in WRITTEN
     }
     assert {k for found in places.values() for k in found} == set(explorers.__all__)
 
