@@ -171,7 +171,14 @@ def _to_pixels(image: Tensor) -> np.ndarray:
 
 
 def joint_tables(
-    tables: dict[str, Tensor], row_images: Tensor, column_images: Tensor, alt: str, title: str, cell: float = 0.74
+    tables: dict[str, Tensor],
+    row_images: Tensor,
+    column_images: Tensor,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    alt: str,
+    title: str,
+    cell: float = 0.74,
 ) -> Image:
     """Show joint distributions as tables side by side, with images as labels and the marginals in gray.
 
@@ -179,6 +186,8 @@ def joint_tables(
         tables: title -> (R, C) probabilities of sum 1; zeros are left blank.
         row_images: (R, 3, H, W) images in [-1, 1], one for each row.
         column_images: (C, 3, H, W) images in [-1, 1], one for each column.
+        row_labels: one for each row, to the left of the first table.
+        column_labels: one for each column, above its image.
         alt: alternative text.
         title: title of the figure.
         cell: side of a cell in inches.
@@ -187,7 +196,7 @@ def joint_tables(
         A PNG with alternative text.
     """
     rows, columns = len(row_images), len(column_images)
-    size = (cell * (columns + 2.4) * len(tables), cell * (rows + 1.8) + 0.7)
+    size = (cell * (columns + 2.1) * len(tables) + 1.2, cell * (rows + 2.3) + 0.7)
     figure, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")
     center = {"ha": "center", "va": "center", "fontsize": 11}
     for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
@@ -210,12 +219,16 @@ def joint_tables(
         for k in range(1, columns):
             axis.plot((k, k), (0, rows), color="0.8", linewidth=0.6)
         axis.add_patch(Rectangle((0, 0), columns, rows, fill=False, color="0.3", linewidth=1))
+        for row, label in enumerate(row_labels if axis is axes[0, 0] else ()):
+            axis.text(-1.08, row + 0.5, label, ha="right", va="center", fontsize=10)
+        for column, label in enumerate(column_labels):
+            axis.text(column + 0.5, -1.05, label, ha="center", va="bottom", fontsize=10)
         axis.text(columns + 0.5, -0.5, "total", color="0.35", **center)
         axis.text(-0.5, rows + 0.4, "total", color="0.35", **center)
         axis.set(xlim=(-1, columns + 1), ylim=(rows + 0.7, -1.05))
-        axis.set_title(name, fontsize=11, pad=4)
+        axis.set_title(name, fontsize=12, pad=40)
         axis.set_axis_off()
-    figure.suptitle(title, fontsize=12, y=1.05)
+    figure.suptitle(title, fontsize=13, y=1.06)
     return figure_to_image(figure, alt)
 
 
