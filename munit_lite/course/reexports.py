@@ -11,7 +11,7 @@ from munit_lite.evaluation import image_metrics, steganography
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.image_metrics import conditional_inception_score
 from munit_lite.evaluation.mode_coverage import parse_varieties
-from munit_lite.evaluation.statistics import held_out_predictions, held_out_r2, mean_with_interval
+from munit_lite.evaluation.statistics import held_out_r2, mean_with_interval
 from munit_lite.evaluation.translator import MeanStyleTranslator
 from munit_lite.evaluation.world_metrics import content_features, style_quantiles
 from munit_lite.experiments.provenance import papermill_command

@@ -103,7 +103,7 @@ def retone_cases(generator: Generator) -> Iterator[Input]:
 def _recompute(
     conv: nn.Conv2d, features: Tensor, tones: Tensor, new_tones: Tensor, total: Tensor, bias: Tensor
 ) -> Tensor:
-    """Take off the response to blank paper, scale what is left by the contrasts, add the response to the new paper."""
+    """Subtract the response to blank paper, scale the rest by the ratio of contrasts, add the new paper's response."""
     gain = (new_tones[:, 0] - new_tones[:, 1]) / (tones[:, 0] - tones[:, 1])
     blank, new_blank = (bias + paper[:, 1:] * total for paper in (tones, new_tones))
     return new_blank[:, :, None, None] + gain[:, None, None, None] * (features - blank[:, :, None, None])
@@ -131,7 +131,7 @@ def only_shifts(conv: nn.Conv2d, features: Tensor, tones: Tensor, new_tones: Ten
 
 @retone.bug(
     "the bias is scaled like the response to the image",
-    fix="The bias does not depend on the image. Take it off before you scale, and add it again afterwards.",
+    fix="The bias does not depend on the image. Subtract it before you scale, and add it again afterwards.",
 )
 def scales_the_bias(conv: nn.Conv2d, features: Tensor, tones: Tensor, new_tones: Tensor) -> Tensor:
     total = conv.weight.sum((1, 2, 3))
