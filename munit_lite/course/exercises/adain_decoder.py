@@ -36,6 +36,8 @@ def small_decoder(content: Tensor, style: Tensor) -> Tensor:
 
 def adain_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
+        if label == "one pixel":  # batch normalization, out of which the notebook builds AdaIN, refuses it
+            continue
         scale, shift = torch.randn(2, *features.shape[:2], generator=generator, dtype=features.dtype)
         yield Input(label, (features, scale, shift))
 
@@ -47,7 +49,7 @@ def adain(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 @adain.bug(
     "takes the mean and standard deviation over the batch as well, as batch normalization does",
-    fix="Take them over height and width, dimensions 2 and 3. Otherwise each image's style depends on its batch.",
+    fix="Take them over height and width of each sample alone. Otherwise each image's style depends on its batch.",
 )
 def batch_statistics(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return _scale_and_shift(_normalize(features, (0, 2, 3)), scale, shift)
