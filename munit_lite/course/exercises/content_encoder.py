@@ -127,7 +127,7 @@ def sign_of_zero(features: Tensor) -> Tensor:
 
 @sign_free_norm.bug(
     "flips all channels of an image together",
-    fix="Decide for each channel. In a color image the contrast of some channels may be inverted and not that of others.",
+    fix="Decide for each channel. Other colors may invert the contrast of some channels and not of others.",
 )
 def one_sign_per_image(features: Tensor) -> Tensor:
     normalized = _normalize(features)
