@@ -1,18 +1,16 @@
-"""Exercises of 02_content_encoder: tones after the norm, statistics taken apart, and how much a factor moves a code."""
+"""Exercises of 02_content_encoder: tones after the norm, a norm without sign, and how much a factor moves a code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
 from munit_lite.course.exercises.framework import Input, exercise
 
 EPS = 1e-5
-Statistics = tuple[Tensor, Tensor, Tensor]
 Encode = Callable[[Tensor], Tensor]
 
 # ----------------------------------------------------------------------------------------------- tones after the norm
@@ -78,73 +76,79 @@ def lost_polarity(ink: Tensor, paper: Tensor, fraction: Tensor) -> Tensor:
     return torch.stack([-1 / odds, odds], dim=1)
 
 
-# --------------------------------------------------------------------------------------------- statistics taken apart
+# ------------------------------------------------------------------------------------- a norm that removes the sign
 
 
 def feature_cases(generator: Generator) -> Iterator[Input]:
     for label, features in inputs.feature_batches(generator):
         yield Input(label, (features,))
+    checkerboard = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    yield Input("symmetric channels", (torch.stack([checkerboard, 1 - checkerboard])[None],))
+    skewed = torch.rand(2, 3, 4, 4, generator=generator, dtype=torch.float64) ** 4
+    yield Input("skewed to the left", (-skewed,))
+    skewed[:, 1] *= -1
+    yield Input("skewed to both sides", (skewed,))
 
 
-def _split(features: Tensor, dims: tuple[int, ...] = (2, 3), less: int = 0) -> Statistics:
+def _normalize(features: Tensor, dims: tuple[int, ...] = (2, 3)) -> Tensor:
     count = 1
     for dim in dims:
         count *= features.shape[dim]
-    mean = features.sum(dims, keepdim=True) / count
-    variance = ((features - mean) ** 2).sum(dims, keepdim=True) / (count - less)
-    std = (variance + EPS) ** 0.5
-    return (features - mean) / std, mean, std
+    centered = features - features.sum(dims, keepdim=True) / count
+    return centered / (centered.square().sum(dims, keepdim=True) / count + EPS) ** 0.5
 
 
-@exercise(cases=feature_cases, gradients=True)
-def split_statistics(features: Tensor) -> Statistics:
-    return _split(features)
+def _flip(normalized: Tensor, moment: Tensor) -> Tensor:
+    return normalized * (1 - 2 * (moment < 0).to(normalized))
 
 
-@split_statistics.bug(
+@exercise(cases=feature_cases)
+def sign_free_norm(features: Tensor) -> Tensor:
+    normalized = _normalize(features)
+    return _flip(normalized, (normalized**3).sum((2, 3), keepdim=True))
+
+
+@sign_free_norm.bug(
+    "takes the absolute value of the normalized features",
+    fix="Flip whole channels. The absolute value also makes light and dark details of one image equal.",
+)
+def absolute_value(features: Tensor) -> Tensor:
+    return _normalize(features).abs()
+
+
+@sign_free_norm.bug(
+    "sets channels to zero whose third moment is zero",
+    fix="`sign` of 0 is 0. Multiply by -1 where the third moment is negative and by 1 everywhere else.",
+)
+def sign_of_zero(features: Tensor) -> Tensor:
+    normalized = _normalize(features)
+    return normalized * (normalized**3).mean((2, 3), keepdim=True).sign()
+
+
+@sign_free_norm.bug(
+    "flips all channels of an image together",
+    fix="Decide for each channel. Other colors may invert the contrast of some channels and not of others.",
+)
+def one_sign_per_image(features: Tensor) -> Tensor:
+    normalized = _normalize(features)
+    return _flip(normalized, (normalized**3).mean((1, 2, 3), keepdim=True))
+
+
+@sign_free_norm.bug(
+    "takes the third moment before it subtracts the mean",
+    fix="Normalize first. The cubes of features that are all positive have a positive mean, whatever their contrast.",
+)
+def raw_moment(features: Tensor) -> Tensor:
+    return _flip(_normalize(features), (features**3).mean((2, 3), keepdim=True))
+
+
+@sign_free_norm.bug(
     "takes the statistics over the whole batch",
     fix="Each image has its own mean and standard deviation; otherwise its code depends on the rest of the batch.",
 )
-def over_the_batch(features: Tensor) -> Statistics:
-    return _split(features, (0, 2, 3))
-
-
-@split_statistics.bug(
-    "shares one mean and standard deviation among all channels of an image",
-    fix="Take them for each channel. Statistics of a whole sample are layer normalization.",
-)
-def over_the_channels(features: Tensor) -> Statistics:
-    return _split(features, (1, 2, 3))
-
-
-@split_statistics.bug(
-    "divides the sum of squares by n - 1",
-    fix="Divide by n (`correction=0`), so that a single pixel becomes 0 and not 0/0.",
-)
-def unbiased_std(features: Tensor) -> Statistics:
-    return _split(features, less=1)
-
-
-@split_statistics.bug(
-    "returns a standard deviation other than the one that it divided by",
-    fix="Return sqrt(variance + eps), so that normalized * std + mean gives back the features even if they are faint.",
-)
-def two_stds(features: Tensor) -> Statistics:
-    normalized, mean, std = _split(features)
-    return normalized, mean, (std**2 - EPS).clamp_min(0) ** 0.5
-
-
-@split_statistics.bug(
-    "normalizes with running buffers that were never filled, mean 0 and variance 1",
-    fix="Instance normalization computes the statistics of each image anew, also in evaluation. It needs no buffers.",
-    met="constructed; NVlabs/MUNIT carries such buffers in its batch-norm trick",
-)
-def running_buffers(features: Tensor) -> Statistics:
-    flat = features.reshape(1, -1, *features.shape[2:])
-    mean, variance = features.new_zeros(flat.shape[1]), features.new_ones(flat.shape[1])
-    normalized = F.batch_norm(flat, mean, variance, training=False).view_as(features)
-    shape = (*features.shape[:2], 1, 1)
-    return normalized, mean.view(shape), (variance.view(shape) + EPS).sqrt()
+def over_the_batch(features: Tensor) -> Tensor:
+    normalized = _normalize(features, (0, 2, 3))
+    return _flip(normalized, (normalized**3).mean((2, 3), keepdim=True))
 
 
 # --------------------------------------------------------------------------------------- how much a factor moves a code
