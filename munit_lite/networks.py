@@ -57,10 +57,10 @@ def adaptive_instance_norm(features: Tensor, scale: Tensor, shift: Tensor, eps: 
 
 
 class LayerNorm(nn.Module):
-    r"""Normalize a whole sample by one mean and one standard deviation, as the decoder does (appendix B).
+    r"""Normalize a whole sample by one mean and one standard deviation, as the original's decoder does.
 
-    As in the original, the standard deviation d(z) is the unbiased one, ε is added to it, and the scale starts at
-    U(0, 1).
+    The text of the paper omits it. As in the published code, the standard deviation d(z) is the unbiased one, ε is
+    added to it, and the scale starts at U(0, 1).
 
     $$ \mathrm{LN}(z) = a \, \frac{z - m(z)}{d(z) + \varepsilon} + b $$
 

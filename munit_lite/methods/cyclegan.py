@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from munit_lite import losses
-from munit_lite.config import Config
+from munit_lite.config import Config, smallest_size
 from munit_lite.model import MUNIT, check_translation
 from munit_lite.networks import ConvBlock, kaiming_init
 from munit_lite.objective import LossTerms, Objective
@@ -117,10 +117,18 @@ class InputNoiseCycleGAN(CycleGAN):
             style = self.encode_style(style_from, target)
         if style is None:
             style = self.sample_style(len(images), generator)
-        return self.translate_with_noise(images, style.expand(len(images), -1), source)
+        noise = style.expand(len(images), -1) if len(style) == 1 else style
+        return self.translate_with_noise(images, noise, source)
 
     def _encode_with_noise(self, images: Tensor, noise: Tensor, domain: int) -> Tensor:
         height, width = self._check_images(images).shape[2:]
+        if min(height, width) < (least := smallest_size(self.config.network)):
+            raise ValueError(f"images are {height} x {width} pixels: both sides must be {least} or more")
+        if noise.shape != (len(images), self.config.network.style_dim):
+            raise ValueError(
+                f"noise has shape {tuple(noise.shape)}, but {len(images)} images and style_dim "
+                f"{self.config.network.style_dim} need ({len(images)}, {self.config.network.style_dim})"
+            )
         channels = noise[:, :, None, None].expand(-1, -1, height, width)
         return self.auto_encoder(domain).content_encoder(torch.cat([images, channels], dim=1))
 

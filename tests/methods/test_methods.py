@@ -216,6 +216,14 @@ def test_noise_at_the_input_is_zero_where_none_is_given_and_starts_equal_in_both
         assert torch.equal(one, two)
 
 
+def test_noise_at_the_input_is_checked_like_a_style_and_an_image():
+    model = build(small("cyclegan_input_noise"))
+    with pytest.raises(ValueError, match=r"noise has shape \(3, 3\), but 2 images and style_dim 3 need \(2, 3\)"):
+        model.translate(torch.zeros(2, 3, 32, 32), style=torch.zeros(3, 3))
+    with pytest.raises(ValueError, match="images are 2 x 2 pixels: both sides must be 4 or more"):
+        model.translate(torch.zeros(2, 3, 2, 2))
+
+
 def test_unit_shares_the_blocks_beside_its_latent_and_keeps_them_shared_in_training(tmp_path):
     config = small("unit", num_residual_blocks=2)
     model = build(config)

@@ -87,6 +87,8 @@ class Exercise:
         bugs: the bugs that it recognizes.
         compare_gradients: whether to compare the gradients with respect to every floating-point tensor, too.
 
+    Its attribute `last` is the feedback on the function that was checked last, or None.
+
     Example:
         >>> def double_cases(generator):
         ...     yield Input("two numbers", (torch.randn(2, generator=generator),))
