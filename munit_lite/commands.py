@@ -266,6 +266,31 @@ def _measurement(
     return CommandResult(text, {"numbers": numbers, "provenance": provenance(settings)})
 
 
+def compare(files: Positional[tuple[Path, ...]], metrics: tuple[str, ...] = ()) -> CommandResult:
+    """Show the results of several runs in one table, one column for each; a sweep has a column for each method.
+
+    Args:
+        files: Results files: those that notebook 09 writes through papermill (-p results FILE.json), and those of
+            evaluate --json-file and sweep --results.
+        metrics: Metrics to show, such as class_accuracy. None: the main ones.
+    """
+    from munit_lite.experiments.side_by_side import read_columns, side_by_side
+
+    if not files:
+        raise UsageError("compare needs one or more results files")
+    try:
+        columns = [column for file in files for column in read_columns(file)]
+        table = side_by_side(columns, metrics)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    text = f"{table}\n\n± is half of the 95 % interval, over test images for a single run and over seeds for several"
+    values = {
+        column.heading: {f"{what}: {metric}": value[0] for (what, metric), value in column.values.items()}
+        for column in columns
+    }
+    return CommandResult(text, values)
+
+
 # -------------------------------------------------------------------------------------------------------------- sweeps
 
 
@@ -399,5 +424,6 @@ def doctor() -> CommandResult:
 
 
 COMMANDS: dict[str, Callable[..., CommandResult]] = {
-    function.__name__: function for function in (start, train, translate, evaluate, sweep, bench, download, doctor)
+    function.__name__: function
+    for function in (start, train, translate, evaluate, compare, sweep, bench, download, doctor)
 }

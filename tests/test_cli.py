@@ -24,7 +24,7 @@ from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
 from munit_lite.experiments.benchmark_tables import find_inconsistencies
 from munit_lite.experiments.results import read_results, read_results_file
-from munit_lite.paths import NOTEBOOKS_DIR
+from munit_lite.paths import NOTEBOOKS_DIR, REPOSITORY_DIR, RESULTS_DIR
 from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import save_model
 
@@ -256,6 +256,28 @@ def test_evaluate_prints_the_same_numbers_on_stdout_as_in_its_file(finished, tmp
     written = read_results_file(tmp_path / "numbers.json")
     assert result["numbers"] == written["numbers"]
     assert result["provenance"]["settings"] == written["provenance"]["settings"]
+
+
+def test_compare_shows_a_run_beside_the_methods_of_a_sweep(command):
+    files = [RESULTS_DIR / f"{name}.json" for name in ("world32_seed0", "convergence")]
+    code, out, _ = command("compare", *files, "--metrics", "class_accuracy")
+    assert code == 0 and "| world32_seed0 | convergence: laboratory/munit, 10 seeds |" in out
+    code, out, _ = command("compare", *files, "--json")
+    accuracy = read_results(files[0])["sketch to painting"]["class_accuracy"]
+    assert one_object(out)["world32_seed0"]["sketch to painting: class_accuracy"] == accuracy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "compare needs one or more results files"),
+        ([RESULTS_DIR / "world32.json", "--metrics", "beauty"], "no file has the metric 'beauty'"),
+        ([REPOSITORY_DIR / "README.md"], "README.md is not a results file"),
+    ],
+)
+def test_compare_names_what_is_wrong(arguments, message, command):
+    code, _, err = command("compare", *arguments)
+    assert code == 2 and message in err
 
 
 def test_a_number_that_is_not_finite_is_null_in_json(finished, command, monkeypatch):
