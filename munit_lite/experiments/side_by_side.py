@@ -53,12 +53,15 @@ def read_columns(file: Path) -> list[Column]:
         FileNotFoundError: there is no such file.
         ValueError: it is not a results file.
     """
+    unreadable = f"{file} is not a results file, which notebook 09, `evaluate` and `sweep` write and call FILE.json"
+    if file.suffix != ".json":
+        raise ValueError(unreadable)
     try:
         numbers = read_results(file)
         if not is_sweep(numbers):
             return [Column(file.stem, 1, _values(read_records(file)))]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{file} is not a results file of notebook 09, `evaluate` or `sweep`") from error
+        raise ValueError(unreadable) from error
     runs: dict[tuple[str, str], dict[int, list[dict[str, Any]]]] = {}
     for record in read_records(file):
         runs.setdefault((record["data"], record["method"]), {}).setdefault(record["seed"], []).append(record)
