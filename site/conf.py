@@ -140,7 +140,7 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
                     if WIDGET in output["data"]:
                         cell["metadata"]["mystnb"] = {
                             "image": {"alt": "The stored picture of an explorer; its caption says what it shows."},
-                            "figure": {"caption": f"{alt} (An explorer: run the notebook to turn its controls.)"},
+                            "figure": {"caption": f"{alt} (Interactive: run the notebook to use its controls.)"},
                         }
         source[0] = json.dumps(notebook)
 
