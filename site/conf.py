@@ -142,6 +142,11 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
                             "image": {"alt": "The stored picture of an explorer; its caption says what it shows."},
                             "figure": {"caption": f"{alt} (Interactive: run the notebook to use its controls.)"},
                         }
+        for cell, below in itertools.pairwise(notebook["cells"]):
+            shown = cell["metadata"].get("mystnb", {})
+            if "figure" in shown and "".join(below["source"]).startswith("*Figure "):  # one caption is enough
+                alt, _, hint = shown["figure"]["caption"].rpartition(" (")
+                shown["image"]["alt"], shown["figure"]["caption"] = alt, f"({hint}"
         source[0] = json.dumps(notebook)
 
 

@@ -98,11 +98,13 @@ def test_each_explorer_of_the_package_has_its_place_in_the_course():
 @pytest.mark.parametrize("name", WRITTEN)
 def test_each_explorer_shows_its_picture_and_says_what_it_is(name, site):
     outputs = [output for cell in code(read(name)) for output in cell.outputs if WIDGET in output.get("data", {})]
-    captions = [caption.text for caption in page_of(site, name).find_all("figcaption")]
+    captions = page_of(site, name).find_all("figcaption")
     assert len(outputs) >= (name in TEACHING)
     for output, caption in zip(outputs, captions, strict=True):
-        assert output.data["image/png"] and output.data["text/plain"][:60] in caption
-        assert "run the notebook" in caption
+        picture = caption.find_parent("figure").find("img")
+        described = output.data["text/plain"][:60]
+        assert output.data["image/png"] and (described in caption.text) != (described in picture["alt"])
+        assert "run the notebook" in caption.text
 
 
 @pytest.mark.parametrize("tex, shown", [
