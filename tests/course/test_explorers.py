@@ -28,7 +28,7 @@ from munit_lite.course.explorers import (
     world,
 )
 from munit_lite.course.explorers.model_explorer import NUM_IMAGES, load_model_samples
-from munit_lite.course.explorers.pictures import GAP, TILE_SIZE
+from munit_lite.course.explorers.pictures import GAP, TILE_SIZE, label_columns, tile_images
 from munit_lite.course.explorers.widget import default_values
 from munit_lite.experiments.results import read_results
 from munit_lite.storage.files import CheckpointError
@@ -236,6 +236,15 @@ def test_scale_and_shift_at_rest_change_nothing(samples):
     for change in ({"scale": 2.0}, {"shift": 1.0}):
         assert (adain.translate_with_edits(samples, **state | change).after - rest.before).abs().max() > 1e-3
         assert torch.equal(adain.translate_with_edits(samples, **state | change).before, rest.before)
+
+
+def test_a_label_stands_below_each_image_of_a_row():
+    row = tile_images([torch.zeros(3, 3, 32, 32)])
+    labeled = label_columns(["first\nstyle", "", "second\nstyle"], row)
+    np.testing.assert_array_equal(labeled[: len(row)], row)
+    below = labeled[len(row) :]
+    dark = [(below[:, k * STEP : k * STEP + TILE_SIZE] < 128).any() for k in range(3)]
+    assert dark == [True, False, True]
 
 
 # ------------------------------------------------------------------------------------------------------ world

@@ -18,7 +18,7 @@ from munit_lite.course.explorers.model_explorer import (
     direction_control,
     image_control,
 )
-from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, stack_pictures, tile_images
+from munit_lite.course.explorers.pictures import TILE_SIZE, Picture, label_columns, stack_pictures, tile_images
 from munit_lite.course.explorers.widget import Choice, Control, Slider
 
 MANUAL, SWAP = "change scale and shift", "take them from the second style"
@@ -149,6 +149,8 @@ def translate_with_edits(samples: ModelSamples, direction: str, image: int, **st
 def render(samples: ModelSamples, direction: str, image: int, **state: Any) -> Picture:
     """Render the translation before and after the edit, enlarged; all images before and after; and single-layer swaps.
 
+    The pictures of the swaps are labeled with the layer that comes from the second style.
+
     Args:
         samples: the model and its images.
         direction: one of `samples.directions`.
@@ -156,9 +158,15 @@ def render(samples: ModelSamples, direction: str, image: int, **state: Any) -> P
         **state: the other controls; see `make_controls`.
     """
     before, after, swaps = translate_with_edits(samples, direction, image, **state)
-    large = torch.cat([before[image - 1 : image], after[image - 1 : image]])
+    large = tile_images([torch.cat([before[image - 1 : image], after[image - 1 : image]])], min_size=4 * TILE_SIZE)
+    labels = ["first\nstyle", *(name.replace(", ", "\n") for name in layer_names(samples)), "second\nstyle"]
     return stack_pictures(
-        tile_images([large], min_size=4 * TILE_SIZE), tile_images([before, after]), tile_images(swaps.split(NUM_IMAGES))
+        label_columns(["before the edit", "after the edit"], large),
+        tile_images([before, after]),
+        *(
+            label_columns(labels[k : k + NUM_IMAGES], tile_images([swaps[k : k + NUM_IMAGES]]))
+            for k in range(0, len(swaps), NUM_IMAGES)
+        ),
     )
 
 
@@ -180,4 +188,10 @@ def describe(samples: ModelSamples, direction: str, image: int, **state: Any) ->
 class AdaINExplorer(ModelExplorer):
     """Edit or swap the AdaIN parameters of a style, by layer and channel; see `render`."""
 
-    spec = ExplorerSpec("AdaIN explorer", render, describe, make_controls, stored_state={"operation": SWAP})
+    spec = ExplorerSpec(
+        "AdaIN explorer",
+        render,
+        describe,
+        make_controls,
+        stored_state={"operation": SWAP, "style_seed": 37, "second_style_seed": 34},
+    )

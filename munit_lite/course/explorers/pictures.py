@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 from torch import Tensor
 
 Picture = np.ndarray  # (H, W, 3) uint8
 TILE_SIZE = 64  # least side of an image in a picture, in pixels
 GAP = 4  # pixels between images
+FONT_SIZE = 12  # of labels, in pixels
 
 
 def tile_images(rows: Sequence[Tensor], min_size: int = TILE_SIZE) -> Picture:
@@ -35,6 +38,26 @@ def tile_images(rows: Sequence[Tensor], min_size: int = TILE_SIZE) -> Picture:
             large = image.repeat(scale, axis=0).repeat(scale, axis=1)
             picture[y * step : y * step + side, x * step : x * step + side] = large
     return picture
+
+
+def label_columns(labels: Sequence[str], row: Picture) -> Picture:
+    """Add a label below each image of a row.
+
+    Args:
+        labels: one for each image, of one or more lines.
+        row: (H, W, 3) uint8, a picture of one row from `tile_images`.
+
+    Returns:
+        (H', W, 3) uint8.
+    """
+    step = (row.shape[1] + GAP) // len(labels)
+    lines = 1 + max(label.count("\n") for label in labels)
+    strip = PIL.Image.new("RGB", (row.shape[1], lines * (FONT_SIZE + 4) + GAP), "white")
+    draw, font = PIL.ImageDraw.Draw(strip), PIL.ImageFont.load_default(FONT_SIZE)
+    for k, label in enumerate(labels):
+        center = k * step + (step - GAP) // 2
+        draw.multiline_text((center, GAP), label, fill="black", font=font, anchor="ma", align="center", spacing=4)
+    return np.concatenate([row, np.asarray(strip)])
 
 
 def stack_pictures(*pictures: Picture) -> Picture:
