@@ -39,6 +39,10 @@ from tools.readme import seeds_table
 # SSE 4.1) and between one and two threads. All are relative, except that of pixels, which lie in [-1, 1].
 FIRST_TOLERANCE = 1e-5  # losses before the first update of the networks: 1.3e-6
 LATER_TOLERANCE = 1e-4  # losses after one and two updates: 1.0e-5
+# The same for presets in which rounding decides more: without momentum, Adam's first update moves each weight by the
+# sign of its gradient, and where that is almost 0, two processors differ in the sign. 2.3e-3 (AVX-512 against AVX2).
+SENSITIVE_TOLERANCE = 5e-3
+SENSITIVE = ("laboratory_cyclegan_noise", "laboratory_bicyclegan", "apples2citrus_cyclegan_input_noise")
 RESUMED_TOLERANCE = 1e-5  # losses of the resumed run: 4.2e-7
 WEIGHT_TOLERANCE = 2e-5  # root mean square of a tensor of the resumed run: 2.3e-6
 PIXEL_TOLERANCE = 5e-6  # mean of 64 pixels of a translation: 2.4e-7
@@ -151,7 +155,7 @@ def test_the_first_losses_of_a_preset_are_the_golden_ones(name, threads):
     golden = read(FIRST_LOSSES)[name]
     found = first_losses(override(from_dict(golden["config"]), num_threads=threads))
     assert_close(found[:1], golden["losses"][:1], tolerance=FIRST_TOLERANCE)
-    assert_close(found[1:], golden["losses"][1:], tolerance=LATER_TOLERANCE)
+    assert_close(found[1:], golden["losses"][1:], SENSITIVE_TOLERANCE if name in SENSITIVE else LATER_TOLERANCE)
 
 
 # ------------------------------------------------------------------------------------ a run stopped in the middle

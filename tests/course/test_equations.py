@@ -234,8 +234,8 @@ def test_reading_the_registry_does_not_import_ipython():
 
 
 def _shown() -> dict[str, str]:
-    """Equations that notebooks show: key -> notebook."""
-    pattern = re.compile(r"""equation\(r?["'](.+?)["']\)\.show""")
+    """Equations that notebooks show, by `show` or several in one list: key -> notebook."""
+    pattern = re.compile(r"""equation\(r?["'](.+?)["']\)(?:\.show|,)""")
     return {key: name for name in WRITTEN for cell in code(read(name)) for key in pattern.findall(cell.source)}
 
 
