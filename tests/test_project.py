@@ -35,7 +35,8 @@ evaluation.metric_names evaluation.steganography experiments.provenance experime
 experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle
 theory.propositions theory.error_rates experiments.sweep_plan experiments.notebook_times
 experiments.side_by_side experiments.sweep experiments.tables experiments.convergence_curves
-experiments.benchmark_tables experiments.benchmark experiments.recipe_tables course.equation_display course.equations course.notebook
+experiments.benchmark_tables experiments.benchmark experiments.recipe_tables course.equation_display
+course.equations course.notebook
 course.explorers.proposition course.explorers.model_explorer course.explorers.world
 course.explorers.style course.explorers.loss course.explorers.example course.explorers.adain
 course.explorers.symmetry course.explorers doctor course.reader_copy course.reexports commands cli
