@@ -130,7 +130,8 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace("ENTRIES", entries_of_files())
     elif docname.startswith("notebooks/"):
         notebook = json.loads(source[0])
-        for cell in notebook["cells"]:
+        cells = notebook["cells"]
+        for cell, below in zip(cells, [*cells[1:], {"source": ""}], strict=True):
             if "nbval-ignore-output" in cell["metadata"].get("tags", []):  # live curves, drawn anew in a cell below
                 cell["outputs"] = [o for o in cell.get("outputs", []) if "image/png" not in o.get("data", {})]
             for output in cell.get("outputs", []):
@@ -138,15 +139,11 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
                 if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
                     cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
                     if WIDGET in output["data"]:
-                        cell["metadata"]["mystnb"] = {
-                            "image": {"alt": "The stored picture of an explorer; its caption says what it shows."},
-                            "figure": {"caption": f"{alt} (Interactive: run the notebook to use its controls.)"},
-                        }
-        for cell, below in itertools.pairwise(notebook["cells"]):
-            shown = cell["metadata"].get("mystnb", {})
-            if "figure" in shown and "".join(below["source"]).startswith("*Figure "):  # one caption is enough
-                alt, _, hint = shown["figure"]["caption"].rpartition(" (")
-                shown["image"]["alt"], shown["figure"]["caption"] = alt, f"({hint}"
+                        hint = "(Interactive: run the notebook to use its controls.)"
+                        if not "".join(below["source"]).startswith("*Figure "):  # one caption is enough
+                            hint = f"{alt} {hint}"
+                            alt = "The stored picture of an explorer; its caption says what it shows."
+                        cell["metadata"]["mystnb"] = {"image": {"alt": alt}, "figure": {"caption": hint}}
         source[0] = json.dumps(notebook)
 
 

@@ -39,10 +39,6 @@ from tools.readme import seeds_table
 # SSE 4.1) and between one and two threads. All are relative, except that of pixels, which lie in [-1, 1].
 FIRST_TOLERANCE = 1e-5  # losses before the first update of the networks: 1.3e-6
 LATER_TOLERANCE = 1e-4  # losses after one and two updates: 1.0e-5
-# The same for presets in which rounding decides more: without momentum, Adam's first update moves each weight by the
-# sign of its gradient, and where that is almost 0, two processors differ in the sign. 2.3e-3 (AVX-512 against AVX2).
-SENSITIVE_TOLERANCE = 5e-3
-SENSITIVE = ("laboratory_cyclegan_noise", "laboratory_bicyclegan", "apples2citrus_cyclegan_input_noise")
 RESUMED_TOLERANCE = 1e-5  # losses of the resumed run: 4.2e-7
 WEIGHT_TOLERANCE = 2e-5  # root mean square of a tensor of the resumed run: 2.3e-6
 PIXEL_TOLERANCE = 5e-6  # mean of 64 pixels of a translation: 2.4e-7
@@ -101,6 +97,9 @@ def write_lines(name: str, entries: dict[str, Any]) -> None:
 
 FIRST_LOSSES = "first_losses.json"
 STEPS = 3
+# Without momentum, Adam's first update moves each weight by the sign of its gradient. Where a gradient is almost 0, two
+# processors may differ in that sign, and then in later losses by up to 3e-3. Seed 2 meets such a gradient in these.
+SEEDS = {"laboratory_cyclegan_noise": 3, "laboratory_bicyclegan": 3, "apples2citrus_cyclegan_input_noise": 5}
 
 
 def reduced(name: str) -> Config:
@@ -115,7 +114,7 @@ def reduced(name: str) -> Config:
         discriminator_base_channels=4,
         batch_size=2,
         minibatch_std_group=min(2, network.minibatch_std_group),
-        seed=2,
+        seed=SEEDS.get(name, 2),
         log_every=1,
         num_threads=1,
         device="cpu",
@@ -155,7 +154,7 @@ def test_the_first_losses_of_a_preset_are_the_golden_ones(name, threads):
     golden = read(FIRST_LOSSES)[name]
     found = first_losses(override(from_dict(golden["config"]), num_threads=threads))
     assert_close(found[:1], golden["losses"][:1], tolerance=FIRST_TOLERANCE)
-    assert_close(found[1:], golden["losses"][1:], SENSITIVE_TOLERANCE if name in SENSITIVE else LATER_TOLERANCE)
+    assert_close(found[1:], golden["losses"][1:], tolerance=LATER_TOLERANCE)
 
 
 # ------------------------------------------------------------------------------------ a run stopped in the middle

@@ -234,9 +234,15 @@ def test_reading_the_registry_does_not_import_ipython():
 
 
 def _shown() -> dict[str, str]:
-    """Equations that notebooks show, by `show` or several in one list: key -> notebook."""
-    pattern = re.compile(r"""equation\(r?["'](.+?)["']\)(?:\.show|,)""")
-    return {key: name for name in WRITTEN for cell in code(read(name)) for key in pattern.findall(cell.source)}
+    """Equations that notebooks show: key -> notebook. A cell that asks for one has its formula in its output."""
+    shown = {}
+    for name in WRITTEN:
+        for cell in code(read(name)):
+            for key in re.findall(r"""equation\(r?["'](.+?)["']\)""", cell.source):
+                output = "".join("".join(out.get("data", {}).get("text/markdown", "")) for out in cell.outputs)
+                assert key not in EQUATIONS or EQUATIONS[key].latex in output, f"{name} does not show {key}"
+                shown[key] = name
+    return shown
 
 
 def test_notebooks_show_only_equations_of_the_registry():
