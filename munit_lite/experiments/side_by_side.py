@@ -10,7 +10,7 @@ from typing import Any
 
 from munit_lite.experiments.claims import mean_over_seeds
 from munit_lite.experiments.markdown import markdown_table
-from munit_lite.experiments.results import is_sweep, read_records, read_results
+from munit_lite.experiments.results import read_records
 
 # Shown where no metric is asked for: of the known world, of Fashion-MNIST, of folders.
 MAIN_METRICS = (
@@ -57,18 +57,17 @@ def read_columns(file: Path) -> list[Column]:
     if file.suffix != ".json":
         raise ValueError(unreadable)
     try:
-        numbers = read_results(file)
-        if not is_sweep(numbers):
-            return [Column(file.stem, 1, _values(read_records(file)))]
+        runs: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for record in read_records(file):
+            in_sweep = {"data", "method", "seed"} <= record.keys()
+            title = f"{file.stem}: {record['data']}/{record['method']}" if in_sweep else file.stem
+            runs.setdefault((title, record["seed"] if in_sweep else 0), []).append(record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(unreadable) from error
-    runs: dict[tuple[str, str], dict[int, list[dict[str, Any]]]] = {}
-    for record in read_records(file):
-        runs.setdefault((record["data"], record["method"]), {}).setdefault(record["seed"], []).append(record)
-    return [
-        Column(f"{file.stem}: {data}/{method}", len(seeds), _mean([_values(rows) for rows in seeds.values()]))
-        for (data, method), seeds in runs.items()
-    ]
+    values: dict[str, list[dict[Key, tuple[float, float]]]] = {}
+    for (title, _), rows in runs.items():
+        values.setdefault(title, []).append(_values(rows))
+    return [Column(title, len(seeds), _mean(seeds)) for title, seeds in values.items()]
 
 
 def _values(records: Sequence[dict[str, Any]]) -> dict[Key, tuple[float, float]]:
