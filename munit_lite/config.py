@@ -128,6 +128,9 @@ class LossConfig:
     """lambda_s: weight of the style reconstruction."""
     cycle_weight: float = _weight(0.0)
     """Weight of the explicit style-augmented cycle consistency (0: not computed)."""
+    detach_style: bool = False
+    """For MUNIT: keep the gradients of the image reconstruction and of the cycle loss from the style encoders, so that
+    equation 3 alone teaches them."""
     kl_weight: float = _weight(0.0)
     """For UNIT and BicycleGAN: weight of the divergence of encoded codes from the prior N(0, I)."""
     r1_weight: float = _weight(0.0)

@@ -25,7 +25,7 @@ class Outputs(NamedTuple):
 
     content_1: Tensor  # c_1 = E_1^c(x_1), (B, C, h, w)
     content_2: Tensor
-    style_1: Tensor  # E_1^s(x_1), (B, style_dim)
+    style_1: Tensor  # E_1^s(x_1), (B, style_dim); without gradient if `detach_style` is set
     style_2: Tensor
     recon_1: Tensor  # G_1(c_1, style_1), (B, 3, H, W)
     recon_2: Tensor
@@ -82,6 +82,8 @@ class Objective:
         # Encode each image into a content code and a style code.
         content_1, style_1 = model.encode(x_1, domain=1)
         content_2, style_2 = model.encode(x_2, domain=2)
+        if self.loss.detach_style:  # no gradient of a reconstruction: equation 3 alone teaches the style encoders
+            style_1, style_2 = style_1.detach(), style_2.detach()
         # Decode within the domain: the content and the style of the same image.
         recon_1 = model.decode(content_1, style_1, domain=1)
         recon_2 = model.decode(content_2, style_2, domain=2)

@@ -38,7 +38,7 @@ def test_the_choices_of_a_record_are_those_that_the_code_knows():
 def test_the_mandated_presets_exist_with_their_style_dims():
     style_dims = {name: config.network.style_dim for name, config in PRESETS.items() if config.method == "munit"}
     assert style_dims == {
-        "paper256": 8, "laboratory": 3, "world32": 3, "world64": 3, "world128": 3, "fashion32": 8,
+        "paper256": 8, "laboratory": 3, "world32": 3, "world64s": 3, "world64": 3, "world128": 3, "fashion32": 8,
         "folder64": 8, "folder128": 8, "apples2citrus": 8,
     }  # fmt: skip
 

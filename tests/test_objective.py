@@ -91,3 +91,22 @@ def test_the_cycle_loss_is_computed_only_if_it_has_a_weight():
         styles = sample_styles(objective.model, 0, 2)
         loss_terms = objective.generator_losses(x_1, x_2, *styles, objective.generate(x_1, x_2, *styles))
         assert ("cycle_1" in loss_terms) is ("cycle_2" in loss_terms) is expected
+
+
+@pytest.mark.parametrize("detach_style", [False, True])
+def test_with_detach_style_only_equation_3_teaches_the_style_encoders(detach_style):
+    config = tiny(cycle_weight=1.0, detach_style=detach_style)
+    objective = build_objective(build(config))
+    x_1, x_2 = open_data(config).batch(0, 2)
+    styles = sample_styles(objective.model, 0, 2)
+    loss_terms = objective.generator_losses(x_1, x_2, *styles, objective.generate(x_1, x_2, *styles))
+    taught_by = set()
+    for name, value in loss_terms.items():
+        for domain in (1, 2):
+            parameters = list(objective.model.auto_encoder(domain).style_encoder.parameters())
+            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+            if any(gradient is not None and gradient.any() for gradient in gradients):
+                taught_by.add((name, domain))
+    equation_3 = {("style_1", 1), ("style_2", 2)}
+    reconstructions = {("image_1", 1), ("image_2", 2), ("cycle_1", 1), ("cycle_2", 2)}
+    assert taught_by == (equation_3 if detach_style else equation_3 | reconstructions)

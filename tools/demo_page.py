@@ -21,7 +21,7 @@ from munit_lite.storage.checkpoints import load
 from munit_lite.storage.files import atomic_path
 from munit_lite.world import DIRECTIONS
 
-MODEL = "world32"  # a shipped checkpoint
+MODEL = "world64s"  # a shipped checkpoint
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -6,10 +6,8 @@ python -m tools.readme [--run FOLDER]
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 
 import torch
-import tyro
 
 from munit_lite.config import from_dict
 from munit_lite.course import figures
@@ -31,7 +29,7 @@ from tools.markdown_blocks import replace_block
 from tools.tune_recipe import SETTINGS
 
 README = REPOSITORY_DIR / "README.md"
-PICTURE = RESULTS_DIR / "world32_translations.png"
+PICTURE = RESULTS_DIR / "world64s_translations.png"
 CURVES = RESULTS_DIR / "convergence_laboratory.png"
 TUNING = RESULTS_DIR / "recipe_tuning.md"
 
@@ -160,9 +158,9 @@ def update(text: str) -> str:
 
 
 @torch.no_grad()
-def translations(run: Path, columns: int = 9) -> bytes:
+def translations(columns: int = 9) -> bytes:
     """Return the README's picture as PNG: inputs and translations with three sampled styles, in both directions."""
-    model = load(run)
+    model = load("world64s")
     test = open_data(model.config).test(columns)
     rows = []
     for source, images, name in ((1, test.images_1, "sketch"), (2, test.images_2, "painting")):
@@ -173,18 +171,13 @@ def translations(run: Path, columns: int = 9) -> bytes:
     return figures.image_rows(rows, alt="Sketches translated into paintings in three styles, and back.").data
 
 
-def main(run: Path | None = None) -> None:
-    """Write the README's tables and curves again, and the page of the settings that were tried.
-
-    Args:
-        run: folder of a run; if given, its model also draws the README's picture.
-    """
-    if run is not None:
-        PICTURE.write_bytes(translations(run))
+def main() -> None:
+    """Write the README's picture, tables and curves again, and the page of the settings that were tried."""
+    PICTURE.write_bytes(translations())
     CURVES.write_bytes(convergence_figure())
     TUNING.write_text(tuning_page())
     README.write_text(update(README.read_text()))
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main()

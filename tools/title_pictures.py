@@ -17,11 +17,11 @@ ONE_SKETCH = RESULTS_DIR / "one_sketch_many_paintings.png"
 
 @torch.no_grad()
 def one_sketch_many_paintings() -> bytes:
-    """Return notebook 00's picture as a PNG: a held-out sketch of a star, and ten paintings of it by `world32`."""
-    model, world = load("world32"), World()
+    """Return notebook 00's picture as a PNG: a held-out sketch of a star, and ten paintings of it by `world64s`."""
+    model, world = load("world64s"), World()
     index = torch.arange(50)
     star = index[world.content(index, seed=0, domain=SKETCH, stream="test").shape_class == 5][:1]
-    sketch = world.images(star, seed=0, domain=SKETCH, size=32, stream="test")
+    sketch = world.images(star, seed=0, domain=SKETCH, size=model.config.data.image_size, stream="test")
     styles = model.sample_style(10, torch.Generator().manual_seed(5))
     paintings = model.translate(sketch.expand(10, -1, -1, -1), source=1, target=2, style=styles)
     picture = figures.one_to_many(

@@ -31,7 +31,8 @@ class AcceleratedObjective(Objective):
 
     def generate(self, x_1: Tensor, x_2: Tensor, s_1: Tensor, s_2: Tensor) -> Outputs:
         def encode(domain: int, image: Tensor) -> tuple[Tensor, Tensor]:
-            return self.model.encode(image, domain)
+            content, style = self.model.encode(image, domain)
+            return content, style.detach() if self.loss.detach_style else style
 
         def decode(domain: int, content: Tensor, style: Tensor, other_content: Tensor, s: Tensor) -> tuple[Tensor, ...]:
             images = self.model.decode(torch.cat([content, other_content]), torch.cat([style, s]), domain)

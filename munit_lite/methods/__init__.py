@@ -64,11 +64,13 @@ def build_objective(model: MUNIT) -> Objective:
 
 
 def check_loss_weights(config: Config) -> None:
-    """Check that the configuration's method computes every loss that has a weight.
+    """Check that the method computes every loss that has a weight, and uses `detach_style` if it is set.
 
     Raises:
-        ValueError: it does not compute one; the message names the methods that do.
+        ValueError: it does not; the message names the methods that do.
     """
+    if config.loss.detach_style and config.method != "munit":
+        raise ValueError(f"detach_style is set, but only the method munit uses it, not {config.method}: leave it out")
     for loss, weight in config.loss.weights().items():
         computed_by = [name for name, (_, objective_class) in METHODS.items() if loss in objective_class.LOSSES]
         if weight and config.method not in computed_by:

@@ -113,6 +113,7 @@ VARIANTS = {
     "with less memory": {"discriminator_updates": 2, "r1_weight": 1.0, "cycle_weight": 10.0, "grad_accumulation": 2},
     "hinge": {"gan_mode": "hinge", "cycle_weight": 10.0},
     "with minibatch statistics": {"batch_size": 4, "minibatch_std_group": 2, "r1_weight": 1.0},
+    "detached styles": {"cycle_weight": 10.0, "detach_style": True},
 }
 each_variant = pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS)
 

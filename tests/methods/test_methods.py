@@ -302,6 +302,11 @@ def test_a_weight_of_a_loss_that_the_method_never_computes_is_refused(preset_nam
         build_objective(build(config))  # the model itself can be built, so that old checkpoints load
 
 
+def test_a_baseline_refuses_detach_style_which_only_munit_uses():
+    with pytest.raises(ValueError, match="detach_style is set, but only the method munit uses it, not unit"):
+        build_objective(build(preset("world32_unit", detach_style=True)))
+
+
 def test_paired_batches_show_one_content_in_both_domains_and_others_do_not():
     paired, unpaired = (WorldData(World(), 32, 0, paired) for paired in (True, False))
     pairs = World().pairs(torch.arange(4) + 4, 0, 32, stream="train")
