@@ -58,6 +58,7 @@ default_role = "literal"  # docstrings write `name`, as Markdown does
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show, nb_code_prompt_hide = "Show {type}", "Hide {type}"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 nb_mime_priority_overrides = [("html", WIDGET, None)]  # explorers: their picture
 nb_render_markdown_format = "myst"
