@@ -15,7 +15,7 @@ from munit_lite.evaluation.metric_names import current_metric_name
 from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.markdown import markdown_table
 
-NOT_MEASURED = "not measured yet"
+HOLDS, FAILS, UNDECIDED, NOT_MEASURED = "holds", "fails", "undecided", "not measured yet"
 
 OUT_OF_REACH = {
     "people prefer MUNIT's pictures to those of UNIT and CycleGAN": (
@@ -79,18 +79,28 @@ class Comparison:
         return sum(self.values) / len(self.values) if self.values else math.nan
 
     @property
-    def holds(self) -> bool | None:
-        """Return whether the mean lies within the bounds, or None if nothing was measured."""
-        return self.expectation.at_least <= self.mean <= self.expectation.at_most if self.values else None
+    def interval(self) -> tuple[float, float]:
+        """Return the lower and the upper end of the 95 % interval over seeds; infinite with fewer than two seeds."""
+        if len(self.values) < 2:
+            return -math.inf, math.inf
+        mean, half_width = mean_over_seeds(self.values)
+        return mean - half_width, mean + half_width
 
     @property
-    def is_certain(self) -> bool:
-        """Return whether the 95 % interval over two or more seeds lies wholly on the mean's side of the bounds."""
-        mean, half_width = mean_over_seeds(self.values)
-        low, high, expected = mean - half_width, mean + half_width, self.expectation
-        if self.holds:
-            return expected.at_least <= low and high <= expected.at_most
-        return high < expected.at_least or low > expected.at_most
+    def verdict(self) -> str:
+        """Return `HOLDS`, `FAILS`, `UNDECIDED` or `NOT_MEASURED`.
+
+        An expectation holds if the whole interval lies within its bounds, and fails if the whole interval lies outside
+        of them. Both rules ask the same of the data. One seed decides nothing, because it has no interval.
+        """
+        (low, high), expected = self.interval, self.expectation
+        if not self.values:
+            return NOT_MEASURED
+        if len(self.values) == 1:
+            return UNDECIDED
+        if expected.at_least <= low and high <= expected.at_most:
+            return HOLDS
+        return FAILS if high < expected.at_least or low > expected.at_most else UNDECIDED
 
 
 def mean_over_seeds(values: Sequence[float]) -> tuple[float, float]:
@@ -152,20 +162,19 @@ def _values_by_seed(expectation: Expectation, method: str, sweep: dict[str, Any]
 
 
 def format_comparisons(comparisons: Sequence[Comparison]) -> str:
-    """Return one line per expectation: whether it holds, the mean, lowest and highest over seeds, and the bounds."""
+    """Return one line per expectation: the verdict, the mean, the lowest and highest over seeds, and the bounds."""
     lines = []
     for comparison in comparisons:
         expected, values = comparison.expectation, comparison.values
-        verdict = {True: "holds", False: "does not hold", None: "not measured"}[comparison.holds]
         measured = f"{comparison.mean:.3f} ({min(values):.3f} to {max(values):.3f})" if values else "nothing"
         subject = f"{expected.data}/{expected.subject} {expected.metric}"
-        lines.append(f"{verdict:13} {subject}: {measured}, expected {expected.bounds}")
+        lines.append(f"{comparison.verdict:16} {subject}: {measured}, expected {expected.bounds}")
     return "\n".join(lines)
 
 
 def to_dicts(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Return one dictionary per expectation, for JSON."""
-    return [asdict(c.expectation) | {"values": c.values, "mean": c.mean, "holds": c.holds} for c in comparisons]
+    return [asdict(c.expectation) | {"values": c.values, "mean": c.mean, "verdict": c.verdict} for c in comparisons]
 
 
 # ------------------------------------------------------------------------------------------------------ the ledger
@@ -181,26 +190,21 @@ class LedgerEntry:
 
 
 def ledger(comparisons: Sequence[Comparison]) -> list[LedgerEntry]:
-    """Return a verdict for each claim: holds, does not hold, not measured yet, or out of reach.
+    """Return a verdict for each claim: holds, fails, undecided, not measured yet, or out of reach.
 
-    The mean over seeds decides, as was written down before the sweep. The verdict adds "not certain" where the 95 %
-    interval over seeds crosses a bound, and "one seed" where there is no such interval.
+    `Comparison.verdict` has the rule. An undecided verdict states the number of seeds.
     """
     entries = []
     for comparison in comparisons:
-        expected = comparison.expectation
+        expected, count = comparison.expectation, len(comparison.values)
         where = f"{expected.data}, {expected.subject}: {expected.metric.replace('_', ' ')}"
-        if comparison.holds is None:
-            entries.append(LedgerEntry(expected.claim, where, NOT_MEASURED))
-            continue
-        verdict, value = ("holds" if comparison.holds else "does not hold"), f"{comparison.mean:z.3f}"
-        if len(comparison.values) > 1:
-            mean, half_width = mean_over_seeds(comparison.values)
-            value = f"{mean:z.3f} ± {half_width:.3f}, {len(comparison.values)} seeds"
-            verdict += "" if comparison.is_certain else ", not certain"
-        else:
-            verdict += ", one seed"
-        entries.append(LedgerEntry(expected.claim, f"{where} {value}, expected {expected.bounds}", verdict))
+        verdict = comparison.verdict
+        if count:
+            seeds = f"{count} seed{'s' * (count > 1)}"
+            interval = f" ± {mean_over_seeds(comparison.values)[1]:.3f}" if count > 1 else ""
+            where += f" {comparison.mean:z.3f}{interval}, {seeds}, expected {expected.bounds}"
+            verdict += f" at {seeds}" if verdict == UNDECIDED else ""
+        entries.append(LedgerEntry(expected.claim, where, verdict))
     return entries + [LedgerEntry(claim, reason, "out of reach") for claim, reason in OUT_OF_REACH.items()]
 
 

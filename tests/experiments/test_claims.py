@@ -2,7 +2,7 @@
 
 import pytest
 
-from munit_lite.experiments.claims import Expectation, compare, format_comparisons, to_dicts
+from munit_lite.experiments.claims import NOT_MEASURED, Expectation, compare, format_comparisons, to_dicts
 
 
 def measured(**numbers):
@@ -17,11 +17,11 @@ FOUND = {
 }
 
 
-def test_expectations_are_judged_by_the_mean_over_seeds_of_the_mean_over_directions():
+def test_expectations_are_judged_by_the_interval_over_seeds_of_the_mean_over_directions():
     rows = compare(
         [
-            Expectation("world32", "munit", "r2", at_least=0.89),
-            Expectation("world32", "munit", "r2", at_least=0.91),
+            Expectation("world32", "munit", "r2", at_least=0.65),
+            Expectation("world32", "munit", "r2", at_least=1.15),
             Expectation("world32", "munit", "r2", at_least=0.8, at_most=0.85),
             Expectation("world32", "no_style", "r2", at_most=0.5, ratio_to="munit"),
             Expectation("world32", "no_style", "r2", at_most=-0.7, difference_from="munit"),
@@ -32,8 +32,10 @@ def test_expectations_are_judged_by_the_mean_over_seeds_of_the_mean_over_directi
     assert rows[0].values == pytest.approx([0.8, 1.0, 0.9]) and rows[0].mean == pytest.approx(0.9)
     assert rows[3].values == pytest.approx([0.4 / 0.8, 0 / 0.9])  # seed by seed; seed 1 has no partner
     assert rows[4].values == pytest.approx([-0.4, -0.9])
-    assert [row.holds for row in rows] == [True, False, False, True, False, None]
-    assert to_dicts(rows)[3]["mean"] == pytest.approx(0.25) and to_dicts(rows)[3]["holds"] is True
+    # The interval of rows 0 to 2 is 0.9 ± 0.248: t is 4.303 with three seeds. Row 4 is -0.65 ± 3.18.
+    assert [row.verdict for row in rows] == ["holds", "fails", "undecided", "undecided", "undecided", NOT_MEASURED]
+    assert rows[0].interval == pytest.approx((0.6516, 1.1484), abs=1e-4)
+    assert to_dicts(rows)[3]["mean"] == pytest.approx(0.25) and to_dicts(rows)[0]["verdict"] == "holds"
 
 
 def test_expectations_are_printed_with_the_lowest_and_the_highest_seed():
@@ -46,9 +48,9 @@ def test_expectations_are_printed_with_the_lowest_and_the_highest_seed():
         FOUND,
     )
     assert format_comparisons(rows).splitlines() == [
-        "holds         world32/munit r2: 0.900 (0.800 to 1.000), expected at least 0.8",
-        "does not hold world32/no_style / munit r2: 0.250 (0.000 to 0.500), expected at most 0.1",
-        "not measured  world32/unit r2: nothing, expected at most 0.1",
+        "undecided        world32/munit r2: 0.900 (0.800 to 1.000), expected at least 0.8",
+        "undecided        world32/no_style / munit r2: 0.250 (0.000 to 0.500), expected at most 0.1",
+        "not measured yet world32/unit r2: nothing, expected at most 0.1",
     ]
 
 
@@ -58,7 +60,7 @@ def test_runs_without_numbers_and_ratios_to_zero_are_not_measured():
         Expectation("fruit", "munit", "d", at_least=0),
         Expectation("fruit", "gan", "d", at_most=1, ratio_to="unit"),  # of 0, the mean of both directions
     ]
-    assert [row.holds for row in compare(asked, found)] == [None, None]
+    assert [row.verdict for row in compare(asked, found)] == [NOT_MEASURED, NOT_MEASURED]
 
 
 @pytest.mark.parametrize(

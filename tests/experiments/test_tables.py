@@ -80,7 +80,7 @@ def test_the_table_has_a_row_for_each_method_and_blanks_where_nothing_is_known()
     )
 
 
-def test_the_ledger_states_what_holds_what_not_and_what_is_not_certain():
+def test_the_ledger_states_what_holds_what_fails_and_what_is_undecided():
     asked = [
         Expectation("world32", "munit", "quality", at_least=0.6, claim="surely"),
         Expectation("world32", "munit", "quality", at_least=0.85, claim="barely"),  # the interval reaches to .65
@@ -93,27 +93,29 @@ def test_the_ledger_states_what_holds_what_not_and_what_is_not_certain():
     verdicts = {claim: entry.verdict for claim, entry in entries.items()}
     assert verdicts == {
         "surely": "holds",
-        "barely": "holds, not certain",
-        "surely not": "does not hold",
-        "one seed": "holds, one seed",
+        "barely": "undecided at 3 seeds",
+        "surely not": "fails",
+        "one seed": "undecided at 1 seed",
         "nothing": "not measured yet",
-        "a share": "holds, one seed",
+        "a share": "undecided at 1 seed",
         **dict.fromkeys(OUT_OF_REACH, "out of reach"),
     }
     assert entries["barely"].measured == "world32, munit: quality 0.900 ± 0.248, 3 seeds, expected at least 0.85"
-    assert entries["a share"].measured == "world32, unit / munit: quality 0.500, expected at most 0.6"
+    assert entries["a share"].measured == "world32, unit / munit: quality 0.500, 1 seed, expected at most 0.6"
 
 
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
         ((0.49, 0.50, 0.51), "holds"),
-        ((0.30, 0.50, 0.70), "holds, not certain"),
-        ((0.69, 0.70, 0.71), "does not hold"),
-        ((0.20, 0.70, 1.20), "does not hold, not certain"),  # one end below what is allowed, the other above
+        ((0.30, 0.50, 0.70), "undecided at 3 seeds"),
+        ((0.69, 0.70, 0.71), "fails"),
+        ((0.29, 0.30, 0.31), "fails"),
+        ((0.20, 0.70, 1.20), "undecided at 3 seeds"),  # one end below what is allowed, the other above
+        ((0.60,), "undecided at 1 seed"),
     ],
 )
-def test_a_verdict_is_certain_if_the_whole_interval_says_the_same(values, verdict):
+def test_a_claim_holds_or_fails_only_if_the_whole_interval_says_so(values, verdict):
     found = {"world32": {"munit": {str(k): run(value, value) for k, value in enumerate(values)}}}
     asked = [Expectation("world32", "munit", "quality", at_least=0.4, at_most=0.6)]
     assert ledger(compare(asked, found))[0].verdict == verdict

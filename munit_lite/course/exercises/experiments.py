@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Exercise, Input
+from munit_lite.course.exercises.framework import Bug, Exercise, Input, exercise
 
 Pair = tuple[Tensor, Tensor]
 
@@ -282,137 +282,65 @@ paired_interval = Exercise(
 # --------------------------------------------------------------------------------------------- what may be said of it
 
 
-def _claim_verdicts(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    below, above = mean < at_least, mean > at_most
-    holds = ~below & ~above
-    inside = (mean - half >= at_least) & (mean + half <= at_most)
-    outside = (mean + half < at_least) | (mean - half > at_most)
-    return holds, torch.where(holds, inside, outside)
-
-
-def _within(value: Tensor, at_least: Tensor, at_most: Tensor) -> Tensor:
-    return (value >= at_least) & (value <= at_most)
-
-
-def _touching_is_enough(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    holds = (mean + half >= at_least) & (mean - half <= at_most)
-    return holds, _claim_verdicts(mean, half, at_least, at_most)[1]
-
-
-def _only_the_certain_hold(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    holds = _within(mean - half, at_least, at_most) & _within(mean + half, at_least, at_most)
-    return holds, _claim_verdicts(mean, half, at_least, at_most)[1]
-
-
-def _lower_end_alone(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    holds = _within(mean, at_least, at_most)
-    return holds, _within(mean - half, at_least, at_most) == holds
-
-
-def _ends_alone(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    holds = _within(mean, at_least, at_most)
-    ends = [_within(end, at_least, at_most) == holds for end in (mean - half, mean + half)]
-    return holds, ends[0] & ends[1]
-
-
-def _always_certain(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    holds = _within(mean, at_least, at_most)
-    return holds, torch.ones_like(holds)
-
-
-def _bound_not_allowed(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    holds, inside = _within(mean, at_least, at_most), _within(mean - half, at_least, at_most)
-    outside = (mean + half <= at_least) | (mean - half >= at_most)
-    return holds, torch.where(holds, inside & _within(mean + half, at_least, at_most), outside)
-
-
-def _inside_alone(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    holds = _within(mean, at_least, at_most)
-    return holds, _within(mean - half, at_least, at_most) & _within(mean + half, at_least, at_most)
-
-
-def _zero_is_the_bound(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    return _within(mean, at_least, at_most), mean.abs() > half
-
-
-def _bounds_exchanged(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
-    return _claim_verdicts(mean, half, at_most, at_least)
-
-
 def _claim_cases(generator: Generator) -> Iterator[Input]:
     inf = float("inf")
 
     def case(label: str, *claims: tuple[float, float, float, float], dtype: torch.dtype = torch.float32) -> Input:
         return Input(label, tuple(torch.tensor(column, dtype=dtype) for column in zip(*claims, strict=True)))
 
-    yield case("at least, one clear and one not", (0.875, 0.0625, 0.75, inf), (0.875, 0.25, 0.75, inf))
-    yield case("at most, one clear and one not", (0.125, 0.0625, -inf, 0.25), (0.125, 0.25, -inf, 0.25))
-    yield case("fails, one clearly and one not", (0.5, 0.125, 0.75, inf), (0.5, 0.5, 0.75, inf), (0.5, 0.5, -inf, 0.25))
-    yield case("on the bound", (0.75, 0.0, 0.75, inf), (0.25, 0.0, -inf, 0.25), (0.5, 0.25, 0.25, 0.75))
-    yield case("fails, one end on the bound", (0.5, 0.25, 0.75, inf), (0.5, 0.25, -inf, 0.25))
+    yield case("at least: one holds, one is undecided", (0.875, 0.0625, 0.75, inf), (0.875, 0.25, 0.75, inf))
+    yield case("at most: one holds, one is undecided", (0.125, 0.0625, -inf, 0.25), (0.125, 0.25, -inf, 0.25))
+    yield case("one fails, two are undecided", (0.5, 0.125, 0.75, inf), (0.5, 0.5, 0.75, inf), (0.5, 0.5, -inf, 0.25))
+    yield case("an end on the bound", (0.75, 0.0, 0.75, inf), (0.5, 0.25, 0.25, 0.75), (0.5, 0.25, 0.75, inf))
     yield case("both bounds inside the interval", (0.5, 0.5, 0.375, 0.625), (0.75, 0.5, 0.375, 0.625))
     drawn = torch.rand(30, 2, generator=generator, dtype=torch.float64).tolist()
-    yield case("float64", *((mean, half / 2, 0.3, 0.8) for mean, half in drawn), dtype=torch.float64)
+    yield case("float64", *((mean, half / 4, 0.3, 0.8) for mean, half in drawn), dtype=torch.float64)
 
 
-claim_verdicts = Exercise(
-    "claim_verdicts",
-    _claim_verdicts,
-    _claim_cases,
-    (
-        Bug(
-            "claim-touching-is-enough",
-            _touching_is_enough,
-            "a claim holds as soon as the interval touches what it allows",
-            "Then few seeds would make every claim hold: the mean decides, the interval says how certain that is.",
-        ),
-        Bug(
-            "claim-only-the-certain-hold",
-            _only_the_certain_hold,
-            "a claim holds only if the whole interval lies within its bounds",
-            "The mean decides whether it holds; that the interval reaches across a bound is the second answer.",
-        ),
-        Bug(
-            "claim-lower-end-alone",
-            _lower_end_alone,
-            "only the lower end of the interval is looked at",
-            'A claim of the kind "at most" is in doubt because of the upper end: look at both.',
-        ),
-        Bug(
-            "claim-ends-alone",
-            _ends_alone,
-            "the ends of the interval are looked at, and not what lies between them",
-            "An interval with one end below and one above the bounds holds all that they allow: that is not certain.",
-        ),
-        Bug(
-            "claim-always-certain",
-            _always_certain,
-            "every verdict is called certain",
-            "Where a bound lies within the interval, other seeds may give the other verdict.",
-        ),
-        Bug(
-            "claim-bound-not-allowed",
-            _bound_not_allowed,
-            "a claim that fails is called certain where one end of the interval lies on the bound",
-            "A bound itself is allowed: at that end the claim holds, so the verdict is not certain.",
-        ),
-        Bug(
-            "claim-inside-alone",
-            _inside_alone,
-            "only what lies wholly within the bounds is called certain",
-            "A failure can be certain, too: the whole interval below, or the whole interval above.",
-        ),
-        Bug(
-            "claim-zero-is-the-bound",
-            _zero_is_the_bound,
-            "it asks whether the interval reaches across zero",
-            "The question is the claim's own bound, written down before: zero is none of it.",
-        ),
-        Bug(
-            "claim-bounds-exchanged",
-            _bounds_exchanged,
-            "`at_least` and `at_most` are exchanged",
-            "A value must be at least the one and at most the other.",
-        ),
-    ),
+def _within(value: Tensor, at_least: Tensor, at_most: Tensor) -> Tensor:
+    return (value >= at_least) & (value <= at_most)
+
+
+@exercise(cases=_claim_cases)
+def claim_verdicts(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
+    """Compare whole intervals with the bounds: holds, fails; a claim that does neither is undecided."""
+    low, high = mean - half, mean + half
+    holds = ~((low < at_least) | (high > at_most))
+    return holds, ~((high >= at_least) & (low <= at_most))
+
+
+@claim_verdicts.bug(
+    "the mean alone decides",
+    fix="Where a bound lies within the interval, other seeds may give the other verdict: such a claim is undecided.",
 )
+def mean_decides(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
+    holds = _within(mean, at_least, at_most)
+    return holds, ~holds
+
+
+@claim_verdicts.bug(
+    "a claim holds as soon as the interval touches what it allows",
+    fix="Then a run of few seeds would make every claim hold. The whole interval must lie within the bounds.",
+)
+def touching_is_enough(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
+    holds = (mean + half >= at_least) & (mean - half <= at_most)
+    return holds, ~holds
+
+
+@claim_verdicts.bug(
+    "a claim fails as soon as it does not hold",
+    fix="Both verdicts need the whole interval. If a bound lies within it, the claim is undecided.",
+)
+def whatever_does_not_hold(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
+    holds, _ = claim_verdicts.reference(mean, half, at_least, at_most)
+    return holds, ~holds
+
+
+@claim_verdicts.bug(
+    "a claim fails where both ends of the interval lie outside of the bounds, even on different sides",
+    fix="An interval with one end below and one above the bounds contains everything that they allow: it is undecided.",
+)
+def ends_alone(mean: Tensor, half: Tensor, at_least: Tensor, at_most: Tensor) -> Pair:
+    holds, _ = claim_verdicts.reference(mean, half, at_least, at_most)
+    low_is_outside = ~_within(mean - half, at_least, at_most)
+    return holds, low_is_outside & ~_within(mean + half, at_least, at_most)
