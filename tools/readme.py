@@ -30,7 +30,7 @@ from tools.tune_recipe import SETTINGS
 
 README = REPOSITORY_DIR / "README.md"
 PICTURE = RESULTS_DIR / "world64s_translations.png"
-CURVES = RESULTS_DIR / "convergence_laboratory.png"
+CURVES = RESULTS_DIR / "laboratory_munit.png"
 TUNING = RESULTS_DIR / "recipe_tuning.md"
 
 _LABELS = {
@@ -101,7 +101,7 @@ def blocks() -> dict[str, str]:
     reference = read_results("bench_reference")
     return {
         "world32": seeds_table(sorted(file.stem for file in RESULTS_DIR.glob("world32_seed*.json"))),
-        "convergence": convergence_table(read_results("convergence"), [("laboratory", "munit")]),
+        "convergence": convergence_table(read_results("laboratory"), [("laboratory", "munit")]),
         "fashion32": photo_table("fashion32"),
         "shipped": checkpoints_table(),
         "bench_cpu": cost_table(read_results("bench_cpu")),
@@ -114,7 +114,7 @@ def blocks() -> dict[str, str]:
 def convergence_figure() -> bytes:
     """Return the curves of plain MUNIT in the laboratory world over its seeds as PNG."""
     curves = collect_quality_curves(
-        read_results("convergence"), "laboratory", "munit", ("class_accuracy", "diversity_ratio")
+        read_results("laboratory"), "laboratory", "munit", ("class_accuracy", "diversity_ratio")
     )
     return figures.seed_bands(
         curves.steps.tolist(),
