@@ -74,6 +74,15 @@ def test_a_file_that_is_not_there_or_no_yaml_is_an_error(tmp_path):
             read_plan(tmp_path / name)
 
 
+@pytest.mark.parametrize("file", sorted(SWEEPS_DIR.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_sweep_can_be_planned_with_presets_that_exist(file):
+    plan = read_plan(file)
+    assert {run.parameters["preset"] for run in plan.runs} <= set(PRESETS)
+    seeds = {run.seed for run in plan.runs}
+    tunes = file.stem == "learning_rates"
+    assert all((seed in range(100, 110)) == tunes for seed in seeds), "seeds 100 to 109 are for tuning only"
+
+
 def test_the_shipped_sweep_plans_the_papers_rows_on_presets_that_exist():
     plan = read_plan(SWEEPS_DIR / "paper_tables.yaml")
     assert plan.notebook == NOTEBOOKS_DIR / "09_training.ipynb"
