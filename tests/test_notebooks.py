@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 import papermill
+import papermill.cli
+import papermill.parameterize
 import pytest
 from notebook_files import (
     COURSE,
@@ -26,6 +28,7 @@ from notebook_files import (
 import munit_lite
 import munit_lite.course
 from munit_lite.callbacks import default_callbacks
+from munit_lite.course import check_parameters
 from munit_lite.experiments.results import read_results, read_results_file
 
 TAG_IGNORED = "nbval-ignore-output"
@@ -76,6 +79,47 @@ def test_training_runs_on_real_images(tmp_path):
 def test_an_unknown_parameter_is_an_error_that_lists_the_known_ones(tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'stepps'; known: .*steps"):
         execute("09_training.ipynb", tmp_path, fast=True, stepps=3)
+
+
+WRONG = {  # what follows -p on papermill's command line -> a part of the message
+    "09_training": {
+        "fast false": "fast is 'false', which is text; it must be True or False",
+        "steps 1e3": "steps is 1000.0; it must be a whole number",
+        "steps True": "steps is True; it must be a whole number",
+        "seed 0.5": "seed is 0.5; it must be a whole number",
+        "seed None": "seed is None; it must be a whole number",
+        "style_dim 2.5": "style_dim is 2.5; it must be a whole number",
+        "gan_weight abc": "gan_weight is 'abc', which is text; it must be a number",
+        "learning_rate False": "learning_rate is False; it must be a number",
+        "preset 32": "preset is 32; it must be text",
+        "out 7": "write -r out 7",
+        "test_count many": "test_count is 'many', which is text; it must be a whole number",
+        "stepps 3": "unknown parameter 'stepps'",
+    },
+    "02_content_encoder": {
+        "fast false": "fast is 'false'",
+        "seed 1.5": "seed is 1.5; it must be a whole number",
+        "sede 1": "unknown parameter 'sede'",
+    },
+    "15_experiments": {
+        "fast no": "fast is 'no'",
+        "seed x": "seed is 'x', which is text; it must be a whole number",
+        "results 3": "results is 3; it must be text",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "passed", "message"), [(name, p, m) for name, cases in WRONG.items() for p, m in cases.items()]
+)
+def test_a_wrong_parameter_ends_in_a_sentence_before_anything_runs(name, passed, message):
+    """Papermill's own reading of its command line, and the cell that it injects."""
+    parameter, text = passed.split()
+    value = papermill.cli._resolve_type(text)
+    (defaults,) = [cell.source for cell in code(read(name)) if "parameters" in tags(cell)]
+    injected = papermill.parameterize.translate_parameters("python3", "python", {parameter: value}, "Parameters")
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        check_parameters(["", defaults, injected])
 
 
 # ---------------------------------------------------------------------------------------------------- the template

@@ -17,36 +17,72 @@ from munit_lite.config import Config
 from munit_lite.course.exercises.framework import Exercise
 from munit_lite.course.figures import loss_figure
 
+_TYPES = {
+    "bool": "True or False",
+    "int": "a whole number such as 3",
+    "float": "a number such as 0.5",
+    "str": "text",
+    "dict": "a dictionary",
+    "list": "a list",
+}
+
 
 def check_parameters(inputs: Sequence[str]) -> None:
-    """Refuse parameters that the notebook does not have, because papermill itself only warns about them.
+    """Check the parameters that papermill passes, which itself only warns about unknown names and checks no type.
+
+    A parameter's type is its annotation in the notebook's parameters cell, or the type of its value there. None is
+    accepted where it is the value there.
 
     Args:
         inputs: IPython's `In`: the sources of the cells that have run.
 
     Raises:
-        ValueError: papermill passed a name that the parameters cell does not set; the message lists the known ones.
+        ValueError: papermill passed an unknown name; the message lists the known ones.
+        TypeError: papermill passed a value of another type; the message names the parameter and what it must be.
 
     Example:
         >>> check_parameters(["", "seed = 0", "print(seed)"])
+        >>> check_parameters(["", "fast = False", "# Parameters\\nfast = 'false'"])
+        Traceback (most recent call last):
+        TypeError: the parameter fast is 'false', which is text; it must be True or False
     """
     for number, source in enumerate(inputs):
         if number and source.lstrip().startswith("# Parameters"):  # the cell that papermill injects
-            known, injected = _assigned_names(inputs[number - 1]), _assigned_names(source)
-            unknown = sorted(injected - known)
-            if unknown:
-                raise ValueError(f"unknown parameter {unknown[0]!r}; known: {', '.join(sorted(known))}")
+            known, injected = _assignments(inputs[number - 1]), _assignments(source)
+            for name, (value, _) in injected.items():
+                if name not in known:
+                    raise ValueError(f"unknown parameter {name!r}; known: {', '.join(sorted(known))}")
+                default, annotation = known[name]
+                _check_type(name, value, annotation or type(default).__name__, default is None)
 
 
-def _assigned_names(source: str) -> set[str]:
-    return {
-        name.id
-        for statement in ast.parse(source).body
-        if isinstance(statement, ast.Assign | ast.AnnAssign)
-        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
-        for name in ast.walk(target)
-        if isinstance(name, ast.Name)
-    }
+def _assignments(source: str) -> dict[str, tuple[Any, str]]:
+    """Return the value and the annotation ("" without one) of each name that a cell assigns a literal to."""
+    found = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+            found[statement.target.id] = _literal(statement.value), ast.unparse(statement.annotation)
+        elif isinstance(statement, ast.Assign):
+            names = [node.id for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+            found |= dict.fromkeys(names, (_literal(statement.value), ""))
+    return found
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:  # papermill writes nan and infinity as float('nan') and float('inf')
+        return float(node.args[0].value) if isinstance(node, ast.Call) else None
+
+
+def _check_type(name: str, value: Any, expected: str, none_allowed: bool) -> None:
+    kind = type(value).__name__
+    if expected == kind or (expected, kind) == ("float", "int") or (value is None and none_allowed):
+        return
+    described = {"str": ", which is text", "list": ", which is a list", "dict": ", which is a dictionary"}.get(kind, "")
+    advice = {"str": f"; on papermill's command line write -r {name} {value}"}.get(expected, "")
+    wanted = _TYPES.get(expected, expected) + " or None" * none_allowed
+    raise TypeError(f"the parameter {name} is {value!r}{described}; it must be {wanted}{advice}")
 
 
 def drop_none(**parameters: Any) -> dict[str, Any]:

@@ -61,6 +61,35 @@ def test_start_seeds_torch_and_refuses_unknown_parameters(capsys):
         setup_notebook(["", "seed = 0", "# Parameters\nsed = 1"], seed=0)
 
 
+PARAMETERS = "steps: int = None\nseed = 0\nrate: float = None\nweight = 1.0\nfast = False\nout: str = None"
+
+
+@pytest.mark.parametrize(
+    ("passed", "message"),
+    [
+        ("fast = 'false'", "the parameter fast is 'false', which is text; it must be True or False"),
+        ("fast = 1", "the parameter fast is 1; it must be True or False"),
+        ("fast = None", "the parameter fast is None; it must be True or False"),
+        ("steps = 1000.0", "the parameter steps is 1000.0; it must be a whole number such as 3 or None"),
+        ("steps = True", "the parameter steps is True; it must be a whole number such as 3 or None"),
+        ("seed = 2.5", "the parameter seed is 2.5; it must be a whole number such as 3"),
+        ("seed = None", "the parameter seed is None; it must be a whole number such as 3"),
+        ("weight = 'abc'", "the parameter weight is 'abc', which is text; it must be a number such as 0.5"),
+        ("rate = [1, 2]", r"the parameter rate is \[1, 2\], which is a list; it must be a number such as 0.5 or None"),
+        ("out = 7", "the parameter out is 7; it must be text or None; on papermill's command line write -r out 7"),
+        ("seed = float('nan')", "the parameter seed is nan; it must be a whole number"),
+    ],
+)
+def test_a_parameter_of_another_type_is_refused_with_a_sentence(passed, message):
+    with pytest.raises(TypeError, match=message):
+        setup_notebook(["", PARAMETERS, f"# Parameters\n{passed}\n"], seed=0)
+
+
+@pytest.mark.parametrize("passed", ["steps = None", "steps = 5", "rate = 1", "weight = 2", "out = 'a'", "fast = True"])
+def test_a_parameter_of_its_type_is_accepted(passed):
+    setup_notebook(["", PARAMETERS, f"# Parameters\n{passed}\n"], seed=0)
+
+
 def test_the_diagram_highlights_parts_and_its_alternative_text_says_which():
     whole, part = model_diagram(), model_diagram("decoder")
     assert "Highlighted: decoder." in part.alt and "content encoder" in part.alt
