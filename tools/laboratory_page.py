@@ -66,6 +66,7 @@ PROTOCOLS = [  # how the paper's numbers differ from ours
     ],
 ]
 DASH = "–"
+DECISIVE, MOST_SEEDS = 0.05, 10  # the rule for more seeds, in the plan
 
 Sweep = dict[str, Any]
 
@@ -108,6 +109,10 @@ def _by_seed(sweep: Sweep, method: str, metric: str) -> dict[str, float]:
     return {seed: estimate.mean for seed, estimate in estimates_by_seed(sweep, DATA, method, metric).items()}
 
 
+def _listed(methods: list[str]) -> str:
+    return ", ".join(METHODS[method][0] for method in methods) or "none of those measured so far"
+
+
 def _with_interval(values: list[float]) -> str:
     if len(values) < 2:
         return f"{values[0]:z.3f}" if values else NOT_MEASURED
@@ -123,13 +128,35 @@ def differences_table(sweep: Sweep) -> str:
             continue
         cells, seeds = [], 0
         for metric in METRICS:
-            munit = _by_seed(sweep, "munit", metric)
-            values = _by_seed(sweep, method, metric)
-            differences = [value - munit[seed] for seed, value in values.items() if seed in munit]
+            differences = _differences(sweep, method, metric)
             cells.append(_with_interval(differences))
             seeds = max(seeds, len(differences))
         rows.append([name, str(seeds), *cells])
     return markdown_table(["method minus MUNIT", "seeds", *METRICS.values()], rows)
+
+
+def methods_that_need_a_seed(sweep: Sweep) -> list[str]:
+    """Return the methods whose difference from MUNIT is undecided, and which get another seed by the plan's rule.
+
+    That is where, in class accuracy or diversity ratio, the interval contains zero and reaches further than
+    `DECISIVE` to either side, up to `MOST_SEEDS` seeds.
+    """
+    found = []
+    for method in METHODS:
+        for metric in ("class_accuracy", "diversity_ratio") if method != "munit" else ():
+            differences = _differences(sweep, method, metric)
+            if 2 <= len(differences) < MOST_SEEDS:
+                center, half_width = mean_over_seeds(differences)
+                if abs(center) <= half_width and half_width > DECISIVE:
+                    found.append(method)
+                    break
+    return found
+
+
+def _differences(sweep: Sweep, method: str, metric: str) -> list[float]:
+    """Return the method minus MUNIT for each seed that both have."""
+    munit = _by_seed(sweep, "munit", metric)
+    return [value - munit[seed] for seed, value in _by_seed(sweep, method, metric).items() if seed in munit]
 
 
 def commands_table(sweep: Sweep) -> str:
@@ -217,6 +244,8 @@ The units differ, so compare the order of the methods and not the sizes of the n
 A method and MUNIT are compared seed by seed. An interval that contains zero leaves open which of the two is better.
 
 {differences_table(sweep)}
+
+By the rule of the plan, these methods get another seed: {_listed(methods_that_need_a_seed(sweep))}.
 
 ## The ledger of claims
 

@@ -72,7 +72,7 @@ def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:  # papermill writes nan and infinity as float('nan') and float('inf')
-        return float(node.args[0].value) if isinstance(node, ast.Call) else None
+        return float(ast.literal_eval(node.args[0])) if isinstance(node, ast.Call) else None
 
 
 def _check_type(name: str, value: Any, expected: str, none_allowed: bool) -> None:

@@ -76,6 +76,18 @@ def test_methods_are_compared_with_munit_seed_by_seed():
     assert "MUNIT" not in found
 
 
+def test_a_method_gets_another_seed_while_its_difference_is_undecided():
+    assert laboratory_page.methods_that_need_a_seed(SWEEP) == ["unit"]  # CycleGAN has one pair of seeds only
+    runs = {str(k): run(0.96 + 0.001 * k) for k in range(3)}
+    narrow = {DATA: {"munit": runs, "unit": {k: run(0.961) for k in runs}}}  # ± 0.0025 around zero
+    clear = {DATA: {"munit": runs, "unit": {k: run(0.5 + 0.001 * int(k)) for k in runs}}}
+    wide = {DATA: {"munit": runs, "unit": {"0": run(0.96), "1": run(0.6), "2": run(0.9, diversity=0.9)}}}
+    most = {str(k): run(0.96) for k in range(10)}
+    ten = {DATA: {"munit": most, "unit": {k: run(0.3 + 0.1 * int(k)) for k in most}}}
+    found = [laboratory_page.methods_that_need_a_seed(sweep) for sweep in (narrow, clear, wide, ten)]
+    assert found == [[], [], ["unit"], []]
+
+
 def test_each_method_has_the_command_of_its_first_run():
     assert rows(laboratory_page.commands_table(SWEEP))["UNIT"] == ["0, 1", "abc", "`train it`"]
 
