@@ -141,12 +141,12 @@ model, so what changes is the style encoder.
 
 ## Line width and ink: a thin dark line looks like a wide pale one
 
-Line width and ink are independent in the known world. In the translations of every run, and on average over seeds even
-in the reconstructions, they are negatively correlated: the decoder draws lines of the right darkness, but divides it
-wrongly between width and ink. Over its whole range the line width changes by about one pixel at 32 px, so such a line
-differs little from the right one in the image reconstruction. The style encoder learns from translations, in which thin pale lines and wide dark ones are
-rare, so it is wrong on real sketches. A style encoder that is trained on the true codes encodes all factors well
-(`style_reading.json`), so the information is in the images.
+Line width and ink are independent in the known world. In the translations of every run, and on average over seeds
+even in the reconstructions, they are negatively correlated: the decoder draws lines of the right darkness, but
+divides it wrongly between width and ink. Over its whole range the line width changes by about one pixel at 32 px, so
+such a line differs little from the right one in the image reconstruction. The style encoder learns from translations,
+in which thin pale lines and wide dark ones are rare, so it is wrong on real sketches. A style encoder that is trained
+on the true codes encodes all factors well (`style_reading.json`), so the information is in the images.
 
 {_table(results, models, _correlation_columns())}
 """
