@@ -202,9 +202,9 @@ def ledger(comparisons: Sequence[Comparison]) -> list[LedgerEntry]:
         if count:
             seeds = f"{count} seed{'s' * (count > 1)}"
             interval = f" ± {mean_over_seeds(comparison.values)[1]:.3f}" if count > 1 else ""
-            where += f" {comparison.mean:z.3f}{interval}, {seeds}, expected {expected.bounds}"
+            where += f" {comparison.mean:z.3f}{interval}, {seeds}"
             verdict += f" at {seeds}" if verdict == UNDECIDED else ""
-        entries.append(LedgerEntry(expected.claim, where, verdict))
+        entries.append(LedgerEntry(expected.claim, f"{where}, expected {expected.bounds}", verdict))
     return entries + [LedgerEntry(claim, reason, "out of reach") for claim, reason in OUT_OF_REACH.items()]
 
 
