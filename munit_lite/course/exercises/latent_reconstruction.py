@@ -1,4 +1,4 @@
-"""Exercises of 06_latent_reconstruction: the four latent losses, a diagnosis, the price of an unread style, features."""
+"""Exercises of 06_latent_reconstruction: four latent losses, a diagnosis, an unread style, and features."""
 
 from __future__ import annotations
 
