@@ -42,6 +42,7 @@ REWRITTEN = [
     "02_content_encoder",
     "03_style_encoder",
     "04_adain_decoder",
+    "07_adversarial_loss",
 ]
 
 
