@@ -122,6 +122,12 @@ def test_a_wrong_parameter_ends_in_a_sentence_before_anything_runs(name, passed,
         check_parameters(["", defaults, injected])
 
 
+def test_a_parameter_whose_default_is_an_expression_takes_any_value_unless_it_is_annotated():
+    check_parameters(["", "out = str(Path('runs'))", "# Parameters\nout = 7"])
+    with pytest.raises(TypeError, match="out is 7; it must be text"):
+        check_parameters(["", "out: str = str(Path('runs'))", "# Parameters\nout = 7"])
+
+
 # ---------------------------------------------------------------------------------------------------- the template
 # Execution counts, errors, sizes and paths of machines are tested in test_project.py.
 

@@ -27,11 +27,14 @@ _TYPES = {
 }
 
 
+_EXPRESSION = object()  # the value of a name that a cell assigns something other than a literal to
+
+
 def check_parameters(inputs: Sequence[str]) -> None:
     """Check the parameters that papermill passes, which itself only warns about unknown names and checks no type.
 
     A parameter's type is its annotation in the notebook's parameters cell, or the type of its value there. None is
-    accepted where it is the value there.
+    accepted where it is the value there, and anything where an expression without an annotation is.
 
     Args:
         inputs: IPython's `In`: the sources of the cells that have run.
@@ -53,7 +56,8 @@ def check_parameters(inputs: Sequence[str]) -> None:
                 if name not in known:
                     raise ValueError(f"unknown parameter {name!r}; known: {', '.join(sorted(known))}")
                 default, annotation = known[name]
-                _check_type(name, value, annotation or type(default).__name__, default is None)
+                if annotation or default is not _EXPRESSION:
+                    _check_type(name, value, annotation or type(default).__name__, default is None)
 
 
 def _assignments(source: str) -> dict[str, tuple[Any, str]]:
@@ -72,7 +76,9 @@ def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:  # papermill writes nan and infinity as float('nan') and float('inf')
-        return float(ast.literal_eval(node.args[0])) if isinstance(node, ast.Call) else None
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "float":
+            return float(ast.literal_eval(node.args[0]))
+        return _EXPRESSION
 
 
 def _check_type(name: str, value: Any, expected: str, none_allowed: bool) -> None:
