@@ -39,7 +39,7 @@ ElementTree.register_namespace("", MATHML.strip("{}"))
 PARTS = {
     "The assumption": "00 01",
     "The networks": "02 03 04",
-    "The losses": "05 06 07 08",
+    "The losses": "05 06 07 08 08b",
     "Training": "09",
     "The propositions": "10 11 12 13",
     "Use it": "14 15 16",

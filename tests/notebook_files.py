@@ -23,6 +23,7 @@ COURSE = (
     "06_latent_reconstruction",
     "07_adversarial_loss",
     "08_total_loss",
+    "08b_loss_contributions",
     "09_training",
     "10_optimality",
     "11_latent_matching",
@@ -42,6 +43,12 @@ REWRITTEN = [
     "02_content_encoder",
     "03_style_encoder",
     "04_adain_decoder",
+    "05_image_reconstruction",
+    "06_latent_reconstruction",
+    "07_adversarial_loss",
+    "08_total_loss",
+    "08b_loss_contributions",
+    "09_training",
 ]
 
 
@@ -54,6 +61,11 @@ class Attempt(NamedTuple):
     stub: str  # source of the cell that holds it
     solution: str  # source in the folded solution below
     imports: str  # what the notebook imported before
+
+
+def number_of(name: str) -> str:
+    """The number of a notebook, such as "08b"."""
+    return name.split("_")[0]
 
 
 def read(name: str) -> nbformat.NotebookNode:

@@ -23,7 +23,7 @@ from typing import Any
 
 import nbformat
 import tyro
-from notebook_files import ROOT, WRITTEN, code
+from notebook_files import ROOT, WRITTEN, code, number_of
 
 from munit_lite.experiments.provenance import provenance
 from munit_lite.experiments.results import read_results_file, write_results
@@ -203,7 +203,7 @@ def run_with(fault: Fault, tree: Path, jobs: int) -> dict[str, dict[str, str] | 
     source = file.read_text()
     file.write_text(fault.put_into(source))
     try:
-        taught = [name for name in WRITTEN if name[:2] in fault.taught_in]
+        taught = [name for name in WRITTEN if number_of(name) in fault.taught_in]
         found = run(tree, taught, jobs)
         return found if any(found.values()) else found | run(tree, [n for n in WRITTEN if n not in taught], jobs)
     finally:
@@ -231,7 +231,7 @@ def noticed(measured: dict[str, Any]) -> list[str]:
 
 def table(measured: dict[str, Any]) -> str:
     """Faults × notebooks: red, · for green, empty where it was not run."""
-    lines = [f"{'':24}" + "".join(f"{name[:2]:>5}" for name in WRITTEN)]
+    lines = [f"{'':24}" + "".join(f"{number_of(name):>5}" for name in WRITTEN)]
     rows = {"(no fault)": measured["control"]}
     rows |= {name: found["notebooks"] for name, found in measured["faults"].items()}
     for fault, notebooks in rows.items():

@@ -22,6 +22,7 @@ from notebook_files import (
     calls_of,
     code,
     markdown,
+    number_of,
     read,
 )
 
@@ -149,7 +150,7 @@ def test_every_notebook_belongs_to_the_course():
 @pytest.mark.parametrize("name", FIRST_EDITION)
 def test_the_first_cell_says_where_one_is_and_what_it_takes(name):
     first = read(name).cells[0]
-    assert first.cell_type == "markdown" and first.source.startswith(f"# {name[:2]} · ")
+    assert first.cell_type == "markdown" and first.source.startswith(f"# {number_of(name)} · ")
     assert all(f"**{word}**" in first.source for word in ("Time", "You need", "Paper"))
 
 

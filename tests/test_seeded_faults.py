@@ -4,7 +4,7 @@ import json
 
 import pytest
 import seeded_faults
-from notebook_files import ROOT, WRITTEN
+from notebook_files import ROOT, WRITTEN, number_of
 from seeded_faults import FAULTS, NBVAL, NOTICED, noticed, table
 
 from munit_lite.experiments.results import read_results
@@ -53,8 +53,8 @@ def pretended(tmp_path, monkeypatch):
         copied, own = tree / "munit_lite", ROOT / "munit_lite"
         faults = [f for f in FAULTS if (copied / f.file).read_text() == f.put_into((own / f.file).read_text())]
         (name,) = [fault.name for fault in faults] or [""]
-        ran.append((name, notebook[:2]))
-        return {"cell": "c", "nbval": "Cell outputs differ"} if notebook[:2] in reds.get(name, ()) else None
+        ran.append((name, number_of(notebook)))
+        return {"cell": "c", "nbval": "Cell outputs differ"} if number_of(notebook) in reds.get(name, ()) else None
 
     monkeypatch.setattr(seeded_faults, "first_red", first_red)
     monkeypatch.setattr("munit_lite.experiments.results.RESULTS_DIR", tmp_path)
@@ -69,7 +69,7 @@ def test_others_run_only_if_the_notebooks_that_teach_it_stay_green(pretended):
     for fault in FAULTS[:-1]:
         assert [number for name, number in ran if name == fault.name] == list(fault.taught_in)
     for unnoticed in ("", FAULTS[-1].name):
-        assert sorted(number for name, number in ran if name == unnoticed) == [name[:2] for name in WRITTEN]
+        assert sorted(number for name, number in ran if name == unnoticed) == [number_of(name) for name in WRITTEN]
     assert noticed(read_results("seeded_faults")) == [fault.name for fault in FAULTS[:-1]]
 
 

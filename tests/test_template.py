@@ -6,7 +6,7 @@ import re
 
 import nbformat
 import pytest
-from notebook_files import REWRITTEN, TEACHING, attempts, code, read
+from notebook_files import REWRITTEN, TEACHING, attempts, code, number_of, read
 
 MAIN_PATH_WORDS, DEEPER_WORDS = 1500, 1000
 MAX_VISIBLE_CELLS, MAX_LINES = 18, 15
@@ -59,7 +59,7 @@ def headings(name: str) -> list[str]:
 @rewritten
 def test_the_first_cell_asks_the_question_and_shows_a_picture_before_any_code(name):
     cells = read(name).cells
-    assert cells[0].cell_type == "markdown" and cells[0].source.startswith(f"# {name[:2]} · ")
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith(f"# {number_of(name)} · ")
     before_code = "".join(cell.source for cell in cells[: [cell.cell_type for cell in cells].index("code")])
     assert all(f"**{word}**" in before_code for word in ("Time", "Prerequisites", "Paper", "You will be able to"))
     assert "?" in cells[0].source

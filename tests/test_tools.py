@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from notebook_files import WRITTEN, markdown, read
+from notebook_files import WRITTEN, markdown, number_of, read
 from PIL import Image
 
 from munit_lite.course import explorers
@@ -14,7 +14,7 @@ from munit_lite.experiments.results import read_results
 from tools import benchmark_explorers, syllabus, title_pictures
 from tools.markdown_blocks import replace_block
 
-NUMBERS = [name[:2] for name in WRITTEN]
+NUMBERS = [number_of(name) for name in WRITTEN]
 
 
 @pytest.mark.parametrize("parts", [syllabus.WEEKEND, syllabus.SYLLABUS])
@@ -33,7 +33,7 @@ def test_an_afternoon_is_shorter_than_either_day_of_a_weekend():
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_exercise_and_the_minutes_are_those_that_the_notebook_states(name):
-    lesson, text = syllabus.read_lesson(name[:2]), markdown(read(name))
+    lesson, text = syllabus.read_lesson(number_of(name)), markdown(read(name))
     assert lesson.file == f"{name}.ipynb" and 0 < lesson.run_minutes <= lesson.work_minutes
     assert len(lesson.exercises) == len(re.findall(r"^### Exercise \d", text, re.MULTILINE))
     minutes = [int(exercise.split()[-2]) for exercise in lesson.exercises]

@@ -19,7 +19,7 @@ README = REPOSITORY_DIR / "README.md"
 AFTERNOON = ("00", "01", "04", "08", "14")
 WEEKEND = {
     "Saturday": ("00", "01", "02", "03", "04", "05", "06"),
-    "Sunday": ("07", "08", "09", "10", "11", "12", "13", "14", "15", "16"),
+    "Sunday": ("07", "08", "08b", "09", "10", "11", "12", "13", "14", "15", "16"),
 }
 SYLLABUS = {
     "unpaired images and what they share": ("00", "01"),
@@ -27,7 +27,7 @@ SYLLABUS = {
     "a decoder that takes a style": ("04", "05"),
     "latent reconstruction": ("06",),
     "the adversarial game": ("07",),
-    "the whole objective": ("08", "09"),
+    "the whole objective": ("08", "08b", "09"),
     "what the paper proves": ("10", "11"),
     "joint distributions and cycles": ("12", "13"),
     "exploring the codes": ("14",),

@@ -241,6 +241,8 @@ _PANELS = (
 def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
     """Plot loss curves: reconstruction losses on a logarithmic scale, adversarial losses on a linear one.
 
+    With 40 records or more, pale lines are the records, and dark lines their moving average over a twentieth of them.
+
     Args:
         history: records of the training, each with `step` and the losses by name, such as `image_1`.
 
@@ -254,7 +256,10 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
             present = [kind for kind in kinds if history and f"{kind}_1" in history[-1]]
             for color, marker, kind in zip(COLORS, MARKERS, present, strict=False):
                 for domain, line, fillstyle in ((1, "-", "full"), (2, "--", "none")):
-                    values = [record[f"{kind}_{domain}"] for record in history]
+                    values = np.array([record[f"{kind}_{domain}"] for record in history])
+                    if len(values) >= 40:
+                        axis.plot(steps, values, lw=0.6, alpha=0.25, color=color)
+                        values = _moving_average(values, len(values) // 20)
                     markers = {"marker": marker, "markevery": max(1, len(steps) // 8), "fillstyle": fillstyle, "ms": 5}
                     axis.plot(steps, values, line, lw=1.4, color=color, label=f"{kind} {domain}", **markers)
             axis.set_title(title, pad=44)
@@ -263,6 +268,14 @@ def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
         axes[0].set_yscale("log")
         figure.tight_layout()
     return figure
+
+
+def _moving_average(values: np.ndarray, window: int) -> np.ndarray:
+    """Return at each position the mean of the last `window` values, or of fewer at the beginning."""
+    sums = np.concatenate([[0.0], values.cumsum()])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)
 
 
 def loss_curves(history: Sequence[dict[str, float]]) -> Image:

@@ -14,6 +14,7 @@ from munit_lite.evaluation.mode_coverage import parse_varieties
 from munit_lite.evaluation.statistics import held_out_r2, mean_with_interval
 from munit_lite.evaluation.translator import MeanStyleTranslator
 from munit_lite.evaluation.world_metrics import content_features, style_quantiles
+from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import papermill_command
 from munit_lite.experiments.recipe_tables import deviations_table
 from munit_lite.experiments.results import read_results, write_results

@@ -1,4 +1,4 @@
-"""Exercises of 07_adversarial_loss: the best discriminator, both players' losses, and logarithms without overflow."""
+"""Exercises of 07_adversarial_loss: a density from a discriminator, MUNIT's losses, and a bound of a divergence."""
 
 from __future__ import annotations
 
@@ -10,172 +10,66 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from munit_lite.course.exercises import inputs
-from munit_lite.course.exercises.framework import Bug, Exercise, Input
+from munit_lite.course.exercises.framework import Input, exercise
 
 Scales = list[Tensor]
 Discriminate = Callable[[Tensor], Scales]
 
-# ---------------------------------------------------------------------------------------------- the best discriminator
+# ------------------------------------------------------------------------------------------ a density from logits
 
 
-def _best_discriminator(real: Tensor, made: Tensor) -> Tensor:
-    return 1 / (1 + made / real)
+def density_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, *shape: int, k: float, dtype: torch.dtype = torch.float32) -> Input:
+        logits = torch.randn(shape, generator=generator, dtype=dtype)
+        return Input(label, (logits, 0.1 + torch.rand(shape, generator=generator, dtype=dtype), k))
+
+    yield case("one point", 1, k=3.0)
+    yield case("more real than generated numbers", 2, k=0.5)
+    yield Input(
+        "a discriminator that is certain", (torch.tensor([-9.0, 9.0, 0.0]), torch.tensor([0.5, 1e-4, 0.2]), 2.0)
+    )
+    yield case("a grid of points", 3, 4, k=4.0)
+    yield case("float64", 5, k=2.0, dtype=torch.float64)
 
 
-def _of_made(real: Tensor, made: Tensor) -> Tensor:
-    return made / (real + made)
+@exercise(density_cases)
+def real_density(logits: Tensor, generated_density: Tensor, k: float) -> Tensor:
+    return k * generated_density * torch.exp(logits)
 
 
-def _odds(real: Tensor, made: Tensor) -> Tensor:
-    return real / made
-
-
-def _logit(real: Tensor, made: Tensor) -> Tensor:
-    return (real / made).log()
-
-
-def _hard(real: Tensor, made: Tensor) -> Tensor:
-    return (real > made).to(real.dtype)
-
-
-def _density_cases(generator: Generator) -> Iterator[Input]:
-    def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.rand(shape, generator=generator, dtype=dtype) + 0.05
-
-    yield Input("one point", (draw(1), draw(1)))
-    yield Input("equal densities", (torch.full((2,), 0.3), torch.full((2,), 0.3)))
-    yield Input("far apart", (torch.tensor([1.0, 1e-6]), torch.tensor([1e-6, 1.0])))
-    yield Input("not contiguous", (draw(3, 4).T, draw(3, 4).T))
-    yield Input("float64", (draw(5, dtype=torch.float64), draw(5, dtype=torch.float64)))
-
-
-best_discriminator = Exercise(
-    "best_discriminator",
-    _best_discriminator,
-    _density_cases,
-    (
-        Bug(
-            "discriminator-of-the-made",
-            _of_made,
-            "it is the probability of being made",
-            "D says how likely an image is real: p stands above the line.",
-        ),
-        Bug(
-            "discriminator-odds",
-            _odds,
-            "it is the ratio p / q, which is no probability",
-            "The odds are p to q; the probability is p / (p + q).",
-        ),
-        Bug(
-            "discriminator-logit",
-            _logit,
-            "it is the logit log p/q, not the probability",
-            "A sigmoid turns it into D: 1 / (1 + q/p).",
-        ),
-        Bug(
-            "discriminator-hard",
-            _hard,
-            "it decides for the larger density with certainty",
-            "That is the best decision, no probability: the logarithm punishes false certainty without limit.",
-        ),
-    ),
+@real_density.bug(
+    "multiplies the density by D instead of by the odds D / (1 − D)",
+    fix="Solve D = p / (p + k g) for p. The probability D alone never exceeds 1, but p may exceed k g.",
 )
-
-# ---------------------------------------------------------------------------------------------- the generator's loss
-
-
-def _generator_loss(fake: Scales) -> Tensor:
-    return torch.stack([(scale**2 - 2 * scale + 1).sum() / scale.numel() for scale in fake]).sum()
+def probability_for_odds(logits: Tensor, generated_density: Tensor, k: float) -> Tensor:
+    return k * generated_density * torch.sigmoid(logits)
 
 
-def _target_zero(fake: Scales) -> Tensor:
-    return torch.stack([(scale**2).mean() for scale in fake]).sum()
-
-
-def _mean_of_scales(fake: Scales) -> Tensor:
-    return _generator_loss(fake) / len(fake)
-
-
-def _finest_only(fake: Scales) -> Tensor:
-    return _generator_loss(fake[:1])
-
-
-def _with_half(fake: Scales) -> Tensor:
-    return _generator_loss(fake) / 2
-
-
-def _patches_pooled(fake: Scales) -> Tensor:
-    return ((torch.cat([scale.flatten() for scale in fake]) - 1) ** 2).mean()
-
-
-def _mean_logit(fake: Scales) -> Tensor:
-    return torch.stack([(scale.mean() - 1) ** 2 for scale in fake]).sum()
-
-
-def _logits(generator: Generator) -> Iterator[tuple[str, Scales]]:
-    def draw(*sides: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Scales:
-        return [torch.randn(batch, 1, side, side, generator=generator, dtype=dtype) for side in sides]
-
-    yield "one scale, one patch", draw(1, batch=1)
-    yield "two scales", draw(2, 1, batch=1)
-    yield "three scales", draw(4, 2, 1)
-    yield "large values", [100 * scale for scale in draw(3, 2)]
-    yield "not contiguous", [torch.randn(1, 2, 3, 2, generator=generator).transpose(0, 1)]
-    yield "float64", draw(4, 2, batch=3, dtype=torch.float64)
-
-
-def _logit_cases(generator: Generator) -> Iterator[Input]:
-    for label, scales in _logits(generator):
-        yield Input(label, (scales,))
-
-
-generator_loss = Exercise(
-    "generator_loss",
-    _generator_loss,
-    _logit_cases,
-    (
-        Bug(
-            "generator-target-zero",
-            _target_zero,
-            "the generator's target is 0: it is trained to look made",
-            "The generator wants the discriminator to say 1.",
-            "vliu15/munit: generator's adversarial target is 0",
-        ),
-        Bug(
-            "generator-mean-over-scales",
-            _mean_of_scales,
-            "the scales are averaged",
-            "Sum over scales: with three of them the adversarial loss weighs three times as much.",
-        ),
-        Bug(
-            "generator-finest-scale-only",
-            _finest_only,
-            "only the first scale counts",
-            "Every scale's discriminator judges: sum over all of them.",
-        ),
-        Bug(
-            "generator-with-a-half",
-            _with_half,
-            "there is a factor ½",
-            "The original has none: at q = p the generator's loss is ¼ a scale.",
-        ),
-        Bug(
-            "generator-patches-pooled",
-            _patches_pooled,
-            "all patches of all scales are averaged together, so that the finest scale drowns the others",
-            "Average within a scale, then sum over scales.",
-        ),
-        Bug(
-            "generator-mean-logit",
-            _mean_logit,
-            "the logits are averaged before they are squared",
-            "Every patch must look real: square each patch's distance to 1, then average.",
-        ),
-    ),
-    compare_gradients=True,
+@real_density.bug(
+    "uses D = p / (p + g), the optimum for equally many real and generated numbers",
+    fix="With k generated numbers for each real one, the second term of the loss has the weight k.",
 )
+def equally_many(logits: Tensor, generated_density: Tensor, k: float) -> Tensor:
+    return generated_density * torch.exp(logits)
 
-# ------------------------------------------------------------------------------------------ the discriminator's loss
+
+@real_density.bug(
+    "divides by k",
+    fix="The more generated numbers a batch contains, the lower D is at the same p. Multiplying by k makes up for it.",
+)
+def divided_by_k(logits: Tensor, generated_density: Tensor, k: float) -> Tensor:
+    return generated_density * torch.exp(logits) / k
+
+
+@real_density.bug(
+    "takes the odds of being generated",
+    fix="A high logit means that real numbers are frequent there, so p grows with the logit.",
+)
+def inverse_odds(logits: Tensor, generated_density: Tensor, k: float) -> Tensor:
+    return k * generated_density * torch.exp(-logits)
+
+
+# --------------------------------------------------------------------------------------------- the losses of a step
 
 
 class SmallDiscriminator(nn.Module):
@@ -191,157 +85,142 @@ class SmallDiscriminator(nn.Module):
         return [self.fine(image), self.coarse(image.mean((2, 3), keepdim=True))]
 
 
-def _pair(on_real: Scales, on_made: Scales) -> Tensor:
-    halves = [
-        ((r - 1) ** 2).sum() / r.numel() + (f**2).sum() / f.numel() for r, f in zip(on_real, on_made, strict=True)
-    ]
-    return torch.stack(halves).sum()
+def mean_squares(outputs: Scales, target: float) -> Tensor:
+    """The mean squared distance from a target over the patches of each scale, summed over the scales."""
+    return torch.stack([((scale - target) ** 2).sum() / scale.numel() for scale in outputs]).sum()
 
 
-def _discriminator_loss(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
-    return _pair(discriminate(real), discriminate(made.detach()))
-
-
-def _not_detached(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
-    return _pair(discriminate(real), discriminate(made))
-
-
-def _labels_swapped(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
-    return _pair(discriminate(made.detach()), discriminate(real))
-
-
-def _real_only(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
-    return torch.stack([((scale - 1) ** 2).mean() for scale in discriminate(real)]).sum()
-
-
-def _nothing_learned(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
-    return _pair([s.detach() for s in discriminate(real)], [s.detach() for s in discriminate(made)])
-
-
-def _difference_of_logits(discriminate: Discriminate, real: Tensor, made: Tensor) -> Tensor:
-    scales = zip(discriminate(real), discriminate(made.detach()), strict=True)
-    return torch.stack([((r - f - 1) ** 2).mean() for r, f in scales]).sum()
-
-
-def _discriminator_cases(generator: Generator) -> Iterator[Input]:
+def loss_cases(generator: Generator) -> Iterator[Input]:
     for label, real in inputs.feature_batches(generator):
         if label in ("large values", "far from zero"):  # no image
             continue
-        made = torch.randn(real.shape, generator=generator, dtype=real.dtype)
-        yield Input(label, (SmallDiscriminator(real.shape[1], real.dtype, generator), real, made))
+        fake = torch.randn(real.shape, generator=generator, dtype=real.dtype)
+        yield Input(label, (SmallDiscriminator(real.shape[1], real.dtype, generator), real, fake))
 
 
-discriminator_loss = Exercise(
-    "discriminator_loss",
-    _discriminator_loss,
-    _discriminator_cases,
-    (
-        Bug(
-            "discriminator-made-not-detached",
-            _not_detached,
-            "the made images are not detached: the discriminator's loss reaches the generator",
-            "Detach them here: else the generator's step gets this gradient added, which makes its images *easier* to "
-            "tell apart, and the graph is kept for nothing.",
-        ),
-        Bug(
-            "discriminator-labels-swapped",
-            _labels_swapped,
-            "real and made images have each other's targets",
-            "Real has the target 1, made has 0.",
-        ),
-        Bug(
-            "discriminator-real-only",
-            _real_only,
-            "the made images do not count",
-            "Both halves belong to the loss: without the second the discriminator says 1 to everything.",
-        ),
-        Bug(
-            "discriminator-logits-detached",
-            _nothing_learned,
-            "the logits are detached, so that the discriminator learns nothing",
-            "Detach the made images, not what the discriminator says of them.",
-        ),
-        Bug(
-            "discriminator-difference-of-logits",
-            _difference_of_logits,
-            "each real image is compared with one made image",
-            "The images are unpaired: each logit has its own target.",
-        ),
-    ),
-    compare_gradients=True,
+@exercise(loss_cases, gradients=True)
+def least_squares_losses(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    loss_d = mean_squares(discriminate(real), 1) + mean_squares(discriminate(fake.detach()), 0)
+    return loss_d, mean_squares(discriminate(fake), 1)
+
+
+@least_squares_losses.bug(
+    "has all three bugs of the exercise still",
+    fix="Check the gradient of each loss, the number of scales, and what the generator wants D to output.",
 )
-
-# --------------------------------------------------------------------------------------- logarithms without overflow
-
-
-def _nonsaturating(fake: Scales) -> Tensor:
-    return torch.stack(
-        [(scale.clamp_max(0).neg() + torch.log1p(torch.exp(-scale.abs()))).mean() for scale in fake]
-    ).sum()
+def as_posed(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    on_real, on_fake = discriminate(real), discriminate(fake)
+    loss_d = mean_squares(on_real, 1) + mean_squares(on_fake, 0)
+    return loss_d / len(on_real), mean_squares(on_fake, 0)
 
 
-def _naive_log(fake: Scales) -> Tensor:
-    return torch.stack([-torch.log(torch.sigmoid(scale)).mean() for scale in fake]).sum()
-
-
-def _log_with_epsilon(fake: Scales) -> Tensor:
-    return torch.stack([-torch.log(torch.sigmoid(scale) + 1e-8).mean() for scale in fake]).sum()
-
-
-def _saturating(fake: Scales) -> Tensor:
-    return torch.stack([-F.softplus(scale).mean() for scale in fake]).sum()
-
-
-def _wrong_sign(fake: Scales) -> Tensor:
-    return torch.stack([F.softplus(scale).mean() for scale in fake]).sum()
-
-
-def _base_two(fake: Scales) -> Tensor:
-    return torch.stack([F.softplus(-scale).mean() / math.log(2) for scale in fake]).sum()
-
-
-def _overflow_cases(generator: Generator) -> Iterator[Input]:
-    yield from _logit_cases(generator)
-    yield Input("sure that it is made", ([torch.full((1, 1, 1, 1), -200.0)],))
-    yield Input("sure that it is real", ([torch.full((1, 1, 1, 1), 200.0)],))
-    yield Input("very sure, float64", ([torch.full((1, 1, 1, 1), -2000.0, dtype=torch.float64)],))
-
-
-nonsaturating = Exercise(
-    "nonsaturating",
-    _nonsaturating,
-    _overflow_cases,
-    (
-        Bug(
-            "log-of-sigmoid",
-            _naive_log,
-            "the sigmoid is computed first: where it is 0 the logarithm is infinite",
-            "Use `F.softplus(-logit)` or `F.logsigmoid`, which never form the sigmoid.",
-        ),
-        Bug(
-            "log-with-epsilon",
-            _log_with_epsilon,
-            "a small number is added inside the logarithm, so that it stops at 18",
-            "It hides the overflow and kills the gradient exactly where it is needed: use `F.softplus(-logit)`.",
-        ),
-        Bug(
-            "log-saturating",
-            _saturating,
-            "it is log(1 − D), equation 4 as written",
-            "That form is flat where the discriminator wins: train on −log D.",
-        ),
-        Bug(
-            "log-wrong-sign-of-logit",
-            _wrong_sign,
-            "it is −log(1 − D): the generator is trained to look made",
-            "−log D = softplus(−logit).",
-        ),
-        Bug(
-            "log-base-two",
-            _base_two,
-            "the logarithm has base two",
-            "Natural logarithms: at D = ½ the loss is log 2 = 0.693 a scale.",
-        ),
-    ),
-    compare_gradients=True,
+@least_squares_losses.bug(
+    "gives the generator the target 0, so that it is trained to look fake",
+    fix="The generator wants the discriminator to output 1 for its images.",
+    met="vliu15/munit: the generator's adversarial target is 0",
 )
+def generator_target_zero(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    return least_squares_losses.reference(discriminate, real, fake)[0], mean_squares(discriminate(fake), 0)
+
+
+@least_squares_losses.bug(
+    "lets the loss of the discriminator send a gradient to the generator",
+    fix="Detach the generated images in the discriminator's loss. Its gradient would make them easier to recognize.",
+)
+def fake_not_detached(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    on_fake = discriminate(fake)
+    return mean_squares(discriminate(real), 1) + mean_squares(on_fake, 0), mean_squares(on_fake, 1)
+
+
+@least_squares_losses.bug(
+    "detaches the generated images in both losses, so that the generator learns nothing",
+    fix="Only the discriminator's loss detaches them. The generator learns through the discriminator.",
+)
+def fake_always_detached(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    return least_squares_losses.reference(discriminate, real, fake.detach())
+
+
+@least_squares_losses.bug(
+    "averages the discriminator's loss over the scales",
+    fix="Both losses are summed over the scales: at p = g, each scale adds 1/2 to the discriminator's loss.",
+)
+def scales_averaged(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    loss_d, loss_g = least_squares_losses.reference(discriminate, real, fake)
+    return loss_d / 2, loss_g
+
+
+@least_squares_losses.bug(
+    "averages over the patches of all scales together, so that the finest scale outweighs the coarse ones",
+    fix="Take the mean over the patches of each scale, then the sum over the scales.",
+)
+def patches_pooled(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def pooled(images: Tensor, target: float) -> Tensor:
+        return mean_squares([torch.cat([scale.flatten() for scale in discriminate(images)])], target)
+
+    return pooled(real, 1) + pooled(fake.detach(), 0), pooled(fake, 1)
+
+
+# ---------------------------------------------------------------------------------------------- a bound from logits
+
+
+def bound_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, real: int, fake: int, factor: float = 1.0, dtype: torch.dtype = torch.float32) -> Input:
+        logits = [factor * torch.randn(count, 1, generator=generator, dtype=dtype) for count in (real, fake)]
+        return Input(label, (logits[0] + factor, logits[1] - factor))
+
+    yield case("one number each", 1, 1)
+    yield case("different batch sizes", 5, 3)
+    yield Input("certain and right", (torch.full((2, 1), 200.0), torch.full((2, 1), -200.0)))
+    yield Input("certain and wrong", (torch.full((2, 1), -200.0), torch.full((2, 1), 200.0)))
+    yield case("float64", 6, 4, dtype=torch.float64)
+    yield case("large values", 4, 4, factor=50.0)
+
+
+@exercise(bound_cases)
+def jensen_shannon_bound(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    def log_sigmoid(logits: Tensor) -> Tensor:
+        return logits.clamp_max(0) - torch.log1p(torch.exp(-logits.abs()))
+
+    return math.log(2) + (log_sigmoid(real_logits).mean() + log_sigmoid(-fake_logits).mean()) / 2
+
+
+@jensen_shannon_bound.bug(
+    "computes the sigmoid first, whose logarithm is −∞ where it rounds to 0",
+    fix="`F.logsigmoid(logits)` computes log D without forming D, and log(1 − D) is `F.logsigmoid(-logits)`.",
+)
+def sigmoid_first(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    d_real, d_fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
+    return math.log(2) + (d_real.log().mean() + (1 - d_fake).log().mean()) / 2
+
+
+@jensen_shannon_bound.bug(
+    "adds a small number inside the logarithms, which then stop near −18",
+    fix="It hides the overflow, but the value is wrong where D is certain: use `F.logsigmoid`.",
+)
+def epsilon_inside(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    d_real, d_fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
+    return math.log(2) + ((d_real + 1e-8).log().mean() + (1 - d_fake + 1e-8).log().mean()) / 2
+
+
+@jensen_shannon_bound.bug(
+    "is twice the bound",
+    fix="Each Kullback–Leibler divergence has the weight 1/2: equation 4 has the maximum 2 JSD − log 4.",
+)
+def not_halved(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return 2 * jensen_shannon_bound.reference(real_logits, fake_logits)
+
+
+@jensen_shannon_bound.bug(
+    "returns half of equation 4 without adding log 2",
+    fix="Equation 4 is −log 4 where p = g, but the divergence is 0 there.",
+)
+def without_constant(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return jensen_shannon_bound.reference(real_logits, fake_logits) - math.log(2)
+
+
+@jensen_shannon_bound.bug(
+    "takes log D of the generated numbers instead of log(1 − D)",
+    fix="For generated numbers, being right means a low D: 1 − σ(ℓ) = σ(−ℓ).",
+)
+def log_d_of_fake(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return math.log(2) + (F.logsigmoid(real_logits).mean() + F.logsigmoid(fake_logits).mean()) / 2

@@ -1,246 +1,156 @@
-"""Exercises of 08_total_loss: the weighted sum, one step of the game, and how hard each term pulls."""
+"""Exercises of 08_total_loss (one training step) and 08b_loss_contributions (gradient norms and a style that leaks)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Exercise, Input
+from munit_lite.course.exercises.framework import Input, exercise
 
-Terms = dict[str, Tensor]
-Weights = dict[str, float]
-Parameters = list[Tensor]
-ComputeTerms = Callable[[Parameters], Terms]
-
-KINDS = ("gan", "image", "content", "style", "cycle")
-
-# -------------------------------------------------------------------------------------------------------- the total
+# ------------------------------------------------------------------------------------------------- one training step
+# A translation is codes @ decoder, a score is image @ discriminator, both losses are least squares. The gradients are
+# written by hand.
 
 
-def _total(terms: Terms, weights: Weights) -> Tensor:
-    kinds = [kind for kind in KINDS if f"{kind}_1" in terms]
-    return torch.stack([weights[kind] * (terms[f"{kind}_1"] + terms[f"{kind}_2"]) for kind in kinds]).sum()
+def discriminator_gradient(discriminator: Tensor, real: Tensor, translations: Tensor) -> Tensor:
+    on_real = real.mT @ (real @ discriminator - 1) / len(real)
+    return 2 * (on_real + translations.mT @ (translations @ discriminator) / len(translations))
 
 
-def _unweighted(terms: Terms, weights: Weights) -> Tensor:
-    return torch.stack(list(terms.values())).sum()
+def decoder_gradient(decoder: Tensor, discriminator: Tensor, codes: Tensor, target: float = 1.0) -> Tensor:
+    return 2 * codes.mT @ torch.outer(codes @ decoder @ discriminator - target, discriminator) / len(codes)
 
 
-def _one_domain(terms: Terms, weights: Weights) -> Tensor:
-    return _total({name: value if name.endswith("_1") else 0 * value for name, value in terms.items()}, weights)
-
-
-def _domains_averaged(terms: Terms, weights: Weights) -> Tensor:
-    return _total(terms, weights) / 2
-
-
-def _weights_normalized(terms: Terms, weights: Weights) -> Tensor:
-    return _total(terms, weights) / sum(weights.values())
-
-
-def _content_and_style_swapped(terms: Terms, weights: Weights) -> Tensor:
-    return _total(terms, weights | {"content": weights["style"], "style": weights["content"]})
-
-
-def _gan_unweighted(terms: Terms, weights: Weights) -> Tensor:
-    return _total(terms, weights | {"gan": 1.0})
-
-
-def _gan_subtracted(terms: Terms, weights: Weights) -> Tensor:
-    return _total(terms, weights | {"gan": -weights["gan"]})
-
-
-def _terms_detached(terms: Terms, weights: Weights) -> Tensor:
-    return _total(terms, weights).detach()
-
-
-def _total_cases(generator: Generator) -> Iterator[Input]:
-    def draw(count: int, dtype: torch.dtype = torch.float32, size: float = 1.0) -> Terms:
-        values = size * torch.rand(2 * count, generator=generator, dtype=dtype)
-        names = [f"{kind}_{domain}" for kind in KINDS[:count] for domain in (1, 2)]
-        return dict(zip(names, values, strict=True))
-
-    weights = {"gan": 2.0, "image": 10.0, "content": 1.0, "style": 0.5, "cycle": 3.0}
-    yield Input("no cycle", (draw(4), weights))
-    yield Input("with the cycle", (draw(5), weights))
-    yield Input("a weight of 0", (draw(5), weights | {"content": 0.0}))
-    yield Input("a negative adversarial term", (draw(5) | {"gan_1": torch.tensor(-1.5)}, weights))
-    yield Input("large values", (draw(5, size=1000.0), weights))
-    yield Input("float64", (draw(5, torch.float64), weights))
-
-
-total_loss = Exercise(
-    "total_loss",
-    _total,
-    _total_cases,
-    (
-        Bug(
-            "total-unweighted",
-            _unweighted,
-            "the weights are not used",
-            "Multiply each term by the weight of its kind: `image_1` and `image_2` by the weight `image`.",
-        ),
-        Bug(
-            "total-one-domain",
-            _one_domain,
-            "only the terms of domain 1 count",
-            "Equation 5 adds up both domains: without the mirror image nobody trains the other half.",
-        ),
-        Bug(
-            "total-domains-averaged",
-            _domains_averaged,
-            "the two domains are averaged",
-            "Equation 5 is a sum. The half changes the balance with all that is not halved, such as weight decay.",
-        ),
-        Bug(
-            "total-weights-normalized",
-            _weights_normalized,
-            "the total is divided by the sum of the weights",
-            "Equation 5 is a weighted sum, no weighted mean.",
-        ),
-        Bug(
-            "total-content-and-style-swapped",
-            _content_and_style_swapped,
-            "content and style have each other's weight",
-            "With the paper's weights, 1 and 1, nobody notices; with any others one trains another objective.",
-        ),
-        Bug(
-            "total-gan-without-its-weight",
-            _gan_unweighted,
-            "the adversarial terms are added without their weight",
-            "Their weight is 1 in the paper, so that this is invisible until it is changed: use `weights['gan']`.",
-        ),
-        Bug(
-            "total-gan-subtracted",
-            _gan_subtracted,
-            "the adversarial terms are subtracted",
-            "The terms that you are given are the autoencoders' own losses: all of them go down.",
-        ),
-        Bug(
-            "total-detached",
-            _terms_detached,
-            "the total has the right value, but no gradient flows from it",
-            "Add tensors up as they are: `.item()`, `float(...)` and `.detach()` cut the graph.",
-        ),
-    ),
-    compare_gradients=True,
-)
-
-# ---------------------------------------------------------------------------------------------- one step of the game
-# Made images are codes @ player, a logit is image @ critic, the loss is least squares. Gradients written by hand.
-
-
-def _critic_gradient(critic: Tensor, real: Tensor, made: Tensor) -> Tensor:
-    return 2 * (real.mT @ (real @ critic - 1) / len(real) + made.mT @ (made @ critic) / len(made))
-
-
-def _player_gradient(player: Tensor, critic: Tensor, codes: Tensor, target: float = 1.0) -> Tensor:
-    return 2 * codes.mT @ torch.outer(codes @ player @ critic - target, critic) / len(codes)
-
-
-def _game_step(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-    critic = critic - rate * _critic_gradient(critic, real, codes @ player)
-    return player - rate * _player_gradient(player, critic, codes), critic
-
-
-def _simultaneous(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-    updated = critic - rate * _critic_gradient(critic, real, codes @ player)
-    return player - rate * _player_gradient(player, critic, codes), updated
-
-
-def _player_first(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-    player = player - rate * _player_gradient(player, critic, codes)
-    return player, critic - rate * _critic_gradient(critic, real, codes @ player)
-
-
-def _player_ascends(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-    moved, critic = _game_step(player, critic, real, codes, rate)
-    return 2 * player - moved, critic
-
-
-def _added_up(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-    moved, updated = _game_step(player, critic, real, codes, rate)
-    return moved - rate * _player_gradient(player, critic, codes, target=0.0), updated
-
-
-def _not_frozen(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-    moved, critic = _game_step(player, critic, real, codes, rate)
-    made = codes @ player
-    return moved, critic - rate * 2 * made.mT @ (made @ critic - 1) / len(made)
-
-
-def _critic_ascends(player: Tensor, critic: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-    critic = critic + rate * _critic_gradient(critic, real, codes @ player)
-    return player - rate * _player_gradient(player, critic, codes), critic
-
-
-def _step_cases(generator: Generator) -> Iterator[Input]:
-    def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def step_cases(generator: Generator) -> Iterator[Input]:
+    def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
-    yield Input("one image each", (draw(1, 2), draw(2), draw(1, 2), draw(1, 1), 0.1))
-    yield Input("a critic that knows nothing", (draw(2, 2), torch.zeros(2), draw(3, 2), draw(3, 2), 0.1))
-    yield Input("more real images than made ones", (draw(2, 3), draw(3), draw(6, 3), draw(4, 2), 0.1))
-    yield Input("not contiguous", (draw(3, 2).T, draw(3), draw(3, 5).T, draw(2, 5).T, 0.05))
-    double = torch.float64
-    yield Input(
-        "float64", (draw(2, 3, dtype=double), draw(3, dtype=double), *(draw(5, k, dtype=double) for k in (3, 2)), 0.1)
-    )
+    yield Input("one image each", (normal(1, 2), normal(2), normal(1, 2), normal(1, 1), 0.1))
+    yield Input("a discriminator of zeros", (normal(2, 2), torch.zeros(2), normal(3, 2), normal(3, 2), 0.1))
+    yield Input("more real images than translations", (normal(2, 3), normal(3), normal(6, 3), normal(4, 2), 0.1))
+    yield Input("not contiguous", (normal(3, 2).T, normal(3), normal(3, 5).T, normal(2, 5).T, 0.05))
+    double = {"dtype": torch.float64}
+    arguments = (normal(2, 3, **double), normal(3, **double), normal(5, 3, **double), normal(5, 2, **double))
+    yield Input("float64", (*arguments, 0.1))
 
 
-game_step = Exercise(
-    "game_step",
-    _game_step,
-    _step_cases,
-    (
-        Bug(
-            "step-simultaneous",
-            _simultaneous,
-            "the player moves against the critic of before its update",
-            "The package lets the critic learn first, and the player is judged by the critic that has just learned.",
-        ),
-        Bug(
-            "step-player-first",
-            _player_first,
-            "the player moves first, and the critic sees what the moved player makes",
-            "The critic moves first, on the images that are there; the player follows, on the same images.",
-        ),
-        Bug(
-            "step-player-ascends",
-            _player_ascends,
-            "the player goes up its own loss",
-            "Both go *down*, each its own loss: the player's has the target 1.",
-        ),
-        Bug(
-            "step-critic-ascends",
-            _critic_ascends,
-            "the critic goes up its least-squares loss",
-            "The *max* in equation 5 is about log-likelihoods. A loss with targets 1 and 0 is minimized, by both.",
-        ),
-        Bug(
-            "step-gradients-added-up",
-            _added_up,
-            "the player also moves down the critic's loss: the gradient of the first half was still there",
-            "Detach what was made in the critic's half, and clear gradients before the player's half: else the player "
-            "helps the critic to tell its images apart.",
-        ),
-        Bug(
-            "step-critic-not-frozen",
-            _not_frozen,
-            "the critic moves twice, the second time down the player's loss",
-            "The player's half must leave the critic alone: freeze it, and let each optimizer hold the weights of one "
-            "side only.",
-        ),
-    ),
+@exercise(step_cases)
+def game_step(
+    decoder: Tensor, discriminator: Tensor, real: Tensor, codes: Tensor, rate: float
+) -> tuple[Tensor, Tensor]:
+    discriminator = discriminator - rate * discriminator_gradient(discriminator, real, codes @ decoder)
+    return decoder - rate * decoder_gradient(decoder, discriminator, codes), discriminator
+
+
+@game_step.bug(
+    "updates the decoder with the discriminator from before its own update",
+    fix="MUNIT's step updates the discriminator first, and the decoder then learns from the updated one.",
 )
+def simultaneous(decoder: Tensor, discriminator: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple:
+    updated = discriminator - rate * discriminator_gradient(discriminator, real, codes @ decoder)
+    return decoder - rate * decoder_gradient(decoder, discriminator, codes), updated
 
-# ------------------------------------------------------------------------------------------ how hard each term pulls
+
+@game_step.bug(
+    "adds the gradient of the discriminator's loss to the decoder's own",
+    fix="Detach the translations in the discriminator's loss, or clear the decoder's gradient before its update.",
+)
+def gradients_added_up(decoder: Tensor, discriminator: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple:
+    moved, updated = game_step.reference(decoder, discriminator, real, codes, rate)
+    return moved - rate * decoder_gradient(decoder, discriminator, codes, target=0.0), updated
 
 
-def small_terms(parameters: Parameters) -> Terms:
-    """Four terms of two parameters, (n,) and (m,); the first uses one of them alone."""
+@game_step.bug(
+    "updates the discriminator a second time, with the decoder's loss",
+    fix="The decoder's loss must change the decoder alone, although its gradient passes through the discriminator.",
+)
+def discriminator_moves_twice(
+    decoder: Tensor, discriminator: Tensor, real: Tensor, codes: Tensor, rate: float
+) -> tuple[Tensor, Tensor]:
+    moved, updated = game_step.reference(decoder, discriminator, real, codes, rate)
+    translations = codes @ decoder
+    return moved, updated - rate * 2 * translations.mT @ (translations @ updated - 1) / len(translations)
+
+
+@game_step.bug(
+    "gives the decoder's loss the target 0",
+    fix="The decoder wants its translations to be taken for real images, so its target is 1.",
+    met="vliu15/munit: the generator's adversarial target is 0",
+)
+def target_of_zero(decoder: Tensor, discriminator: Tensor, real: Tensor, codes: Tensor, rate: float) -> tuple:
+    _, updated = game_step.reference(decoder, discriminator, real, codes, rate)
+    return decoder - rate * decoder_gradient(decoder, updated, codes, target=0.0), updated
+
+
+# ---------------------------------------------------------------------------- the gradient of a discriminator's loss
+# that leaks into the decoder
+
+
+def logit_cases(generator: Generator) -> Iterator[Input]:
+    def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=dtype)
+
+    yield Input("one logit", (normal(1) - 1,))
+    yield Input("an undecided discriminator", (torch.zeros(2),))
+    yield Input("large logits", (torch.tensor([-300.0, 200.0, 0.5]),))
+    yield Input("a map of logits per image", (normal(2, 1, 2, 2),))
+    yield Input("float64", (normal(6, dtype=torch.float64),))
+
+
+@exercise(logit_cases)
+def leaked_gradient(logits: Tensor) -> Tensor:
+    return torch.tanh(logits / 2) / logits.numel()
+
+
+@leaked_gradient.bug(
+    "differentiates the decoder's loss alone",
+    fix="The discriminator's loss contains the same translations; add the derivative of −log(1 − D).",
+)
+def decoder_alone(logits: Tensor) -> Tensor:
+    return (torch.sigmoid(logits) - 1) / logits.numel()
+
+
+@leaked_gradient.bug(
+    "subtracts the gradient of the discriminator's loss",
+    fix="`.grad` holds a sum: both losses are minimized, so both gradients enter with a plus sign.",
+)
+def subtracted(logits: Tensor) -> Tensor:
+    return torch.full_like(logits, -1 / logits.numel())
+
+
+@leaked_gradient.bug(
+    "leaves out the mean over the logits",
+    fix="Both losses are means over all logits, so each derivative is divided by their number.",
+)
+def mean_left_out(logits: Tensor) -> Tensor:
+    return torch.tanh(logits / 2)
+
+
+@leaked_gradient.bug(
+    "takes logarithms of probabilities that round to 0 or 1",
+    fix="For a logit of −300, D is 0 in float32 and log D is −∞. Simplify the derivative by hand instead.",
+)
+def rounded_probabilities(logits: Tensor) -> Tensor:
+    with torch.enable_grad():
+        leaf = logits.detach().float().requires_grad_()
+        d = torch.sigmoid(leaf)
+        loss = -(torch.log(d) + torch.log(1 - d)).mean()
+        return torch.autograd.grad(loss, leaf)[0].to(logits.dtype)
+
+
+# ------------------------------------------------------------------------------------- the gradient norm of each loss
+
+LossTerms = dict[str, Tensor]
+Weights = dict[str, float]
+Parameters = list[Tensor]
+ComputeLosses = Callable[[Parameters], LossTerms]
+
+
+def small_losses(parameters: Parameters) -> LossTerms:
+    """Four losses of two parameters, (n,) and (m,); the first and the third use one of them alone."""
     first, second = parameters
     return {
         "image_1": first.square().sum() / 2,
@@ -250,111 +160,122 @@ def small_terms(parameters: Parameters) -> Terms:
     }
 
 
-def _pieces(parameters: Parameters) -> dict[str, tuple[Tensor, Tensor]]:
-    """The gradient of each of `small_terms` in each parameter, by hand."""
+def weighted_gradients(parameters: Parameters, weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
+    """The gradient of each of `small_losses`, times its weight, by hand."""
     first, second = (parameter.detach() for parameter in parameters)
-    return {
+    gradients = {
         "image_1": (first, torch.zeros_like(second)),
         "content_1": (torch.full_like(first, 3), torch.full_like(second, -3)),
         "style_2": (torch.zeros_like(first), torch.cos(second)),
         "gan_2": (torch.ones_like(first) * second.square().sum(), 2 * first.sum() * second),
     }
+    return {name: (weight_of(name, weights) * a, weight_of(name, weights) * b) for name, (a, b) in gradients.items()}
 
 
-def _weight(name: str, weights: Weights) -> float:
+def weight_of(name: str, weights: Weights) -> float:
     return weights[name.split("_")[0]]
 
 
-def _pulls(compute_terms: ComputeTerms, parameters: Parameters, weights: Weights) -> Terms:
-    return {
-        name: abs(_weight(name, weights)) * (a.square().sum() + b.square().sum()).sqrt()
-        for name, (a, b) in _pieces(parameters).items()
-    }
-
-
-def _pulls_unweighted(compute_terms: ComputeTerms, parameters: Parameters, weights: Weights) -> Terms:
-    return {name: torch.cat(parts).norm() for name, parts in _pieces(parameters).items()}
-
-
-def _pulls_of_values(compute_terms: ComputeTerms, parameters: Parameters, weights: Weights) -> Terms:
-    return {name: _weight(name, weights) * value.detach() for name, value in compute_terms(parameters).items()}
-
-
-def _lengths_added(compute_terms: ComputeTerms, parameters: Parameters, weights: Weights) -> Terms:
-    pieces = _pieces(parameters).items()
-    return {name: _weight(name, weights) * torch.stack([part.norm() for part in parts]).sum() for name, parts in pieces}
-
-
-def _squared_lengths(compute_terms: ComputeTerms, parameters: Parameters, weights: Weights) -> Terms:
-    return {name: value.square() for name, value in _pulls(compute_terms, parameters, weights).items()}
-
-
-def _gradients_accumulated(compute_terms: ComputeTerms, parameters: Parameters, weights: Weights) -> Terms:
-    together = torch.zeros_like(torch.cat([parameter.detach() for parameter in parameters]))
-    found = {}
-    for name, parts in _pieces(parameters).items():
-        together = together + _weight(name, weights) * torch.cat(parts)
-        found[name] = together.norm()
-    return found
-
-
-def _first_parameter(compute_terms: ComputeTerms, parameters: Parameters, weights: Weights) -> Terms:
-    return {name: _weight(name, weights) * parts[0].norm() for name, parts in _pieces(parameters).items()}
-
-
-def _pull_cases(generator: Generator) -> Iterator[Input]:
-    def draw(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def norm_cases(generator: Generator) -> Iterator[Input]:
+    def normal(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(count, generator=generator, dtype=dtype)
 
     weights = {"gan": 1.0, "image": 10.0, "content": 0.5, "style": 2.0}
-    yield Input("two numbers each", (small_terms, [draw(2), draw(2)], weights))
-    yield Input("a parameter at zero", (small_terms, [torch.zeros(3), draw(2)], weights))
-    yield Input("a weight of 0", (small_terms, [draw(3), draw(4)], weights | {"style": 0.0}))
-    yield Input("large values", (small_terms, [10 * draw(4), 10 * draw(4)], weights))
-    yield Input("float64", (small_terms, [draw(5, torch.float64), draw(6, torch.float64)], weights))
+    yield Input("two numbers each", (small_losses, [normal(2), normal(2)], weights))
+    yield Input("a parameter at zero", (small_losses, [torch.zeros(3), normal(2)], weights))
+    yield Input("a weight of 0", (small_losses, [normal(3), normal(4)], weights | {"style": 0.0}))
+    yield Input("large values", (small_losses, [10 * normal(4), 10 * normal(4)], weights))
+    yield Input("float64", (small_losses, [normal(5, torch.float64), normal(6, torch.float64)], weights))
 
 
-pulls = Exercise(
-    "pulls",
-    _pulls,
-    _pull_cases,
-    (
-        Bug(
-            "pulls-unweighted",
-            _pulls_unweighted,
-            "the gradients are measured without the weights",
-            "What moves the parameters is weight times gradient.",
-        ),
-        Bug(
-            "pulls-of-values",
-            _pulls_of_values,
-            "it is the weighted value of each term, not the length of its gradient",
-            "A large loss may be flat and a small one steep: take the gradient in the parameters.",
-        ),
-        Bug(
-            "pulls-lengths-added",
-            _lengths_added,
-            "the lengths of the parameters' gradients are added up",
-            "All parameters together are one vector: square, add, and take one root.",
-        ),
-        Bug(
-            "pulls-squared",
-            _squared_lengths,
-            "the root is missing: it is the squared length",
-            "The length is the root of the sum of squares.",
-        ),
-        Bug(
-            "pulls-accumulated",
-            _gradients_accumulated,
-            "each gradient still holds those of the terms before it",
-            "`backward` adds to `.grad`: clear it between terms, or use `torch.autograd.grad`.",
-        ),
-        Bug(
-            "pulls-of-the-first-parameter",
-            _first_parameter,
-            "only the first parameter counts",
-            "Take all parameters; where a term does not use one, its gradient there is zero (`allow_unused=True`).",
-        ),
-    ),
-    compare_gradients=True,
+@exercise(norm_cases, gradients=True)
+def gradient_norms(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
+    gradients = weighted_gradients(parameters, weights)
+    return {name: (a.square().sum() + b.square().sum()).sqrt() for name, (a, b) in gradients.items()}
+
+
+@gradient_norms.bug(
+    "leaves out the weights",
+    fix="The parameters follow weight times gradient, so multiply each loss by the weight of its kind.",
 )
+def unweighted(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
+    return gradient_norms.reference(compute_losses, parameters, dict.fromkeys(weights, 1.0))
+
+
+@gradient_norms.bug(
+    "returns the weighted values of the losses",
+    fix="A large loss may be flat and a small one steep. Differentiate it with respect to the parameters.",
+)
+def values(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
+    return {name: weight_of(name, weights) * value.detach() for name, value in compute_losses(parameters).items()}
+
+
+@gradient_norms.bug(
+    "adds up the norms of the parameters",
+    fix="All parameters together are one vector: sum the squares of all entries, then take one root.",
+)
+def norms_added(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
+    return {name: a.norm() + b.norm() for name, (a, b) in weighted_gradients(parameters, weights).items()}
+
+
+@gradient_norms.bug(
+    "adds the gradients of the losses before it to each gradient",
+    fix="`backward` adds to `.grad`. Clear it between the losses, or use `torch.autograd.grad`.",
+)
+def accumulated(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
+    total = torch.zeros_like(torch.cat([parameter.detach() for parameter in parameters]))
+    norms = {}
+    for name, parts in weighted_gradients(parameters, weights).items():
+        total = total + torch.cat(parts)
+        norms[name] = total.norm()
+    return norms
+
+
+# ------------------------------------------------------------------------------ the style loss of a style that leaks
+
+MEAN_ABSOLUTE_NORMAL = math.sqrt(2 / math.pi)  # E|z| of z ~ N(0, 1)
+
+
+def angle_cases(generator: Generator) -> Iterator[Input]:
+    yield Input("one angle", (torch.tensor([0.7]),))
+    yield Input("only the sampled style", (torch.zeros(2),))
+    yield Input("negative and obtuse angles", (torch.tensor([-0.4, 2.5, -2.0]),))
+    yield Input("several angles", (2 * torch.rand(4, generator=generator),))
+    yield Input("float64", (2 * torch.rand(5, generator=generator, dtype=torch.float64),))
+
+
+@exercise(angle_cases)
+def leaked_style(angle: Tensor) -> Tensor:
+    return MEAN_ABSOLUTE_NORMAL * (1 - torch.cos(angle) ** 2).sqrt()
+
+
+@leaked_style.bug(
+    "keeps the style encoder at k = 1",
+    fix="The encoder is trained, too: choose the k for which the error is smallest.",
+)
+def encoder_not_adapted(angle: Tensor) -> Tensor:
+    return MEAN_ABSOLUTE_NORMAL * (2 - 2 * torch.cos(angle)).sqrt()
+
+
+@leaked_style.bug(
+    "returns the variance of the error",
+    fix="The loss is the mean absolute error: √(2/π) times the standard deviation.",
+)
+def variance(angle: Tensor) -> Tensor:
+    return torch.sin(angle) ** 2
+
+
+@leaked_style.bug(
+    "returns the standard deviation of the error",
+    fix="The mean absolute value of a normal variable is √(2/π) times its standard deviation.",
+)
+def standard_deviation(angle: Tensor) -> Tensor:
+    return torch.sin(angle).abs()
+
+
+@leaked_style.bug(
+    "becomes negative for negative angles",
+    fix="A standard deviation is never negative: take the absolute value.",
+)
+def signed(angle: Tensor) -> Tensor:
+    return MEAN_ABSOLUTE_NORMAL * torch.sin(angle)
