@@ -211,6 +211,7 @@ class Config:
     def __post_init__(self) -> None:
         _check_fields(self)
         _check_pairing(self)
+        _check_folders(self.data)
         check_group(self.batch_size, self.network.minibatch_std_group)
         check_size(self.data.image_size, self.network)
         _check_discriminator_size(self.data.image_size, self.network)
@@ -334,6 +335,16 @@ def _check_pairing(config: Config) -> None:
         raise ValueError("paired training needs data of true pairs, the known world or fashion, not folders")
     if config.method == "bicyclegan" and not config.data.paired:
         raise ValueError("method is bicyclegan, which learns from true pairs: set paired, or start from its presets")
+
+
+def _check_folders(data: DataConfig) -> None:
+    """Refuse images of the user's own beside a dataset that would ignore them."""
+    unused = [name for name in ("folder", "folder_1", "folder_2", "swap") if getattr(data, name)]
+    if unused and data.dataset != "folder":
+        raise ValueError(
+            f"{unused[0]} is {getattr(data, unused[0])!r}, but dataset is {data.dataset!r}, which reads no folder of "
+            "yours: start from a preset that does, such as folder64"
+        )
 
 
 def check_group(images: int, group: int) -> None:

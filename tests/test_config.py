@@ -22,6 +22,14 @@ from munit_lite.presets import PRESETS
 from munit_lite.world import WORLD_VARIANTS
 
 
+@pytest.mark.parametrize("given", [{"folder": "fruit"}, {"folder_1": "a", "folder_2": "b"}, {"swap": True}])
+@pytest.mark.parametrize("name", ["laboratory", "fashion32"])
+def test_folders_beside_a_dataset_that_would_ignore_them_are_refused(name, given):
+    with pytest.raises(ValueError, match=rf"{next(iter(given))} is .* reads no folder of yours: .* such as folder64"):
+        ml.preset(name, **given)
+    assert ml.preset("folder64", **given).data.dataset == "folder"
+
+
 def test_field_names_are_unique_across_records_so_that_an_override_needs_no_path():
     records = (Config, DataConfig, NetworkConfig, LossConfig, OptimizerConfig)
     names = [field.name for record in records for field in dataclasses.fields(record)]

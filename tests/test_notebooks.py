@@ -1,13 +1,17 @@
 """The notebooks keep the template, are stored in normal form, and run with other parameters than the stored ones."""
 
 import ast
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 import papermill.cli
 import papermill.parameterize
@@ -16,6 +20,7 @@ from notebook_files import (
     COURSE,
     NOTEBOOKS,
     REWRITTEN,
+    ROOT,
     TEACHING,
     WRITTEN,
     attempts,
@@ -25,6 +30,7 @@ from notebook_files import (
     number_of,
     read,
 )
+from PIL import Image
 
 import munit_lite
 import munit_lite.course
@@ -80,6 +86,55 @@ def test_training_runs_on_real_images(tmp_path):
 def test_an_unknown_parameter_is_an_error_that_lists_the_known_ones(tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'stepps'; known: .*steps"):
         execute("09_training.ipynb", tmp_path, fast=True, stepps=3)
+
+
+def own_images_command() -> str:
+    """The command for two folders as the notebook states it."""
+    (found,) = re.findall(r"papermill [^`]*?-p folder_1 [^`]*", markdown(read("09_training")))
+    return found.strip()
+
+
+def test_readme_and_notebook_state_the_same_command_for_two_folders():
+    command = own_images_command()
+    assert all(part in command for part in ("-p seed 3", "-p steps 500", "-p folder_2 "))
+    assert command in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_command_for_two_folders_resumes_after_a_stop_and_refuses_other_settings(tmp_path):
+    """With fewer steps of smaller networks than a reader's run, and otherwise as it is written."""
+    for number, kind in enumerate(("cats", "dogs")):
+        (tmp_path / kind).mkdir()
+        for k in range(20):
+            pixels = np.random.default_rng([number, k]).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / kind / f"{k}.png")
+    command = own_images_command().replace("/path/to/", f"{tmp_path}/").replace("../runs/mine", str(tmp_path / "run"))
+    command = command.replace("runs/mine.ipynb", str(tmp_path / "mine.ipynb")).replace("-p steps 500", "-p steps 60")
+    overrides = "base_channels: 4, batch_size: 2, save_every: 5, log_every: 1, num_threads: 1"
+    command += f" -p test_count 4 -y 'overrides: {{{overrides}}}'"
+
+    def start(text: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            shlex.split(text.replace("\\\n", "")), cwd=ROOT, stdout=-1, stderr=subprocess.STDOUT, text=True
+        )
+
+    process = start(command)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "run" / "state.safetensors").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.02)
+    process.terminate()
+    process.communicate(timeout=60)
+    records = tmp_path / "run" / "metrics.jsonl"
+    stopped = len(records.read_text().splitlines())
+    assert process.returncode != 0 and 5 <= stopped < 60
+
+    refused = start(command.replace("-p seed 3", "-p seed 4"))
+    assert "seed: 3 in the folder, 4 requested" in refused.communicate(timeout=240)[0] and refused.returncode != 0
+    again = start(command)
+    output = again.communicate(timeout=400)[0]
+    assert again.returncode == 0, output
+    assert [json.loads(line)["step"] for line in records.read_text().splitlines()] == list(range(1, 61))
 
 
 WRONG = {  # what follows -p on papermill's command line -> a part of the message
