@@ -133,8 +133,12 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
         notebook = json.loads(source[0])
         cells = notebook["cells"]
         for cell, below in zip(cells, [*cells[1:], {"source": ""}], strict=True):
-            if "nbval-ignore-output" in cell["metadata"].get("tags", []):  # live curves, drawn anew in a cell below
-                cell["outputs"] = [o for o in cell.get("outputs", []) if "image/png" not in o.get("data", {})]
+            if "nbval-ignore-output" in cell["metadata"].get("tags", []):  # live curves have no alternative text
+                cell["outputs"] = [
+                    o
+                    for o in cell.get("outputs", [])
+                    if "image/png" not in o.get("data", {}) or o["metadata"].get("image/png", {}).get("alt")
+                ]
             for output in cell.get("outputs", []):
                 # Jupyter keeps it with the output, MyST-NB takes it from the cell.
                 if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
