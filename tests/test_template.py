@@ -97,13 +97,23 @@ def test_what_is_folded_in_the_book_is_folded_in_jupyterlab(name):
     assert re.search(r"(setup_notebook|check_parameters)\(In\b", setup.source)
 
 
+def is_live_curve(cell, output) -> bool:
+    """Curves that a training redraws; the page of the book leaves them out."""
+    ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
+    return ignored and not output.get("metadata", {}).get("image/png", {}).get("alt")
+
+
 @rewritten
 def test_every_figure_has_a_caption_below_it(name):
     cells, number = read(name).cells, 0
     for k, cell in enumerate(cells):
         shown = cell.cell_type == "markdown" and "![" in cell.source
         if cell.cell_type == "code":
-            shown = any({"image/png", "image/svg+xml"} & set(output.get("data", {})) for output in cell.outputs)
+            shown = any(
+                {"image/png", "image/svg+xml"} & set(output.get("data", {}))
+                for output in cell.outputs
+                if not is_live_curve(cell, output)
+            )
         if shown:
             number += 1
             place = cell.source if cell.cell_type == "markdown" else cells[k + 1].source
@@ -124,5 +134,6 @@ def test_each_of_the_three_aims_names_its_exercise(name):
 @rewritten
 def test_a_stored_page_says_nothing_about_its_making(name):
     text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
-    for word in ("nbval", "papermill", "continuous integration", "this course grew"):
+    offered = ["papermill"] if name == "09_training" else []  # to readers, for runs of their own
+    for word in {"nbval", "papermill", "continuous integration", "this course grew"}.difference(offered):
         assert word not in text.lower(), word
