@@ -6,14 +6,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from statistics import mean
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from munit_lite.course import figures
 from munit_lite.evaluation.convergence import MIN_CLASS_ACCURACY, MIN_DIVERSITY_RATIO, convergence
@@ -25,6 +21,7 @@ from munit_lite.experiments.sweep_plan import read_plan
 from munit_lite.experiments.tables import TABLE_1, estimates_by_seed
 from munit_lite.paths import RESULTS_DIR, SWEEPS_DIR
 from munit_lite.world import DIRECTIONS
+from tools.page_figures import digest_of, png_with_digest
 
 DATA = "laboratory"
 PLAN = SWEEPS_DIR / f"{DATA}.yaml"
@@ -184,7 +181,7 @@ def _curves(sweep: Sweep) -> dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]
 def digest(sweep: Sweep) -> str:
     """Return a number for the data of the figure, which the figure's file holds: it shows whether the file is old."""
     data = [(m, s.tolist(), {k: v.round(6).tolist() for k, v in c.items()}) for m, (s, c) in _curves(sweep).items()]
-    return hashlib.sha256(repr(data).encode()).hexdigest()
+    return digest_of(data)
 
 
 def curves_figure(sweep: Sweep) -> bytes:
@@ -203,11 +200,8 @@ def curves_figure(sweep: Sweep) -> bytes:
         axis.set_title(f"{METHODS[method][0]} ({len(values)} seeds)", fontsize=9.5)
     axes[0].legend(loc="lower right", fontsize=9)
     figure.suptitle("How much of the content each method keeps, and how diverse its outputs are")
-    image = figures.figure_to_image(figure, "Class accuracy and diversity ratio of each method during training.")
-    info, target = PngInfo(), io.BytesIO()
-    info.add_text("digest", digest(sweep))
-    Image.open(io.BytesIO(image.data)).save(target, "PNG", pnginfo=info, optimize=True)
-    return target.getvalue()
+    alt = "Class accuracy and diversity ratio of each method during training."
+    return png_with_digest(figure, alt, digest(sweep))
 
 
 def page(sweep: Sweep) -> str:

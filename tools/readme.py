@@ -18,20 +18,16 @@ from munit_lite.experiments.benchmark_tables import cost_table, profile_table
 from munit_lite.experiments.convergence_curves import collect_quality_curves, convergence_table
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
-from munit_lite.experiments.recipe_tables import deviations_table, tuning_table
-from munit_lite.experiments.results import read_results, read_results_file
+from munit_lite.experiments.results import read_results
 from munit_lite.paths import CHECKPOINTS_DIR, REPOSITORY_DIR, RESULTS_DIR
-from munit_lite.presets import preset
 from munit_lite.storage.checkpoints import load
 from munit_lite.storage.tensors import read_tensors
 from tools.benchmark_explorers import latency_table
 from tools.markdown_blocks import replace_block
-from tools.tune_recipe import SETTINGS
 
 README = REPOSITORY_DIR / "README.md"
 PICTURE = RESULTS_DIR / "world64s_translations.png"
 CURVES = RESULTS_DIR / "laboratory_munit.png"
-TUNING = RESULTS_DIR / "recipe_tuning.md"
 
 _LABELS = {
     "class_accuracy": "predicted class is right",
@@ -127,38 +123,6 @@ def convergence_figure() -> bytes:
     ).data
 
 
-def tuning_page() -> str:
-    """Return a page with every setting of the recipe that was tried, and with the deviations that were kept."""
-    log = read_results_file("recipe_tuning")
-    steps, runs = preset("laboratory").steps, log["provenance"]["settings"]["runs"]
-    return f"""# How the recipe was tuned
-
-The preset `laboratory` is a recipe with which plain MUNIT converges within minutes on the laboratory world, the known
-world at 16 px with five classes. We looked for a recipe that keeps the class in both directions and generates diverse
-styles. The settings were trained on the seeds 100 to 103, which the sweep of convergence does not use; two earlier
-recipes were also run on that sweep's seeds 0 to 4 before this one was chosen.
-
-## The recipe's deviations from the paper
-
-The first row is the recipe. Each other row takes back one deviation: it trains with the paper's value there, for the
-same {steps:,} steps. So a low accuracy says that this value does not learn the classes *within these steps*, not that
-it is worse in a long run; a batch of one image also sees a sixteenth of the images. The last two columns are means over
-the listed seeds in the worse direction of translation. One seed cannot show differences of a few hundredths.
-
-{deviations_table(log["numbers"], runs)}
-
-## Every setting that was tried
-
-`python -m tools.tune_recipe` trained these settings, in this order; `recipe_tuning.json` holds whole curves and
-confusion matrices. The column "reason" says why a setting was tried, and holds expectations as well as observations.
-Each metric is measured after the last step, in the direction where it is lower, one value per seed. "Relabeled" is the
-class accuracy after the best relabeling of the classes. Where it is clearly higher than the class accuracy, classes are
-exchanged; where both are low, they are merged. CPU minutes are those of the longest run, on the machine that ran it.
-
-{tuning_table(log["numbers"], runs, {name: setting.reason for name, setting in SETTINGS.items()})}
-"""
-
-
 def update(text: str) -> str:
     """Return the README's text with every table written again."""
     for name, block in blocks().items():
@@ -181,10 +145,9 @@ def translations(columns: int = 9) -> bytes:
 
 
 def main() -> None:
-    """Write the README's picture, tables and curves again, and the page of the settings that were tried."""
+    """Write the README's picture, tables and curves again."""
     PICTURE.write_bytes(translations())
     CURVES.write_bytes(convergence_figure())
-    TUNING.write_text(tuning_page())
     README.write_text(update(README.read_text()))
 
 

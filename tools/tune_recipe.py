@@ -43,7 +43,7 @@ class Setting:
     """A change of the recipe that is tried.
 
     Args:
-        reason: what it might do, in words.
+        reason: the change, and what it might do, in words.
         overrides: fields of the configuration that differ from the base.
         code_changes: names in `CODE_CHANGES`, for what is not a field of the configuration.
         base: name in `BASES` of the fields that the setting starts from.
@@ -125,123 +125,135 @@ _SMALL_BATCHES = BASELINE | _HALVED | _STATISTICS | {"r1_weight": 0.05}
 RECIPE = _SMALL_BATCHES | {"batch_size": 16, "minibatch_std_group": 8, "decay_every": 1800}
 BASES = {"baseline": BASELINE, "small batches": _SMALL_BATCHES, "recipe": RECIPE}
 SETTINGS = {
-    "baseline": Setting("the small recipe of the first edition without the cycle loss, at 16 px"),
-    "style_weight_0.1": Setting("a weak style loss leaves the pairing of classes to the others", {"style_weight": 0.1}),
-    "style_weight_0.3": Setting("a style loss that is less weak", {"style_weight": 0.3}),
-    "content_weight_5": Setting("a strong content loss holds the two codes together", {"content_weight": 5.0}),
-    "image_weight_3": Setting("a weak image loss gives the adversarial loss more say", {"image_weight": 3.0}),
-    "one_update": Setting("one discriminator update per step", _ONE_UPDATE),
-    "one_update_style_weight_3": Setting(
-        "one update, and a strong style loss for more diversity", _ONE_UPDATE | {"style_weight": 3.0}
+    "baseline": Setting("the starting point: the recipe of the preset `world32` without the cycle loss, at 16 px"),
+    "style_weight_0.1": Setting(
+        "a weaker style loss, so that the other losses decide which classes are paired", {"style_weight": 0.1}
     ),
-    "one_update_r1_0.1": Setting("one update, and a smoother discriminator", _ONE_UPDATE | {"r1_weight": 0.1}),
+    "style_weight_0.3": Setting("a slightly weaker style loss", {"style_weight": 0.3}),
+    "content_weight_5": Setting(
+        "a stronger content loss, so that a translation has the same content code as its input", {"content_weight": 5.0}
+    ),
+    "image_weight_3": Setting(
+        "a weaker image loss, which gives the adversarial loss more influence", {"image_weight": 3.0}
+    ),
+    "one_update": Setting("one discriminator update per step in place of two", _ONE_UPDATE),
+    "one_update_style_weight_3": Setting(
+        "one update; a stronger style loss, for more diversity", _ONE_UPDATE | {"style_weight": 3.0}
+    ),
+    "one_update_r1_0.1": Setting(
+        "one update; a larger R1 weight, which makes the discriminator smoother", _ONE_UPDATE | {"r1_weight": 0.1}
+    ),
     "one_update_r1_0.005": Setting(
-        "one update, and a discriminator that sees finer differences", _ONE_UPDATE | {"r1_weight": 0.005}
+        "one update; a smaller R1 weight, so that the discriminator detects finer differences",
+        _ONE_UPDATE | {"r1_weight": 0.005},
     ),
     "one_update_wide_discriminator": Setting(
-        "one update, and a discriminator of twice the width",
+        "one update; a discriminator of twice the width",
         _ONE_UPDATE | {"discriminator_base_channels": 64},
     ),
     "one_update_constant_rate": Setting(
-        "one update, and a constant rate, since the diversity falls as the rate falls",
+        "one update; a constant learning rate, because the diversity falls as the rate falls",
         _CONSTANT,
     ),
     "constant_rate_wide_discriminator": Setting(
-        "one update and a constant rate, and a discriminator of twice the width",
+        "one update, a constant rate; a discriminator of twice the width",
         _CONSTANT | {"discriminator_base_channels": 64},
     ),
     "constant_rate_wide_discriminator_r1_0.05": Setting(
-        "one update and a constant rate, and a discriminator of twice the width that is smoother",
+        "one update, a constant rate; a discriminator of twice the width and a larger R1 weight",
         _CONSTANT | {"discriminator_base_channels": 64, "r1_weight": 0.05},
     ),
     "halved_rate": Setting(
-        "one update and a rate halved every 2,500 steps, as the paper halves it: a constant rate keeps the "
-        "diversity of sketches, a falling one raises that of paintings",
+        "one update; a rate halved every 2,500 steps, as the paper halves it: a constant rate keeps the "
+        "diversity of sketches, but a falling rate raises that of paintings",
         _HALVED,
     ),
     "halved_rate_wide_discriminator_r1_0.05": Setting(
-        "one update, a rate halved every 2,500 steps, and a wide and smoother discriminator",
+        "one update, a rate halved every 2,500 steps; a discriminator of twice the width and a larger R1 weight",
         _HALVED | {"discriminator_base_channels": 64, "r1_weight": 0.05},
     ),
     "constant_rate_no_weight_decay": Setting(
-        "one update, a constant rate, and no weight decay, which favors a decoder that responds weakly to the style",
+        "one update, a constant rate; no weight decay, which favors a decoder that responds weakly to the style",
         _CONSTANT | {"weight_decay": 0.0},
     ),
     "constant_rate_minibatch_statistics": Setting(
-        "one update, a constant rate, and the standard deviation of each feature over four images as further features "
-        "of the discriminator, so that it sees the diversity",
+        "one update, a constant rate; minibatch statistics: the standard deviation of each feature over four images as "
+        "further features of the discriminator, so that it can detect a lack of diversity",
         _CONSTANT,
         ("minibatch statistics",),
     ),
     "halved_rate_minibatch_statistics": Setting(
-        "one update, a rate halved every 2,500 steps, and minibatch statistics",
+        "one update, a rate halved every 2,500 steps; minibatch statistics over four images",
         _HALVED,
         ("minibatch statistics",),
     ),
     "halved_rate_minibatch_statistics_r1_0.05": Setting(
-        "one update, a rate halved every 2,500 steps, minibatch statistics, and a smoother discriminator",
+        "one update, a rate halved every 2,500 steps; minibatch statistics over four images and a larger R1 weight",
         _HALVED | {"r1_weight": 0.05},
         ("minibatch statistics",),
     ),
     "constant_rate_std_group_4": Setting(
-        "one update, a constant rate, and minibatch statistics over four images",
+        "one update, a constant rate; minibatch statistics over four images, with other initial weights than before",
         _STATISTICS,
     ),
     "constant_rate_std_group_4_r1_0.05": Setting(
-        "one update, a constant rate, minibatch statistics over four images, and a smoother discriminator",
+        "one update, a constant rate, minibatch statistics over four images; a larger R1 weight",
         _STATISTICS | {"r1_weight": 0.05},
     ),
     "std_group_4_style_weight_3": Setting(
-        "one update, a constant rate, minibatch statistics, and a strong style loss, since the content code carries a "
+        "one update, a constant rate, minibatch statistics; a stronger style loss, because the content code carries a "
         "part of the line width",
         _STATISTICS | {"style_weight": 3.0},
     ),
     "std_group_4_two_downsamples": Setting(
-        "one update, a constant rate and minibatch statistics, and a content code of half the size",
+        "one update, a constant rate, minibatch statistics; a content code of half the resolution",
         _STATISTICS | {"num_downsamples": 2},
     ),
     "std_group_4_wide_discriminator": Setting(
-        "one update, a constant rate, minibatch statistics, and a discriminator of the paper's width",
+        "one update, a constant rate, minibatch statistics; a discriminator of the paper's width",
         _STATISTICS | {"discriminator_base_channels": 64},
     ),
     "std_group_4_batch_16": Setting(
-        "one update, a constant rate, minibatch statistics, and batches of 16",
+        "one update, a constant rate, minibatch statistics; batches of 16 images in place of 8",
         _STATISTICS | {"batch_size": 16},
     ),
     "halved_rate_std_group_4_r1_0.05": Setting(
-        "a rate halved once, since sketches lose diversity slowly in long runs and paintings gain it as the rate falls",
+        "one update, minibatch statistics, a larger R1 weight; a rate halved once, because sketches lose diversity "
+        "slowly in long runs and paintings gain diversity as the rate falls",
         _HALVED | {"minibatch_std_group": 4, "r1_weight": 0.05},
     ),
     "std_group_4_style_downsamples_4": Setting(
-        "one update, a constant rate, minibatch statistics, and a style encoder that halves the image to one position, "
-        "as in the paper: with average pooling of 4 × 4 positions it cannot divide the amount of ink by the outline",
+        "one update, a constant rate, minibatch statistics; a style encoder that downsamples the image to one "
+        "position, as in the paper: with average pooling over 4 × 4 positions it cannot divide the amount of ink by "
+        "the length of the outline",
         _STATISTICS | {"num_style_downsamples": 4},
     ),
     "std_group_4_style_downsamples_3": Setting(
-        "one update, a constant rate, minibatch statistics, and a style encoder that halves the image to two positions",
+        "one update, a constant rate, minibatch statistics; a style encoder that downsamples the image to 2 × 2 "
+        "positions",
         _STATISTICS | {"num_style_downsamples": 3},
     ),
     "std_group_4_content_weight_3": Setting(
-        "one update, a constant rate, minibatch statistics, and a strong content loss: a content code that carries "
-        "the line width must come back from a painting",
+        "one update, a constant rate, minibatch statistics; a stronger content loss, which penalizes a content code "
+        "that carries the line width, because it cannot be recovered from a painting",
         _STATISTICS | {"content_weight": 3.0},
     ),
     "constant_rate_image_weight_30": Setting(
-        "one update and a constant rate, and a strong image loss, since a weak one lowered class and diversity",
+        "one update, a constant rate; a stronger image loss, because a weaker one lowered class accuracy and diversity",
         _CONSTANT | {"image_weight": 30.0},
     ),
     "constant_rate_r1_0.05": Setting(
-        "one update and a constant rate, and a smoother discriminator",
+        "one update, a constant rate; a larger R1 weight",
         _CONSTANT | {"r1_weight": 0.05},
     ),
     "constant_rate_normalized_content": Setting(
-        "one update and a constant rate, and a content code whose channels have mean 0 and variance 1, which cannot "
-        "carry the line width as a mean",
+        "one update, a constant rate; a content code whose channels have mean 0 and variance 1, which cannot carry the "
+        "line width as a mean",
         _CONSTANT,
         ("normalized content",),
     ),
     "one_update_image_weight_3": Setting(
-        "one update, and a weak image loss, since the L1 loss prefers a middle value of what is hard to encode",
+        "one update; a weaker image loss, because the L1 loss favors a middle value of what is hard to encode",
         _ONE_UPDATE | {"image_weight": 3.0},
     ),
 }
@@ -261,46 +273,46 @@ _AT_32 = {"world_variant": "standard", "image_size": 32, "num_style_downsamples"
 _AT_32_CONSTANT = _AT_32 | _STATISTICS
 SETTINGS |= {
     "small_batches_content_weight_3": Setting(
-        "the setting halved_rate_std_group_4_r1_0.05, and a strong content loss, since the content code carries a part "
-        "of the line width",
+        "halved_rate_std_group_4_r1_0.05 with a stronger content loss, because the content code carries a part of the "
+        "line width",
         {"content_weight": 3.0},
         base="small batches",
     ),
     "batch_16": Setting(
-        "the setting halved_rate_std_group_4_r1_0.05 with batches of 16, since some seeds keep classes merged for "
-        "1,500 steps",
+        "halved_rate_std_group_4_r1_0.05 with batches of 16, because with some seeds the classes stay merged for 1,500 "
+        "steps",
         {"batch_size": 16, "decay_every": 1800},
         base="small batches",
     ),
     "batch_16_style_downsamples_3": Setting(
-        "batches of 16, a constant rate, and a style encoder that halves the image once more",
+        "batch_16 with a constant rate and a style encoder that downsamples the image once more",
         {"batch_size": 16, "decay_every": 100_000, "num_style_downsamples": 3},
         base="small batches",
     ),
     "batch_16_noise": Setting(
-        "the setting batch_16_style_downsamples_3, and translations are encoded again with noise of 0.1, which drowns "
-        "hidden signals",
+        "batch_16_style_downsamples_3 with noise of standard deviation 0.1 on translations before they are encoded "
+        "again, so that they cannot hold hidden signals",
         {"batch_size": 16, "decay_every": 100_000, "num_style_downsamples": 3},
         ("noise before encoding again",),
         base="small batches",
     ),
     "batch_16_content_weight_3": Setting(
-        "batches of 16 and a strong content loss, since batches of 16 start faster",
+        "batch_16 with a stronger content loss, because runs with batches of 16 start faster",
         {"batch_size": 16, "decay_every": 1800, "content_weight": 3.0},
         base="small batches",
     ),
     "recipe": Setting(
-        "batches of 16 and minibatch statistics over eight images, which show the diversity more exactly",
+        "batch_16 with minibatch statistics over eight images, which show the diversity more exactly",
         base="recipe",
     ),
     "constant_rate_32": Setting(
-        "one update, a constant rate and minibatch statistics in the standard world at 32 px, which has rings",
+        "one update, a constant rate, minibatch statistics; the standard world at 32 px, which also has rings",
         _AT_32_CONSTANT,
     ),
     "constant_rate_32_cycle": Setting(
-        "the setting constant_rate_32 with the explicit cycle loss", _AT_32_CONSTANT | {"cycle_weight": 10.0}
+        "constant_rate_32 with the explicit cycle loss", _AT_32_CONSTANT | {"cycle_weight": 10.0}
     ),
-    "recipe_32": Setting("the recipe in the standard world at 32 px, which has rings", _AT_32, base="recipe"),
+    "recipe_32": Setting("the recipe in the standard world at 32 px, which also has rings", _AT_32, base="recipe"),
 }
 
 

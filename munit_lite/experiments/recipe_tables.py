@@ -76,29 +76,45 @@ def tuning_table(log: dict[str, Any], runs: dict[str, Any], reasons: dict[str, s
         reasons: setting -> why it was tried.
 
     Returns:
-        One row per setting and length: the reason, the seeds, and after the last step the class accuracy, the accuracy
-        after the best relabeling and the diversity ratio, each of its worse direction and one per seed; and the CPU
-        minutes of the longest run.
+        One row per setting and length: the change and its reason, the seeds, and after the last step the class
+        accuracy, the accuracy after the best relabeling and the diversity ratio, each of its worse direction and one
+        per seed; and the CPU minutes of the longest run.
 
     Example:
         >>> runs = {"baseline, 500 steps": {"failed": {"100": 250}}}
-        >>> print(tuning_table({}, runs, {"baseline": "the first edition"}).splitlines()[-1])
-        | baseline, 500 steps | the first edition | 100 (failed after step 250) |  |  |  | – |
+        >>> print(tuning_table({}, runs, {"baseline": "the starting point"}).splitlines()[-1])
+        | baseline, 500 steps | the starting point | 100 (failed after step 250) |  |  |  | – |
     """
     rows = []
     for name, run in runs.items():
         seeds = log.get(name, {})
         ends = [records[max(records, key=int)] for records in seeds.values()]
         columns = [
-            ", ".join(f"{_worse(end, metric):.2f}" for end in ends)
+            ", ".join(f"{worse_direction(end, metric):.2f}" for end in ends)
             for metric in ("class_accuracy", "relabeled_accuracy", "diversity_ratio")
         ]
         minutes = [end[direction]["cpu_minutes"] for end in ends for direction in DIRECTIONS.values()]
         failed = [f"{seed} (failed after step {step})" for seed, step in run["failed"].items()]
         reason, longest = reasons[name.rsplit(", ", 1)[0]], f"{max(minutes):.1f}" if minutes else "–"
         rows.append([name, reason, ", ".join([*seeds, *failed]), *columns, longest])
-    header = ["setting", "reason", "seeds", "class accuracy", "relabeled", "diversity ratio", "CPU minutes"]
+    header = ["setting", "change and reason", "seeds", "class accuracy", "relabeled", "diversity ratio", "CPU minutes"]
     return markdown_table(header, rows)
+
+
+def worse_direction(end: dict[str, Any], metric: str) -> float:
+    """Return a metric in the direction of translation where it is lower.
+
+    Args:
+        end: direction -> metrics.
+        metric: name of the metric.
+
+    Example:
+        >>> end = {"sketch to painting": {"style_r2": 0.9}, "painting to sketch": {"style_r2": 0.8}}
+        >>> worse_direction(end, "style_r2")
+        0.8
+    """
+    # Fractions of the same images were stored with other last digits: relabeling can only raise the accuracy.
+    return round(min(end[direction][metric] for direction in DIRECTIONS.values()), 4)
 
 
 def _effects(log: dict[str, Any], runs: dict[str, Any], name: str) -> list[str]:
@@ -106,12 +122,10 @@ def _effects(log: dict[str, Any], runs: dict[str, Any], name: str) -> list[str]:
     failed = [f"{seed} (failed)" for seed in runs.get(name, {}).get("failed", {})]
     ends = [records[max(records, key=int)] for records in log.get(name, {}).values()]
     seeds = ", ".join([*log.get(name, {}), *failed]) or "not run"
-    return [seeds, *(f"{np.mean([_worse(end, metric) for end in ends]):.2f}" if ends else "–" for metric in METRICS)]
-
-
-def _worse(end: dict[str, Any], metric: str) -> float:
-    # Fractions of the same images were stored with other last digits: relabeling can only raise the accuracy.
-    return round(min(end[direction][metric] for direction in DIRECTIONS.values()), 4)
+    return [
+        seeds,
+        *(f"{np.mean([worse_direction(end, metric) for end in ends]):.2f}" if ends else "–" for metric in METRICS),
+    ]
 
 
 def _words(name: str) -> str:

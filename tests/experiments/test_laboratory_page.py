@@ -11,6 +11,7 @@ from munit_lite.experiments.sweep_plan import read_plan
 from munit_lite.world import DIRECTIONS
 from tools import laboratory_page
 from tools.laboratory_page import CURVES, DATA, METHODS, PAGE, PLAN
+from tools.page_figures import read_digest
 
 RIGHT = np.diag([10, 0, 5, 5, 5, 5])
 EXCHANGED = RIGHT[[2, 1, 0, 3, 4, 5]]  # every disc becomes a square, and the other way around
@@ -52,8 +53,9 @@ def rows(table):
 def test_the_page_and_its_picture_are_those_of_the_committed_results():
     sweep = read_results(DATA)
     assert PAGE.read_text() == laboratory_page.page(sweep), "run: python -m tools.laboratory_page"
-    digest = Image.open(CURVES).info["digest"]
-    assert digest == laboratory_page.digest(sweep), "the curves are old; run: python -m tools.laboratory_page"
+    assert read_digest(CURVES) == laboratory_page.digest(sweep), (
+        "the curves are old; run: python -m tools.laboratory_page"
+    )
 
 
 def test_the_page_has_a_row_for_each_method_of_the_plan():

@@ -1,0 +1,143 @@
+"""The page about the tuning of the recipe: its figure has a row for every setting, and it claims what the log says."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from munit_lite.experiments.recipe_tables import setting_without
+from munit_lite.experiments.results import read_results_file
+from munit_lite.presets import DEVIATIONS
+from munit_lite.world import DIRECTIONS, SHAPE_NAMES
+from tools import tuning_page
+from tools.page_figures import read_digest
+from tools.tune_recipe import LOG, SETTINGS
+from tools.tuning_page import DECISIVE, FIGURE, GROUPS, MIN_STEPS, OTHERS, PAGE, reliable, repeated, rows_of, runs_of
+
+FILE = read_results_file(LOG)
+RUNS = runs_of(FILE["numbers"])
+
+
+def end(accuracy, diversity):
+    """The last measurement of a run, with a second direction that is better in both metrics."""
+    worse = {"class_accuracy": accuracy, "relabeled_accuracy": accuracy, "diversity_ratio": diversity}
+    better = dict.fromkeys(worse, 1.0)
+    first, second = DIRECTIONS.values()
+    return {first: worse | {"cpu_minutes": 1.0}, second: better | {"cpu_minutes": 1.0}}
+
+
+SMALL = {
+    "baseline, 500 steps": {"100": {"500": end(0.1, 0.1)}},
+    "style_weight_0.1, 2,500 steps": {"100": {"2500": end(0.5, 0.9)}},
+    "content_weight_5, 2,500 steps": {"100": {"2500": end(0.7, 0.9)}},
+    "baseline, 2,500 steps": {"100": {"1000": end(1.0, 1.0), "2500": end(0.4, 0.8)}, "101": {"2500": end(0.96, 0.91)}},
+    "recipe, 2,500 steps": {"100": {"2500": end(0.96, 0.95)}, "101": {"2500": end(0.99, 0.91)}},
+}
+
+
+def test_the_page_and_its_figure_are_those_of_the_committed_log():
+    page = tuning_page.page(FILE["numbers"], FILE["provenance"]["settings"]["runs"])
+    assert PAGE.read_text() == page, "run: python -m tools.tuning_page"
+    assert read_digest(FIGURE) == tuning_page.digest(FILE["numbers"]), "run: python -m tools.tuning_page"
+
+
+def test_every_setting_has_exactly_one_row():
+    placed = [setting for rows in GROUPS.values() for settings in rows.values() for setting in settings]
+    assert sorted(placed) == sorted(SETTINGS)
+
+
+def test_the_figure_has_at_most_forty_rows_and_leaves_out_no_long_run():
+    rows = rows_of(RUNS)
+    assert sum(len(group) for group in rows.values()) <= 40
+    shown = [run for group in rows.values() for runs in group.values() for run in runs]
+    assert sorted(shown) == sorted(run for run in RUNS if run.steps >= MIN_STEPS)
+
+
+def test_a_run_is_its_last_step_in_the_worse_direction():
+    by_name = {(run.setting, run.seed, run.steps): run for run in runs_of(SMALL)}
+    run = by_name["baseline", "100", 2500]
+    assert (run.class_accuracy, run.diversity_ratio, run.meets_both) == (0.4, 0.8, False)
+    assert by_name["baseline", "101", 2500].meets_both
+
+
+def test_the_unchanged_setting_is_first_and_the_others_are_sorted_by_class_accuracy():
+    (group, first), (_, chosen) = rows_of(runs_of(SMALL)).items()
+    assert group == "Two discriminator updates per step"
+    assert list(first) == ["baseline", "content weight 5", "style weight 0.1 or 0.3"]
+    assert list(chosen) == ["chosen recipe"]
+    assert [run.seed for run in first["baseline"]] == ["100", "101"], "the run of 500 steps is left out"
+
+
+def test_a_setting_is_reliable_if_every_one_of_several_seeds_meets_both_criteria():
+    assert set(repeated(runs_of(SMALL))) == {("baseline", 2500), ("recipe", 2500)}
+    assert reliable(runs_of(SMALL)) == [("recipe", 2500)]
+
+
+def test_the_figure_knows_its_data():
+    image = Image.open(io.BytesIO(tuning_page.tuning_figure(SMALL)))
+    assert image.info["digest"] == tuning_page.digest(SMALL)
+    changed = SMALL | {"recipe, 2,500 steps": {"100": {"2500": end(0.95, 0.95)}}}
+    assert tuning_page.digest(changed) != tuning_page.digest(SMALL) != tuning_page.digest({})
+
+
+# ----------------------------------------------------------------------- what the page says in words, not in numbers
+
+
+def metric(name, *settings, steps=None):
+    return [getattr(run, name) for run in RUNS if run.setting in settings and steps in (None, run.steps)]
+
+
+def test_the_chosen_recipe_is_the_fastest_of_the_settings_that_meet_both_criteria_with_both_seeds():
+    found = reliable(RUNS)
+    assert len(found) == 2 and min(found, key=lambda key: key[1]) == ("recipe", 2500)
+
+
+def test_one_update_keeps_more_classes_than_two_and_long_runs_lose_diversity():
+    two, one = (metric("class_accuracy", name, steps=2500) for name in ("baseline", "one_update"))
+    assert max(two) < min(one) < min(metric("class_accuracy", "one_update", steps=8000))
+    short, long = (metric("diversity_ratio", "one_update", steps=steps) for steps in (2500, 8000))
+    assert max(long) < min(short)
+    assert max(long) < min(metric("diversity_ratio", "one_update_constant_rate", "constant_rate_std_group_4"))
+
+
+def test_minibatch_statistics_make_no_clear_difference_to_the_recipe():
+    without = metric("diversity_ratio", setting_without("minibatch statistics"))
+    assert min(without) > min(metric("diversity_ratio", "recipe"))
+
+
+def test_the_decisive_deviations_are_those_without_which_the_class_accuracy_misses_its_criterion():
+    accuracy = {name: metric("class_accuracy", setting_without(name)) for name in DEVIATIONS}
+    missing = {name for name, values in accuracy.items() if not values}
+    assert missing == {"small networks", "discriminator scale"} == set(DEVIATIONS) - {*DECISIVE, *OTHERS}
+    assert set(DECISIVE) == {name for name, values in accuracy.items() if values and max(values) < 0.95}
+    assert [name for name in DECISIVE if accuracy[name][0] > 0.5] == ["Adam"]
+
+
+def test_the_other_deviations_differ_from_the_recipe_by_less_than_two_seeds_do():
+    for name in ("class_accuracy", "diversity_ratio"):
+        values = [[getattr(run, name) for run in group] for group in repeated(RUNS).values()]
+        assert tuning_page._largest_change(FILE["numbers"], name, 2500) < max(max(v) - min(v) for v in values)
+
+
+@pytest.mark.parametrize("setting", ["style_weight_0.1", "style_weight_0.3", "image_weight_3", "content_weight_5"])
+def test_no_other_loss_weight_raises_the_class_accuracy_of_the_baseline(setting):
+    assert max(metric("class_accuracy", setting)) < max(metric("class_accuracy", "baseline", steps=2500))
+
+
+def test_most_runs_with_one_update_keep_the_class_and_most_of_these_lack_diversity():
+    """As the alternative text of the figure says."""
+    two = {name for settings in GROUPS["Two discriminator updates per step"].values() for name in settings}
+    one = [run for run in RUNS if run.setting not in two]
+    kept = [run for run in one if run.class_accuracy >= 0.95]
+    assert len(kept) > len(one) / 2 and sum(run.diversity_ratio < 0.9 for run in kept) > len(kept) / 2
+
+
+def test_the_cycle_loss_does_not_keep_rings_from_becoming_discs_at_32_px():
+    (run,) = FILE["numbers"]["constant_rate_32_cycle, 4,000 steps"].values()
+    confusion = run["4000"]["sketch to painting"]["confusion"]
+    disc, ring = (SHAPE_NAMES.index(name) for name in ("disc", "ring"))
+    assert confusion[ring][disc] == sum(confusion[ring]) > 0
+
+
+def test_other_discriminators_keep_the_class():
+    assert min(metric("class_accuracy", *tuning_page.DISCRIMINATORS)) >= 0.95
