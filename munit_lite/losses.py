@@ -367,10 +367,12 @@ def total_loss(loss_terms: dict[str, Tensor], weights: dict[str, float]) -> Tens
     r"""Compute the autoencoders' objective (equation 5): the weighted sum of the losses of both domains.
 
     $$
-    \min_{E_1, E_2, G_1, G_2} \; \max_{D_1, D_2} \; \mathcal L_{GAN}^{x_1} + \mathcal L_{GAN}^{x_2}
-    + \lambda_x (\mathcal L_{recon}^{x_1} + \mathcal L_{recon}^{x_2})
-    + \lambda_c (\mathcal L_{recon}^{c_1} + \mathcal L_{recon}^{c_2})
-    + \lambda_s (\mathcal L_{recon}^{s_1} + \mathcal L_{recon}^{s_2})
+    \begin{aligned}
+    \min_{E_1,E_2,G_1,G_2}\;\max_{D_1,D_2}\;&\mathcal{L}_{GAN}^{x_1}+\mathcal{L}_{GAN}^{x_2}
+    +\lambda_x(\mathcal{L}_{recon}^{x_1}+\mathcal{L}_{recon}^{x_2})\\
+    &+\lambda_c(\mathcal{L}_{recon}^{c_1}+\mathcal{L}_{recon}^{c_2})
+    +\lambda_s(\mathcal{L}_{recon}^{s_1}+\mathcal{L}_{recon}^{s_2})
+    \end{aligned}
     $$
 
     Args:
