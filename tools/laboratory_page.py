@@ -297,8 +297,8 @@ def alt_text(sweep: Sweep) -> str:
 
 def results_table(sweep: Sweep) -> str:
     """Return the paper's numbers of each measured method beside ours, with intervals over seeds."""
-    header = ["method", "quality, shoes", "quality, handbags", "**class accuracy**"]
-    header += ["LPIPS, shoes", "LPIPS, handbags", "**diversity ratio**"]
+    header = ["method", "quality, shoes", "quality, handbags", "ours: class accuracy"]
+    header += ["LPIPS, shoes", "LPIPS, handbags", "ours: diversity ratio"]
     rows = []
     for method in measured(sweep):
         name, reported = METHODS[method]
@@ -515,7 +515,7 @@ sizes of the numbers:
 
 {markdown_table(["", "the paper", "here"], protocols)}
 
-Bold columns are ours. In all columns except that of real images, higher means better or more diverse.
+Higher numbers mean a better or a more diverse output. Real images are the reference.
 
 {results_table(sweep)}
 
