@@ -16,7 +16,19 @@ from munit_lite.world import World, style_from_code
 from tools import style_factors_page
 from tools.page_figures import read_digest
 from tools.study_style_factors import PUBLISHED, SETTINGS, read_study, reconstruction_correlation
-from tools.style_factors_page import FIGURE, GOAL, LABELS, PAGE, TARGET, changes_of_lines, errors, models_table
+from tools.style_factors_page import (
+    FIGURE,
+    GOAL,
+    LABELS,
+    LINES_FIGURE,
+    MIDDLE,
+    PAGE,
+    TARGET,
+    changes_of_lines,
+    errors,
+    models_table,
+    predicted_correlation,
+)
 
 pytestmark = pytest.mark.numerical
 TO_PAINTING, TO_SKETCH = "sketch to painting", "painting to sketch"
@@ -48,6 +60,7 @@ def test_the_page_and_its_figure_are_those_of_the_results():
     study = read_study()
     assert PAGE.read_text() == style_factors_page.page(study), "run: python -m tools.style_factors_page"
     assert read_digest(FIGURE) == style_factors_page.digest(study), "run: python -m tools.style_factors_page"
+    assert read_digest(LINES_FIGURE) == style_factors_page.lines_digest(), "run: python -m tools.style_factors_page"
 
 
 def test_the_figure_knows_its_data():
@@ -75,8 +88,17 @@ def test_the_models_differ_as_their_names_say():
 
 
 def test_a_change_of_width_and_ink_that_keeps_the_darkness_is_less_visible():
-    hidden, visible = changes_of_lines("laboratory", 16, count=50)
-    assert 0 < hidden < visible / 2
+    alike, unlike = changes_of_lines("laboratory", 16, count=50)
+    assert 0 < alike < unlike / 2
+
+
+def test_the_figure_of_the_lines_can_be_drawn():
+    image = Image.open(io.BytesIO(style_factors_page.lines_figure()))
+    assert image.info["digest"] == style_factors_page.lines_digest()
+
+
+def test_the_predictor_finds_no_correlation_of_width_and_darkness_in_real_sketches():
+    assert abs(predicted_correlation("laboratory", 16, count=500)) < 0.1
 
 
 def test_the_page_claims_what_the_results_say():
@@ -92,7 +114,7 @@ def test_the_page_claims_what_the_results_say():
     for factor in ("foreground_hue", "background_hue", "paper"):
         assert all(error <= GOAL for name in study for error in errors(study, name, factor)), factor
     for factor in ("ink", "line_width"):
-        assert all(error > 1.7 * GOAL for name in study for error in errors(study, name, factor)), factor
+        assert all(error > (GOAL + MIDDLE) / 2 for name in study for error in errors(study, name, factor)), factor
     for name in study:
         reached = [error <= GOAL for error in errors(study, name, "light")]
         stopped = name in ("detached", "detached, cycle loss")
@@ -101,5 +123,8 @@ def test_the_page_claims_what_the_results_say():
         for run in runs.values():
             assert run[TO_SKETCH]["line_width_ink_correlation"] < -0.1, name
             assert run[TO_PAINTING]["example_light_error"] < 0.3 and run[TO_SKETCH]["style_in_content_light_r2"] > 0.6
-        reconstructed = [run[TO_SKETCH]["reconstructed_line_width_ink_correlation"] for run in runs.values()]
-        assert sum(reconstructed) / len(reconstructed) < -0.1, name
+            assert run[TO_SKETCH]["reconstructed_line_width_ink_correlation"] < 0, name
+            sampled = [run[TO_SKETCH][f"sampled_style_{factor}_r2"] for factor in ("line_width", "ink")]
+            encoded = [run[TO_SKETCH][f"encoded_style_{factor}_r2"] for factor in ("line_width", "ink")]
+            assert min(sampled) > max(encoded) + 0.1, name
+    assert min(errors(study, "cycle loss", "light")) <= GOAL < max(errors(study, "cycle loss", "light"))

@@ -1,4 +1,5 @@
-"""The page about the tuning of the recipe: its figure has a row for every setting, and it claims what the log says."""
+"""The page about the tuning of the recipe: its figure has a row for each repeated setting, and it claims what the log
+says."""
 
 import io
 
@@ -6,13 +7,14 @@ import pytest
 from PIL import Image
 
 from munit_lite.experiments.recipe_tables import setting_without
-from munit_lite.experiments.results import read_results_file
+from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.presets import DEVIATIONS
 from munit_lite.world import DIRECTIONS, SHAPE_NAMES
 from tools import tuning_page
+from tools.laboratory_page import shortfalls
 from tools.page_figures import read_digest
 from tools.tune_recipe import LOG, SETTINGS
-from tools.tuning_page import DECISIVE, FIGURE, GROUPS, MIN_STEPS, OTHERS, PAGE, reliable, repeated, rows_of, runs_of
+from tools.tuning_page import DECISIVE, FIGURE, OTHERS, PAGE, reliable, repeated, rows_of, runs_of
 
 FILE = read_results_file(LOG)
 RUNS = runs_of(FILE["numbers"])
@@ -41,16 +43,19 @@ def test_the_page_and_its_figure_are_those_of_the_committed_log():
     assert read_digest(FIGURE) == tuning_page.digest(FILE["numbers"]), "run: python -m tools.tuning_page"
 
 
-def test_every_setting_has_exactly_one_row():
-    placed = [setting for rows in GROUPS.values() for settings in rows.values() for setting in settings]
-    assert sorted(placed) == sorted(SETTINGS)
+def test_the_figure_shows_every_setting_with_several_seeds_once():
+    shown = [(row.runs[0].setting, row.runs[0].steps) for row in rows_of(RUNS)]
+    assert sorted(shown) == sorted(repeated(RUNS))
+    assert all(len(row.runs) == 2 for row in rows_of(RUNS)), "the caption speaks of two seeds"
 
 
-def test_the_figure_has_at_most_forty_rows_and_leaves_out_no_long_run():
-    rows = rows_of(RUNS)
-    assert sum(len(group) for group in rows.values()) <= 40
-    shown = [run for group in rows.values() for runs in group.values() for run in runs]
-    assert sorted(shown) == sorted(run for run in RUNS if run.steps >= MIN_STEPS)
+def test_every_run_is_in_the_table():
+    page = PAGE.read_text()
+    for name, seeds in FILE["numbers"].items():
+        setting, steps = name.rsplit(", ", 1)
+        row = f"| {steps.removesuffix(' steps')} | {', '.join(seeds)} |"
+        assert any(row in line and line.endswith(f"| {setting.replace('_', '_<wbr>')} |") for line in page.splitlines())
+    assert not [setting for setting in SETTINGS if "_" in setting and setting in page.replace(".json", "")]
 
 
 def test_a_run_is_its_last_step_in_the_worse_direction():
@@ -60,12 +65,21 @@ def test_a_run_is_its_last_step_in_the_worse_direction():
     assert by_name["baseline", "101", 2500].meets_both
 
 
-def test_the_unchanged_setting_is_first_and_the_others_are_sorted_by_class_accuracy():
-    (group, first), (_, chosen) = rows_of(runs_of(SMALL)).items()
-    assert group == "Two discriminator updates per step"
-    assert list(first) == ["baseline", "content weight 5", "style weight 0.1 or 0.3"]
-    assert list(chosen) == ["chosen recipe"]
-    assert [run.seed for run in first["baseline"]] == ["100", "101"], "the run of 500 steps is left out"
+def test_the_rows_of_the_figure_are_grouped_and_their_seeds_sorted():
+    baseline, chosen = rows_of(reversed(runs_of(SMALL)))
+    assert (baseline.group, baseline.label) == ("Two discriminator updates", "baseline")
+    assert [(run.seed, run.steps) for run in baseline.runs] == [("100", 2500), ("101", 2500)]
+    assert chosen.label == "chosen recipe"
+
+
+def test_the_deviations_are_sorted_by_effect_and_compared_with_the_recipe_of_the_same_seed():
+    lines = tuning_page.deviations_by_effect(RUNS).splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    (recipe,) = [run for run in RUNS if (run.setting, run.seed) == ("recipe", "102")]
+    assert rows[0][3:5] == [f"{recipe.class_accuracy:.2f}", f"{recipe.diversity_ratio:.2f}"]
+    assert [float(row[3]) for row in rows[1:]] == sorted(float(row[3]) for row in rows[1:])
+    assert [row[0].startswith("**") for row in rows[1:]] == [True] * len(DECISIVE) + [False] * len(OTHERS)
+    assert rows[4][:3] == ["**batch size**<br>`batch_size`", "1, and `minibatch_std_group` 0", "16"]
 
 
 def test_a_setting_is_reliable_if_every_one_of_several_seeds_meets_both_criteria():
@@ -124,12 +138,28 @@ def test_no_other_loss_weight_raises_the_class_accuracy_of_the_baseline(setting)
     assert max(metric("class_accuracy", setting)) < max(metric("class_accuracy", "baseline", steps=2500))
 
 
-def test_most_runs_with_one_update_keep_the_class_and_most_of_these_lack_diversity():
-    """As the alternative text of the figure says."""
-    two = {name for settings in GROUPS["Two discriminator updates per step"].values() for name in settings}
-    one = [run for run in RUNS if run.setting not in two]
-    kept = [run for run in one if run.class_accuracy >= 0.95]
-    assert len(kept) > len(one) / 2 and sum(run.diversity_ratio < 0.9 for run in kept) > len(kept) / 2
+def test_most_runs_with_one_update_keep_the_class_as_the_figure_says():
+    groups = {row.group: [] for row in rows_of(RUNS)}
+    for row in rows_of(RUNS):
+        groups[row.group] += row.runs
+    two = groups.pop("Two discriminator updates")
+    one = [run for group in groups.values() for run in group]
+    assert max(run.class_accuracy for run in two) < 0.95
+    assert sum(run.class_accuracy >= 0.95 for run in one) > len(one) / 2
+
+
+def test_batches_of_16_images_change_the_diversity_by_less_than_the_seeds_do():
+    small, large = (
+        {run.seed: run.diversity_ratio for run in RUNS if run.setting == name}
+        for name in ("halved_rate_std_group_4_r1_0.05", "batch_16")
+    )
+    changes = [abs(large[seed] - small[seed]) for seed in small]
+    assert max(changes) < abs(large["102"] - large["103"]) and max(changes) < abs(small["102"] - small["103"])
+
+
+def test_seeds_that_were_not_tuned_lack_diversity_if_anything():
+    for run in read_results("laboratory")["laboratory"]["munit"].values():
+        assert all("diversity" in words for words in shortfalls(run))
 
 
 def test_the_cycle_loss_does_not_keep_rings_from_becoming_discs_at_32_px():

@@ -127,24 +127,26 @@ BASES = {"baseline": BASELINE, "small batches": _SMALL_BATCHES, "recipe": RECIPE
 SETTINGS = {
     "baseline": Setting("the starting point: the recipe of the preset `world32` without the cycle loss, at 16 px"),
     "style_weight_0.1": Setting(
-        "a weaker style loss, so that the other losses decide which classes are paired", {"style_weight": 0.1}
+        "a weaker style loss (weight 0.1), so that the other losses decide which classes are paired",
+        {"style_weight": 0.1},
     ),
-    "style_weight_0.3": Setting("a slightly weaker style loss", {"style_weight": 0.3}),
+    "style_weight_0.3": Setting("a slightly weaker style loss (weight 0.3)", {"style_weight": 0.3}),
     "content_weight_5": Setting(
-        "a stronger content loss, so that a translation has the same content code as its input", {"content_weight": 5.0}
+        "a stronger content loss (weight 5), so that a translation has the same content code as its input",
+        {"content_weight": 5.0},
     ),
     "image_weight_3": Setting(
-        "a weaker image loss, which gives the adversarial loss more influence", {"image_weight": 3.0}
+        "a weaker image loss (weight 3), which gives the adversarial loss more influence", {"image_weight": 3.0}
     ),
     "one_update": Setting("one discriminator update per step in place of two", _ONE_UPDATE),
     "one_update_style_weight_3": Setting(
-        "one update; a stronger style loss, for more diversity", _ONE_UPDATE | {"style_weight": 3.0}
+        "one update; a stronger style loss (weight 3), for more diversity", _ONE_UPDATE | {"style_weight": 3.0}
     ),
     "one_update_r1_0.1": Setting(
-        "one update; a larger R1 weight, which makes the discriminator smoother", _ONE_UPDATE | {"r1_weight": 0.1}
+        "one update; a larger R1 weight (0.1), which makes the discriminator smoother", _ONE_UPDATE | {"r1_weight": 0.1}
     ),
     "one_update_r1_0.005": Setting(
-        "one update; a smaller R1 weight, so that the discriminator detects finer differences",
+        "one update; a smaller R1 weight (0.005), so that the discriminator detects finer differences",
         _ONE_UPDATE | {"r1_weight": 0.005},
     ),
     "one_update_wide_discriminator": Setting(
@@ -160,7 +162,7 @@ SETTINGS = {
         _CONSTANT | {"discriminator_base_channels": 64},
     ),
     "constant_rate_wide_discriminator_r1_0.05": Setting(
-        "one update, a constant rate; a discriminator of twice the width and a larger R1 weight",
+        "one update, a constant rate; a discriminator of twice the width and a larger R1 weight (0.05)",
         _CONSTANT | {"discriminator_base_channels": 64, "r1_weight": 0.05},
     ),
     "halved_rate": Setting(
@@ -169,7 +171,7 @@ SETTINGS = {
         _HALVED,
     ),
     "halved_rate_wide_discriminator_r1_0.05": Setting(
-        "one update, a rate halved every 2,500 steps; a discriminator of twice the width and a larger R1 weight",
+        "one update, a rate halved every 2,500 steps; a discriminator of twice the width and a larger R1 weight (0.05)",
         _HALVED | {"discriminator_base_channels": 64, "r1_weight": 0.05},
     ),
     "constant_rate_no_weight_decay": Setting(
@@ -177,7 +179,8 @@ SETTINGS = {
         _CONSTANT | {"weight_decay": 0.0},
     ),
     "constant_rate_minibatch_statistics": Setting(
-        "one update, a constant rate; minibatch statistics: the standard deviation of each feature over four images as "
+        "one update, a constant rate; minibatch statistics: the standard deviation of each feature over four "
+        "images as "
         "further features of the discriminator, so that it can detect a lack of diversity",
         _CONSTANT,
         ("minibatch statistics",),
@@ -188,7 +191,8 @@ SETTINGS = {
         ("minibatch statistics",),
     ),
     "halved_rate_minibatch_statistics_r1_0.05": Setting(
-        "one update, a rate halved every 2,500 steps; minibatch statistics over four images and a larger R1 weight",
+        "one update, a rate halved every 2,500 steps; minibatch statistics over four images and a larger R1 "
+        "weight (0.05)",
         _HALVED | {"r1_weight": 0.05},
         ("minibatch statistics",),
     ),
@@ -197,11 +201,12 @@ SETTINGS = {
         _STATISTICS,
     ),
     "constant_rate_std_group_4_r1_0.05": Setting(
-        "one update, a constant rate, minibatch statistics over four images; a larger R1 weight",
+        "one update, a constant rate, minibatch statistics over four images; a larger R1 weight (0.05)",
         _STATISTICS | {"r1_weight": 0.05},
     ),
     "std_group_4_style_weight_3": Setting(
-        "one update, a constant rate, minibatch statistics; a stronger style loss, because the content code carries a "
+        "one update, a constant rate, minibatch statistics; a stronger style loss (weight 3), because the "
+        "content code carries a "
         "part of the line width",
         _STATISTICS | {"style_weight": 3.0},
     ),
@@ -218,7 +223,9 @@ SETTINGS = {
         _STATISTICS | {"batch_size": 16},
     ),
     "halved_rate_std_group_4_r1_0.05": Setting(
-        "one update, minibatch statistics, a larger R1 weight; a rate halved once, because sketches lose diversity "
+        "the earlier recipe: one update, minibatch statistics over four images, a larger R1 weight (0.05), and a "
+        "rate "
+        "halved once, because sketches lose diversity "
         "slowly in long runs and paintings gain diversity as the rate falls",
         _HALVED | {"minibatch_std_group": 4, "r1_weight": 0.05},
     ),
@@ -234,26 +241,30 @@ SETTINGS = {
         _STATISTICS | {"num_style_downsamples": 3},
     ),
     "std_group_4_content_weight_3": Setting(
-        "one update, a constant rate, minibatch statistics; a stronger content loss, which penalizes a content code "
+        "one update, a constant rate, minibatch statistics; a stronger content loss (weight 3), which penalizes "
+        "a content code "
         "that carries the line width, because it cannot be recovered from a painting",
         _STATISTICS | {"content_weight": 3.0},
     ),
     "constant_rate_image_weight_30": Setting(
-        "one update, a constant rate; a stronger image loss, because a weaker one lowered class accuracy and diversity",
+        "one update, a constant rate; a stronger image loss (weight 30), because a weaker one lowered class "
+        "accuracy and diversity",
         _CONSTANT | {"image_weight": 30.0},
     ),
     "constant_rate_r1_0.05": Setting(
-        "one update, a constant rate; a larger R1 weight",
+        "one update, a constant rate; a larger R1 weight (0.05)",
         _CONSTANT | {"r1_weight": 0.05},
     ),
     "constant_rate_normalized_content": Setting(
-        "one update, a constant rate; a content code whose channels have mean 0 and variance 1, which cannot carry the "
+        "one update, a constant rate; a content code whose channels have mean 0 and variance 1, which cannot "
+        "carry the "
         "line width as a mean",
         _CONSTANT,
         ("normalized content",),
     ),
     "one_update_image_weight_3": Setting(
-        "one update; a weaker image loss, because the L1 loss favors a middle value of what is hard to encode",
+        "one update; a weaker image loss (weight 3), because the L1 loss favors a middle value of what is hard "
+        "to encode",
         _ONE_UPDATE | {"image_weight": 3.0},
     ),
 }
@@ -273,36 +284,41 @@ _AT_32 = {"world_variant": "standard", "image_size": 32, "num_style_downsamples"
 _AT_32_CONSTANT = _AT_32 | _STATISTICS
 SETTINGS |= {
     "small_batches_content_weight_3": Setting(
-        "halved_rate_std_group_4_r1_0.05 with a stronger content loss, because the content code carries a part of the "
+        "the earlier recipe with a stronger content loss (weight 3), because the content code carries a part of the "
         "line width",
         {"content_weight": 3.0},
         base="small batches",
     ),
     "batch_16": Setting(
-        "halved_rate_std_group_4_r1_0.05 with batches of 16, because with some seeds the classes stay merged for 1,500 "
+        "the earlier recipe with batches of 16 images in place of 8, because with some seeds the classes stay "
+        "merged for 1,500 "
         "steps",
         {"batch_size": 16, "decay_every": 1800},
         base="small batches",
     ),
     "batch_16_style_downsamples_3": Setting(
-        "batch_16 with a constant rate and a style encoder that downsamples the image once more",
+        "the earlier recipe with batches of 16, a constant rate and a style encoder that downsamples the image "
+        "once more",
         {"batch_size": 16, "decay_every": 100_000, "num_style_downsamples": 3},
         base="small batches",
     ),
     "batch_16_noise": Setting(
-        "batch_16_style_downsamples_3 with noise of standard deviation 0.1 on translations before they are encoded "
+        "the earlier recipe with batches of 16, a constant rate, a style encoder that downsamples the image once "
+        "more, and noise of standard deviation 0.1 on translations before they are encoded "
         "again, so that they cannot hold hidden signals",
         {"batch_size": 16, "decay_every": 100_000, "num_style_downsamples": 3},
         ("noise before encoding again",),
         base="small batches",
     ),
     "batch_16_content_weight_3": Setting(
-        "batch_16 with a stronger content loss, because runs with batches of 16 start faster",
+        "the earlier recipe with batches of 16 and a stronger content loss (weight 3), because runs with batches "
+        "of 16 start faster",
         {"batch_size": 16, "decay_every": 1800, "content_weight": 3.0},
         base="small batches",
     ),
     "recipe": Setting(
-        "batch_16 with minibatch statistics over eight images, which show the diversity more exactly",
+        "the chosen recipe: the earlier recipe with batches of 16 and minibatch statistics over eight images, "
+        "which show the diversity more exactly",
         base="recipe",
     ),
     "constant_rate_32": Setting(
@@ -310,7 +326,8 @@ SETTINGS |= {
         _AT_32_CONSTANT,
     ),
     "constant_rate_32_cycle": Setting(
-        "constant_rate_32 with the explicit cycle loss", _AT_32_CONSTANT | {"cycle_weight": 10.0}
+        "one update, a constant rate, minibatch statistics; the standard world at 32 px with the explicit cycle loss",
+        _AT_32_CONSTANT | {"cycle_weight": 10.0},
     ),
     "recipe_32": Setting("the recipe in the standard world at 32 px, which also has rings", _AT_32, base="recipe"),
 }

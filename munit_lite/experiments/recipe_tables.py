@@ -76,14 +76,15 @@ def tuning_table(log: dict[str, Any], runs: dict[str, Any], reasons: dict[str, s
         reasons: setting -> why it was tried.
 
     Returns:
-        One row per setting and length: the change and its reason, the seeds, and after the last step the class
-        accuracy, the accuracy after the best relabeling and the diversity ratio, each of its worse direction and one
-        per seed; and the CPU minutes of the longest run.
+        One row per setting and length: the change and its reason, the training steps, the seeds, and after the last
+        step the class accuracy, the accuracy after the best relabeling and the diversity ratio, each of its worse
+        direction and one per seed; the CPU minutes of the longest run; and the setting's name, which may be broken
+        after each underscore.
 
     Example:
         >>> runs = {"baseline, 500 steps": {"failed": {"100": 250}}}
         >>> print(tuning_table({}, runs, {"baseline": "the starting point"}).splitlines()[-1])
-        | baseline, 500 steps | the starting point | 100 (failed after step 250) |  |  |  | – |
+        | the starting point | 500 | 100 (failed after step 250) |  |  |  | – | baseline |
     """
     rows = []
     for name, run in runs.items():
@@ -95,10 +96,12 @@ def tuning_table(log: dict[str, Any], runs: dict[str, Any], reasons: dict[str, s
         ]
         minutes = [end[direction]["cpu_minutes"] for end in ends for direction in DIRECTIONS.values()]
         failed = [f"{seed} (failed after step {step})" for seed, step in run["failed"].items()]
-        reason, longest = reasons[name.rsplit(", ", 1)[0]], f"{max(minutes):.1f}" if minutes else "–"
-        rows.append([name, reason, ", ".join([*seeds, *failed]), *columns, longest])
-    header = ["setting", "change and reason", "seeds", "class accuracy", "relabeled", "diversity ratio", "CPU minutes"]
-    return markdown_table(header, rows)
+        setting, length = name.rsplit(", ", 1)
+        longest = f"{max(minutes):.1f}" if minutes else "–"
+        cells = [reasons[setting], length.removesuffix(" steps"), ", ".join([*seeds, *failed]), *columns, longest]
+        rows.append([*cells, setting.replace("_", "_<wbr>")])
+    header = ["change and reason", "steps", "seeds", "class accuracy", "relabeled", "diversity ratio", "CPU minutes"]
+    return markdown_table([*header, "name"], rows)
 
 
 def worse_direction(end: dict[str, Any], metric: str) -> float:

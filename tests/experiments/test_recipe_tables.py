@@ -53,9 +53,9 @@ def test_the_tuning_table_has_every_setting_and_those_that_failed():
     log = {"small, 500 steps": {"100": {"500": {d: r | end for d, r in run(0.9, 0.8)["500"].items()}}}}
     runs = {
         "small, 500 steps": {"failed": {"101": 250}},
-        "large, 500 steps": {"failed": {"100": 0}},
+        "very_large, 500 steps": {"failed": {"100": 0}},
     }
-    table = tuning_table(log, runs, {"small": "fast", "large": "slow"})
+    table = tuning_table(log, runs, {"small": "fast", "very_large": "slow"})
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert rows[2] == ["small, 500 steps", "fast", "100, 101 (failed after step 250)", "0.90", "1.00", "0.80", "2.5"]
-    assert rows[3] == ["large, 500 steps", "slow", "100 (failed after step 0)", "", "", "", "–"]
+    assert rows[2] == ["fast", "500", "100, 101 (failed after step 250)", "0.90", "1.00", "0.80", "2.5", "small"]
+    assert rows[3] == ["slow", "500", "100 (failed after step 0)", "", "", "", "–", "very_<wbr>large"]
