@@ -1,4 +1,4 @@
-"""Exercises of 06_latent_reconstruction: four latent losses, a diagnosis, an unread style, and features."""
+"""Exercises of 06_latent_reconstruction: four latent losses, a diagnosis, a style shown in part, and features."""
 
 from __future__ import annotations
 
@@ -222,56 +222,66 @@ def all_coordinates_averaged(
     return _mean_size(changed - images), _mean_size(recovered) / _mean_size(values - style[:, k])
 
 
-# ------------------------------------------------------------------------------------ the price of an unread style
+# --------------------------------------------------------------------------------- a style that is shown only in part
 
 
-def prior_cases(generator: Generator) -> Iterator[Input]:
-    def uniform(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.rand(shape, generator=generator, dtype=dtype)
+def partial_cases(generator: Generator) -> Iterator[Input]:
+    def skewed(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(count, generator=generator, dtype=dtype).exp()
 
-    yield Input("skewed", (uniform(5, 1).log(),))
-    yield Input("uniform on (2, 3)", (2 + uniform(7, 2),))
-    yield Input("even number of samples", (uniform(6, 2) ** 3,))
-    yield Input("not contiguous", (uniform(3, 9).exp().T,))
-    yield Input("float64", (torch.randn(11, 3, generator=generator, dtype=torch.float64).exp(),))
-
-
-@exercise(prior_cases)
-def unread_style_loss(samples: Tensor) -> Tensor:
-    ordered = samples.sort(dim=0).values
-    return (samples - ordered[len(samples) // 2]).abs().mean(0)
+    yield Input("two paintings", (skewed(7), torch.tensor([0, 1, 0, 0, 1, 1, 0])))
+    yield Input("one painting: the coordinate is ignored", (skewed(9), torch.zeros(9, dtype=torch.long)))
+    yield Input("paintings of unequal frequency", (skewed(12), torch.tensor([0] * 8 + [4] * 3 + [7])))
+    yield Input("float64", (skewed(10, torch.float64), torch.tensor([2, 0, 1, 0, 0, 2, 0, 1, 2, 0])))
 
 
-@unread_style_loss.bug(
-    "measures the distance from the mean",
+def _mean_distance(samples: Tensor, painting: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
+    groups = [samples[painting == number] for number in painting.unique()]
+    return torch.cat([(group - answer(group)).abs() for group in groups]).mean()
+
+
+def _median(samples: Tensor) -> Tensor:
+    return samples.sort().values[len(samples) // 2]
+
+
+@exercise(partial_cases)
+def lowest_style_loss(samples: Tensor, painting: Tensor) -> Tensor:
+    return _mean_distance(samples, painting, _median)
+
+
+@lowest_style_loss.bug(
+    "answers with the mean of the styles of each painting",
     fix="Which constant minimizes a mean of absolute values? The mean minimizes the mean of squares.",
 )
-def mean_for_median(samples: Tensor) -> Tensor:
-    return (samples - samples.mean(0)).abs().mean(0)
+def mean_for_median(samples: Tensor, painting: Tensor) -> Tensor:
+    return _mean_distance(samples, painting, torch.mean)
 
 
-@unread_style_loss.bug(
-    "measures the distance from 0",
-    fix="0 is the best answer only for a prior with median 0, such as N(0, 1).",
+@lowest_style_loss.bug(
+    "gives one answer for all paintings",
+    fix="The encoder sees which painting it is, so it can give another answer for each.",
 )
-def distance_from_zero(samples: Tensor) -> Tensor:
-    return samples.abs().mean(0)
+def one_answer_for_all(samples: Tensor, painting: Tensor) -> Tensor:
+    return _mean_distance(samples, torch.zeros_like(painting), _median)
 
 
-@unread_style_loss.bug(
-    "multiplies the standard deviation by √(2/π), whatever the prior",
-    fix="That ratio holds for a normal distribution only. For U(−1, 1), for example, the loss is ½.",
+@lowest_style_loss.bug(
+    "averages over the paintings, although some occur more often than others",
+    fix="The loss is a mean over styles: average the errors of all samples.",
 )
-def normal_prior(samples: Tensor) -> Tensor:
-    return samples.std(0) * (2 / torch.pi) ** 0.5
+def unweighted_paintings(samples: Tensor, painting: Tensor) -> Tensor:
+    groups = [samples[painting == number] for number in painting.unique()]
+    return torch.stack([(group - _median(group)).abs().mean() for group in groups]).mean()
 
 
-@unread_style_loss.bug(
-    "computes the mean distance between two samples",
-    fix="A random answer is worse than the best constant: for N(0, 1), it costs 2/√π ≈ 1.13 instead of 0.798.",
+@lowest_style_loss.bug(
+    "answers with a random style of the same painting",
+    fix="A random answer is worse than the best constant: for one painting and N(0, 1), it costs 2/√π ≈ 1.13 instead "
+    "of 0.798.",
 )
-def random_answer(samples: Tensor) -> Tensor:
-    return (samples[:, None] - samples[None]).abs().mean((0, 1))
+def random_answer(samples: Tensor, painting: Tensor) -> Tensor:
+    groups = [samples[painting == number] for number in painting.unique()]
+    return torch.cat([(group[:, None] - group[None]).abs().mean(1) for group in groups]).mean()
 
 
 # ------------------------------------------------------------------------------------------------ the perceptual loss
