@@ -109,9 +109,10 @@ def least_squares_losses(discriminate: Discriminate, real: Tensor, fake: Tensor)
     fix="Check the gradient of each loss, the number of scales, and what the generator wants D to output.",
 )
 def as_posed(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    on_real, on_fake = discriminate(real), discriminate(fake)
-    loss_d = mean_squares(on_real, 1) + mean_squares(on_fake, 0)
-    return loss_d / len(on_real), mean_squares(on_fake, 0)
+    on_real, on_fake = (
+        torch.cat([scale.flatten() for scale in discriminate(images)]) for images in (real, fake.detach())
+    )
+    return ((on_real - 1) ** 2).mean() + (on_fake**2).mean(), -(on_fake**2).mean()
 
 
 @least_squares_losses.bug(
