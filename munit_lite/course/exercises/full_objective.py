@@ -1,9 +1,9 @@
-"""Exercises of 08_total_loss (one training step) and 08b_loss_contributions (gradient norms and a style that leaks)."""
+"""Exercises of 08_total_loss (one training step) and 08b_loss_contributions (a vanished code, a leaking style)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Generator, Tensor
@@ -141,94 +141,74 @@ def rounded_probabilities(logits: Tensor) -> Tensor:
         return torch.autograd.grad(loss, leaf)[0].to(logits.dtype)
 
 
-# ------------------------------------------------------------------------------------- the gradient norm of each loss
-
-LossTerms = dict[str, Tensor]
-Weights = dict[str, float]
-Parameters = list[Tensor]
-ComputeLosses = Callable[[Parameters], LossTerms]
+# -------------------------------------------------------------------- the mismatch that a vanished content code leaves
+# If the content code is zero, a translation is a vector times the sampled style, so its covariance has rank 1.
 
 
-def small_losses(parameters: Parameters) -> LossTerms:
-    """Four losses of two parameters, (n,) and (m,); the first and the third use one of them alone."""
-    first, second = parameters
-    return {
-        "image_1": first.square().sum() / 2,
-        "content_1": 3 * (first.sum() - second.sum()),
-        "style_2": torch.sin(second).sum(),
-        "gan_2": first.sum() * second.square().sum(),
-    }
+def covariance_cases(generator: Generator) -> Iterator[Input]:
+    def covariance(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        mixing = torch.randn(*shape, shape[-1] + 1, generator=generator, dtype=dtype)
+        return mixing @ mixing.mT
+
+    yield Input("independent numbers", (torch.diag(torch.tensor([0.5, 2.0])),))
+    yield Input("equal variances", (torch.tensor([[1.0, 0.6], [0.6, 1.0]]),))
+    yield Input("two numbers", (covariance(2),))
+    yield Input("several covariances", (covariance(4, 2),))
+    yield Input("images of three numbers", (covariance(2, 3),))
+    yield Input("float64", (covariance(3, 2, dtype=torch.float64),))
 
 
-def weighted_gradients(parameters: Parameters, weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
-    """The gradient of each of `small_losses`, times its weight, by hand."""
-    first, second = (parameter.detach() for parameter in parameters)
-    gradients = {
-        "image_1": (first, torch.zeros_like(second)),
-        "content_1": (torch.full_like(first, 3), torch.full_like(second, -3)),
-        "style_2": (torch.zeros_like(first), torch.cos(second)),
-        "gan_2": (torch.ones_like(first) * second.square().sum(), 2 * first.sum() * second),
-    }
-    return {name: (weight_of(name, weights) * a, weight_of(name, weights) * b) for name, (a, b) in gradients.items()}
+def half_squared_norm(matrix: Tensor) -> Tensor:
+    return matrix.square().sum((-2, -1)) / 2
 
 
-def weight_of(name: str, weights: Weights) -> float:
-    return weights[name.split("_")[0]]
+@exercise(covariance_cases)
+def vanished_code(covariance: Tensor) -> Tensor:
+    variances, directions = torch.linalg.eigh(covariance)
+    best = variances[..., -1:].sqrt() * directions[..., :, -1]
+    return half_squared_norm(covariance - best[..., :, None] * best[..., None, :])
 
 
-def norm_cases(generator: Generator) -> Iterator[Input]:
-    def normal(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(count, generator=generator, dtype=dtype)
-
-    weights = {"gan": 1.0, "image": 10.0, "content": 0.5, "style": 2.0}
-    yield Input("two numbers each", (small_losses, [normal(2), normal(2)], weights))
-    yield Input("a parameter at zero", (small_losses, [torch.zeros(3), normal(2)], weights))
-    yield Input("a weight of 0", (small_losses, [normal(3), normal(4)], weights | {"style": 0.0}))
-    yield Input("large values", (small_losses, [10 * normal(4), 10 * normal(4)], weights))
-    yield Input("float64", (small_losses, [normal(5, torch.float64), normal(6, torch.float64)], weights))
-
-
-@exercise(norm_cases, gradients=True)
-def gradient_norms(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
-    gradients = weighted_gradients(parameters, weights)
-    return {name: (a.square().sum() + b.square().sum()).sqrt() for name, (a, b) in gradients.items()}
-
-
-@gradient_norms.bug(
-    "leaves out the weights",
-    fix="The parameters follow weight times gradient, so multiply each loss by the weight of its kind.",
+@vanished_code.bug(
+    "matches the direction of the smallest variance",
+    fix="One style can match one eigenvector. Matching that of the largest eigenvalue leaves the least.",
 )
-def unweighted(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
-    return gradient_norms.reference(compute_losses, parameters, dict.fromkeys(weights, 1.0))
+def smallest_matched(covariance: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(covariance)[..., 1:].square().sum(-1) / 2
 
 
-@gradient_norms.bug(
-    "returns the weighted values of the losses",
-    fix="A large loss may be flat and a small one steep. Differentiate it with respect to the parameters.",
+@vanished_code.bug(
+    "adds up the remaining eigenvalues without squaring them",
+    fix="The squared norm of a symmetric matrix is the sum of its squared eigenvalues.",
 )
-def values(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
-    return {name: weight_of(name, weights) * value.detach() for name, value in compute_losses(parameters).items()}
+def not_squared(covariance: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(covariance)[..., :-1].sum(-1) / 2
 
 
-@gradient_norms.bug(
-    "adds up the norms of the parameters",
-    fix="All parameters together are one vector: sum the squares of all entries, then take one root.",
+@vanished_code.bug(
+    "leaves out the factor ½",
+    fix="The adversarial loss of the toy is half the squared norm of the mismatch.",
 )
-def norms_added(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
-    return {name: a.norm() + b.norm() for name, (a, b) in weighted_gradients(parameters, weights).items()}
+def factor_left_out(covariance: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(covariance)[..., :-1].square().sum(-1)
 
 
-@gradient_norms.bug(
-    "adds the gradients of the losses before it to each gradient",
-    fix="`backward` adds to `.grad`. Clear it between the losses, or use `torch.autograd.grad`.",
+@vanished_code.bug(
+    "matches the first row of the covariance exactly",
+    fix="A vector that is right for one number can be wrong for the others. Minimize over all vectors.",
 )
-def accumulated(compute_losses: ComputeLosses, parameters: Parameters, weights: Weights) -> LossTerms:
-    total = torch.zeros_like(torch.cat([parameter.detach() for parameter in parameters]))
-    norms = {}
-    for name, parts in weighted_gradients(parameters, weights).items():
-        total = total + torch.cat(parts)
-        norms[name] = total.norm()
-    return norms
+def first_row_matched(covariance: Tensor) -> Tensor:
+    vector = covariance[..., 0, :] / covariance[..., :1, 0].sqrt()
+    return half_squared_norm(covariance - vector[..., :, None] * vector[..., None, :])
+
+
+@vanished_code.bug(
+    "matches only the variances, not the covariances",
+    fix="The mismatch contains the entries off the diagonal, too. Use eigenvalues in place of variances.",
+)
+def variances_alone(covariance: Tensor) -> Tensor:
+    variances = covariance.diagonal(dim1=-2, dim2=-1).sort(-1).values
+    return variances[..., :-1].square().sum(-1) / 2
 
 
 # ------------------------------------------------------------------------------ the style loss of a style that leaks
