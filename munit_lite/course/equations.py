@@ -170,7 +170,7 @@ _EQUATIONS = (
         "The least-squares form, which is trained in place of equation 4, has targets 1 and 0 instead of logarithms",
         latex_from_docstring(losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
         (losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
-        symbols={r"\hat x": "a translation", "D": "any real number; summed over the scales of the discriminator"},
+        symbols={r"\hat x": "a translation", "D": "any real number; the losses are summed over its scales"},
     ),
     Equation(
         "hinge",
