@@ -86,7 +86,7 @@ def compared_with_the_image_of_the_style(
 
 @exchange_matrix.bug(
     "every content is decoded with the style of its own image, so that all columns are equal",
-    fix="Decode all B · B combinations: only those off the diagonal show what the style code controls.",
+    fix="Decode every content with every style: only those off the diagonal show what the style code controls.",
 )
 def styles_not_exchanged(encode_content: Encode, encode_style: Encode, decode: Decode, x: Tensor) -> Tensor:
     errors = exchange_matrix.reference(encode_content, encode_style, decode, x)
