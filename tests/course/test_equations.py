@@ -249,5 +249,8 @@ def test_notebooks_show_only_equations_of_the_registry():
     assert set(_shown()) <= set(EQUATIONS)
 
 
-def test_every_equation_is_shown_in_a_notebook():
-    assert set(_shown()) == set(EQUATIONS)
+def test_every_equation_is_shown_in_a_notebook_for_one_of_the_two_domains():
+    """The same equation of the other domain differs by an exchange of 1 and 2, which a reader need not see again."""
+    shown = set(_shown())
+    exchanged = {name.translate(str.maketrans("12", "21")) for name in shown if re.search(r"\^.[12]$", name)}
+    assert shown <= set(EQUATIONS) <= shown | exchanged
