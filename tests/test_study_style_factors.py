@@ -127,4 +127,7 @@ def test_the_page_claims_what_the_results_say():
             sampled = [run[TO_SKETCH][f"sampled_style_{factor}_r2"] for factor in ("line_width", "ink")]
             encoded = [run[TO_SKETCH][f"encoded_style_{factor}_r2"] for factor in ("line_width", "ink")]
             assert min(sampled) > max(encoded) + 0.1, name
+    assert {round(run[TO_SKETCH]["class_accuracy"], 2) for run in study["detached"].values()} <= {0.99, 1.0}
+    widths = [errors(study, name, "line_width")[0] for name in PUBLISHED]
+    assert abs(widths[0] - widths[1]) < 0.005
     assert min(errors(study, "cycle loss", "light")) <= GOAL < max(errors(study, "cycle loss", "light"))

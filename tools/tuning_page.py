@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from statistics import mean, median
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from munit_lite.course import figures
 from munit_lite.evaluation.convergence import MIN_CLASS_ACCURACY, MIN_DIVERSITY_RATIO, convergence, measure_quality
@@ -21,7 +23,8 @@ from munit_lite.experiments.recipe_tables import paper_values, setting_without, 
 from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.paths import RESULTS_DIR
 from munit_lite.presets import DEVIATIONS, preset
-from munit_lite.world import DIRECTIONS, PAINTING, SHAPE_NAMES, SKETCH
+from munit_lite.world import DIRECTIONS, PAINTING, SHAPE_NAMES, SKETCH, World
+from tools.laboratory_page import SEED_GROUPS, converged_in_groups
 from tools.page_figures import FONT, WIDTH, digest_of, png_with_digest
 from tools.page_text import count_in_words, listed
 from tools.tune_recipe import LOG, SETTINGS
@@ -50,7 +53,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "earlier recipe, content weight 3": "small_batches_content_weight_3",
     },
     "Earlier recipe, batches of 16": {
-        CHOSEN: "recipe",
+        f"statistics over eight: {CHOSEN}": "recipe",
         "no other change": "batch_16",
         "content weight 3": "batch_16_content_weight_3",
         "constant rate, deeper style encoder": "batch_16_style_downsamples_3",
@@ -60,6 +63,7 @@ GROUPS: dict[str, dict[str, str]] = {
         CHOSEN: "recipe_32",
     },
 }
+MARKER: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5, "color": figures.COLORS[0]}
 # Deviations without which the class accuracy of the recipe misses its criterion.
 DECISIVE = ("batch size", "gradient penalty", "content resolution", "learning rate", "Adam")
 OTHERS = tuple(name for name in DEVIATIONS if name not in DECISIVE and setting_without(name) in SETTINGS)
@@ -150,8 +154,7 @@ def tuning_figure(log: dict[str, Any]) -> bytes:
                 axis.axhspan(y - 0.5, y + 0.5, color=figures.COLORS[4], alpha=0.25, linewidth=0)
             heights = [y + 0.34 * (k - (len(row.runs) - 1) / 2) for k in range(len(row.runs))]
             axis.plot([getattr(run, metric) for run in row.runs], heights, "-", color="0.6", linewidth=1.5, zorder=1)
-            for k, (run, height) in enumerate(zip(row.runs, heights, strict=True)):
-                axis.plot(getattr(run, metric), height, **_marker(run.meets_both, k))
+            axis.plot([getattr(run, metric) for run in row.runs], heights, **MARKER)
     axes[1].annotate("steps", (1.22, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", ha="right")
     units = ("share of translations", "relative to true styles")
     for axis, (metric, criterion), letter, unit in zip(axes, CRITERIA.items(), "ab", units, strict=True):
@@ -166,19 +169,16 @@ def tuning_figure(log: dict[str, Any]) -> bytes:
         axis.grid(axis="y", visible=False)
     for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
         text.set_fontweight("bold" if row.runs[0].setting == "recipe" else "normal")
-    legend = {
-        "run that meets both criteria": _marker(True, 0),
-        "run that misses at least one": _marker(False, 0),
-        "first seed": _marker(False, 0) | {"color": "0.35"},
-        "second seed": _marker(False, 1) | {"color": "0.35"},
-    }
-    handles = [Line2D([], [], **style, label=name) for name, style in legend.items()]
-    handles.insert(2, Line2D([], [], color="black", linestyle="--", label="criterion"))
+    handles = [
+        Line2D([], [], **MARKER, label="run (two seeds per row)"),
+        Line2D([], [], color="black", linestyle="--", label="criterion"),
+        Patch(color=figures.COLORS[4], alpha=0.25, linewidth=0, label="both runs meet both criteria"),
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=FONT)
     good = [row for row in rows if all(run.meets_both for run in row.runs)]
     figure.suptitle(
-        f"Only {count_in_words(len(good))} of {len(rows)} settings meet both criteria with both seeds,\n"
-        "and the chosen recipe needs fewer steps",
+        f"Only {count_in_words(len(good))} of {len(rows)} rows meet both criteria with both seeds,\n"
+        "and the chosen recipe needs fewer training images than the other",
         fontsize=FONT + 2,
     )
     return png_with_digest(figure, ALT, digest(log))
@@ -189,12 +189,6 @@ ALT = (
     "updates, all class accuracies are below the criterion; with one update, most are above it, and the diversity "
     "ratios lie on both sides of theirs. Both seeds of the chosen recipe are above both criteria."
 )
-
-
-def _marker(meets_both: bool, seed: int) -> dict[str, Any]:
-    color = figures.COLORS[0 if meets_both else 1]
-    shape = {"marker": "os^D"[seed % 4], "linestyle": "none", "markersize": 5.5, "markeredgewidth": 1.4}
-    return shape | {"color": color, "markerfacecolor": color if meets_both else "white"}
 
 
 def repeated(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
@@ -228,19 +222,15 @@ def deviations_by_effect(runs: Sequence[Run]) -> str:
         return [mean(getattr(run, metric) for run in found) for metric in CRITERIA] if found else []
 
     recipe = [f"{value:.2f}" for value in cells("recipe")]
-    rows = [["the recipe itself", "", "", *recipe, ""]]
+    rows = [["the recipe itself", "", *recipe, ""]]
     measured = {name: values for name in DEVIATIONS if (values := cells(setting_without(name)))}
     for name, values in sorted(measured.items(), key=lambda item: item[1]):
         deviation, changed = DEVIATIONS[name], SETTINGS[setting_without(name)].overrides
-        paper = _values({field: changed[field] for field in deviation.fields})
-        extra = {field: value for field, value in changed.items() if field not in deviation.fields}
-        if extra:
-            paper += f", and {listed([f'`{field}` {_value(value)}' for field, value in extra.items()])}"
+        change = f"{_values({field: changed[field] for field in deviation.fields})} → {_values(deviation.fields)}"
         title = f"**{name}**" if name in DECISIVE else name
-        fields = listed([f"`{field}`" for field in deviation.fields])
         metrics = [f"{value:.2f}" for value in values]
-        rows.append([f"{title}<br>{fields}", paper, _values(deviation.fields), *metrics, deviation.reason])
-    header = ["deviation", "the paper's value, trained here", "the recipe's value", "class accuracy", "diversity ratio"]
+        rows.append([title, change, *metrics, deviation.reason])
+    header = ["deviation", "the paper's value → the recipe's", "class accuracy", "diversity ratio"]
     return markdown_table([*header, "why we tried the change"], rows)
 
 
@@ -273,8 +263,9 @@ def page(log: dict[str, Any], provenance: dict[str, Any]) -> str:
         for metric in CRITERIA
     }
     ends = [seed[str(steps)] for seed in log[f"recipe, {steps:,} steps"].values()]
-    fresh = list(read_results("laboratory")["laboratory"]["munit"].values())  # the recipe with seeds that are not tuned
-    good = sum(convergence(run["quality"]).has_converged for run in fresh)
+    munit = read_results("laboratory")["laboratory"]["munit"]  # the recipe with seeds that are not tuned
+    fresh = list(munit.values())
+    passed = converged_in_groups(munit)
     cpu = [next(iter(end.values()))["cpu_minutes"] for end in ends] + [
         run["quality"][-1]["cpu_minutes"] for run in fresh
     ]
@@ -305,7 +296,8 @@ def page(log: dict[str, Any], provenance: dict[str, Any]) -> str:
         for run in fresh
         if not convergence(run["quality"]).has_converged
     ]
-    baseline = preset("world32", **SETTINGS["baseline"].fields).loss
+    baseline = preset("world32", **SETTINGS["baseline"].fields)
+    loss = baseline.loss
     measurement = inspect.signature(measure_quality).parameters
     below = [name for name in OTHERS if float(found(diversity, setting_without(name), digits=4)) < MIN_DIVERSITY_RATIO]
     untried = [name for name in DEVIATIONS if setting_without(name) not in SETTINGS]
@@ -318,22 +310,32 @@ def page(log: dict[str, Any], provenance: dict[str, Any]) -> str:
         + f" ({DEVIATIONS[name].reason})"
         for name in untried
     )
-    rings, discs = _exchanged_at_32(log)
+    wrong = _lost_at_32(log)
+    with_cycle = _lost_at_32(log, "constant_rate_32_cycle, 4,000 steps")
     (deviation_seed,) = deviation_seeds(runs)
+    tuned = sorted(log[f"recipe, {steps:,} steps"])
+    single = [run for run in runs if (run.setting, run.steps) not in repeated(runs)]
+    single_good = [run for run in single if run.meets_both]
+    varied = [run for run in single_good if run.setting in map(setting_without, DEVIATIONS)]
+    old, new = SEED_GROUPS
+    chance = sum(share**2 for share in World("laboratory").variant.frequencies_1)
     return f"""# How the training recipe was tuned
 
 We looked for a recipe with which plain MUNIT (equations 1 to 5 of the paper, without an explicit cycle loss) translates
 small images well after a few minutes on a CPU. A manual search over {len({run.setting for run in runs})} settings found
-one, the preset `laboratory`. With both of its tuning seeds, at least {_percent(min(_of(runs, "recipe", accuracy)))} of
-the translations keep the class of their input, and the outputs for one input vary at least
-{min(_of(runs, "recipe", diversity)):.2f} times as much as the true styles. Its {steps:,} steps take
-{min(cpu):.0f} to {max(cpu):.0f} minutes on one core of the machine that ran them.
+one, the preset `laboratory`. With both seeds by which it was chosen ({listed(tuned)}), at least
+{_percent(min(_of(runs, "recipe", accuracy)))} of the translations keep the class of their input, and the spread of the
+outputs for one input is at least {min(_of(runs, "recipe", diversity)):.2f} of that of the true styles. Its {steps:,}
+steps take {min(cpu):.0f} to {max(cpu):.0f} minutes on one core of the machine that ran them, and {min(scaled):.0f} to
+{max(scaled):.0f} minutes on the slower machine of [`calibration.json`](calibration.json).
 
 Three results stand out:
 
-- With seeds that were not used for the search, {good} of {len(fresh)} runs of the recipe converge.
-- Within its {steps:,} steps, the recipe depends on four of its deviations from the paper: with
-  the paper's {listed(lost, "or")}, the class accuracy is only {lost_accuracy}.
+- With ten other seeds, {sum(good for good, _ in passed.values())} of {len(fresh)} runs meet our criteria:
+  {passed[new][0]} of {passed[new][1]} with the seeds {new}, which we had never used, and {passed[old][0]} of
+  {passed[old][1]} with the seeds {old}, on which we had run two earlier recipes.
+- With one seed each, the paper's {listed(lost, "or")} in place of ours lowers the class accuracy to {lost_accuracy},
+  which is close to chance ({chance:.2f}). This drop is larger than any difference between two seeds of a setting.
 - For most of the other choices, the evidence is weak, because two seeds of the same setting often differ as much as
   two settings.
 
@@ -342,46 +344,53 @@ Three results stand out:
 The images are those of the *laboratory world*: sketches and paintings of 16 × 16 pixels that show a shape of one of
 five classes. They are rendered from known factors, so we can measure whether a translation is right. Two metrics define
 the goal. Both are measured on {measurement["inputs"].default} held-out inputs with
-{measurement["styles_per_input"].default} sampled styles each, with pretrained attribute predictors that estimate the
-class and the style of each translation:
+{measurement["styles_per_input"].default} sampled styles each, with pretrained networks, the *attribute predictors*,
+that estimate the class and the style of each translation:
 
-- The *class accuracy* is the share of translations that show the class of their input.
+- The *class accuracy* is the share of translations that show the class of their input. A translator that ignores its
+  input has an expected class accuracy of {chance:.2f} if its outputs have the true class frequencies, which differ
+  between the classes.
 - The *diversity ratio* is the standard deviation of the style over the translations of one input, divided by that of
   the true styles. It is 0 if all translations of an input look alike, and 1 if they vary as much as the true styles.
 
 A run meets our *criteria* if, after its last step and in both directions, the class accuracy is at least
 {MIN_CLASS_ACCURACY} and the diversity ratio at least {MIN_DIVERSITY_RATIO:.2f}. All numbers on this page are those of
-the worse direction. (On other pages, a run that has *converged* also has a class accuracy that no longer changes.)
+the worse direction.
 
-We started from a *baseline*, changed one or two things at a time, and kept what helped. These are the terms for the
-changes:
+We started from a *baseline*, changed one or two things at a time, and kept what helped. The baseline has:
 
-- *Discriminator updates*: the baseline updates the discriminator twice per step.
-- *Learning rate*: the baseline's falls along a cosine to zero at the end of the run. A *constant* rate stays at its
-  first value, and a *halved* rate is halved at fixed steps.
-- *Style, content and image weight*: the weights of the three reconstruction losses, which are
-  {baseline.style_weight:g}, {baseline.content_weight:g} and {baseline.image_weight:g} in the baseline.
-- *R1 weight*: the weight of R1, a penalty on the squared gradient of the discriminator at real images, which keeps the
-  discriminator smooth. The baseline has {baseline.r1_weight:g}.
-- *Minibatch statistics*: the discriminator also sees the standard deviation of its features over a group of images, so
-  that it can reject groups that vary too little.
-- *Earlier recipe*: one update, minibatch statistics over four images, an R1 weight of 0.05, batches of 8 images, and a
-  rate that is halved once. The *chosen recipe* differs from it in batches of 16 images and in statistics over eight.
-- *Deeper style encoder*: it downsamples the image once more before its average pooling.
-- *Noise on translations*: noise of standard deviation 0.1 is added before a translation is encoded again.
+- *discriminator updates*: {count_in_words(baseline.optimizer.discriminator_updates)} per step;
+- *learning rate*: {baseline.optimizer.learning_rate:g}, which falls along a cosine to zero at the end of the run (a
+  *constant* rate stays at its first value, a *halved* rate is halved at fixed steps);
+- *batches* of {baseline.batch_size} images;
+- *weights* of the style, content and image reconstruction losses: {loss.style_weight:g}, {loss.content_weight:g} and
+  {loss.image_weight:g};
+- *R1 weight*, the weight of a penalty on the squared gradient of the discriminator at real images, which keeps the
+  discriminator smooth: {loss.r1_weight:g};
+- *minibatch statistics*: none (with them, the discriminator also sees the standard deviation of its features over a
+  group of images, so that it can reject groups that vary too little);
+- everything else as the chosen recipe, which is listed [below](#how-the-recipe-differs-from-the-paper).
 
-The log holds {len(runs)} runs of {lengths[0]:,} to {lengths[-1]:,} steps with the seeds {seeds[0]} to {seeds[-1]}.
-Of the combinations of setting and length, {len(rows)} were run with two seeds and {len(log) - len(rows)} with one.
+Three further changes have names. The *earlier recipe* has one update, minibatch statistics over four images, an R1
+weight of 0.05 and a rate that is halved once. A *deeper style encoder* downsamples the image once more before its
+average pooling. With *noise on translations*, noise of standard deviation 0.1 is added before a translation is encoded
+again. The *chosen recipe* is the earlier recipe with batches of 16 images and statistics over eight.
+
+The log holds {len(runs)} runs of {lengths[0]:,} to {lengths[-1]:,} steps with the seeds {seeds[0]} to {seeds[-1]}. We
+ran {len(log)} combinations of setting and length: {len(rows)} with two seeds and {len(single)} with one.
 
 ## What was found
 
 ![{ALT}]({FIGURE.name})
 
-*Each row is a setting that was run with two seeds; a gray line joins them, and the first seed is the upper one. The
-metrics are those of the last step, in the direction of translation where each is lower. Bold headings say what a group
-has in common, and a row says what was changed in addition. Shaded rows meet both criteria with both seeds. Panel (b)
-has a larger scale than panel (a). In (a), most runs pass the dashed line once the discriminator is updated only once
-per step. In (b), the two seeds of {divided} rows stand on different sides of it.*
+*Each row is a combination of setting and length that was run with two seeds; a gray line joins them, and the first seed
+is the upper one in both panels. The metrics are those of the last step, in the worse direction. Bold headings say what
+a group has in common, and a row says what was changed in addition. Panel (b) has a larger scale than panel (a). In (a),
+most runs pass the dashed line once the discriminator is updated only once per step. In (b), the two seeds of {divided}
+rows stand on different sides of it.*
+
+Of the {len(single)} combinations with one seed, which the figure omits, {count_in_words(len(single_good))} meet both
+criteria; {count_in_words(len(varied))} of them are the chosen recipe with one of the paper's values.
 
 **The class is the easier goal.** Updating the discriminator once per step instead of twice raises the class accuracy
 after 2,500 steps from {found(accuracy, "baseline", length=2500, to="–")} to
@@ -389,31 +398,30 @@ after 2,500 steps from {found(accuracy, "baseline", length=2500, to="–")} to
 {found(accuracy, "one_update", length=8000)}. In these long runs, however, the diversity ratio is only
 {found(diversity, "one_update", length=8000)}: the translations keep the class, but vary too little.
 
-**A constant learning rate and minibatch statistics may keep more of the diversity.** With a constant rate, the
-diversity ratio is {found(diversity, "one_update_constant_rate")} after 5,000 steps. With minibatch statistics in
-addition, it is {found(diversity, "constant_rate_std_group_4")} after 8,000 steps, which is the other setting that meets
-both criteria with both seeds. But these runs differ in length, other runs with statistics end lower (with a halved
-rate, one has {found(diversity, "halved_rate_minibatch_statistics")} after 7,500 steps), and without statistics the
-chosen recipe has a diversity ratio of {found(diversity, setting_without("minibatch statistics"))} with the one seed
-that was tried.
+**A constant learning rate and minibatch statistics have no clear effect on the diversity.** With a constant rate, the
+diversity ratio is {found(diversity, "one_update_constant_rate")} after 5,000 steps, and with minibatch statistics in
+addition {found(diversity, "constant_rate_std_group_4")} after 8,000 steps. However, the falling rate has
+{found(diversity, "one_update", length=2500)} after 2,500 steps, so the length may matter more than the rate. Without
+statistics, the chosen recipe has {found(diversity, setting_without("minibatch statistics"))} with the one seed that was
+tried.
 
 **Batches of 16 images save time.** The earlier recipe sees the same number of images in 5,000 steps as with batches of
 16 in 2,500. With the same two seeds, this reduces the CPU time from
-{minutes("halved_rate_std_group_4_r1_0.05", 5000)} to {minutes("batch_16", 2500)} minutes per run, and the diversity
-ratio changes from {found(diversity, "halved_rate_std_group_4_r1_0.05", to="–")} to
-{found(diversity, "batch_16", to="–")}, which is less than the difference between the seeds.
-With statistics over eight images it is {found(diversity, "recipe")}: this is the chosen recipe.
+{minutes("halved_rate_std_group_4_r1_0.05", 5000)} to {minutes("batch_16", 2500)} minutes per run. The diversity ratio
+changes from {found(diversity, "halved_rate_std_group_4_r1_0.05", to="–")} to
+{found(diversity, "batch_16", to="–")}, which is less than the difference between the seeds. With statistics over eight
+images it is {found(diversity, "recipe")}: this is the chosen recipe.
 
 **Differences between seeds limit what can be concluded.** Two seeds of the same setting differ in the diversity ratio
 by {median(spread[diversity]):.2f} in the median and by up to {max(spread[diversity]):.2f}, and in the class accuracy by
 up to {max(spread[accuracy]):.2f}. A difference of a few hundredths between settings with a single run may be noise.
 
-**The recipe was chosen by its two seeds, so its result there is optimistic.** [The comparison of
-methods](laboratory.md) uses the seeds 0 to 9. Of these, {good} converge; the others end with a diversity ratio
-of {listed([f"{value:.3f}" for value in sorted(missed)])}. The criterion is applied to the last step, and the
-diversity of generated sketches still falls at that time, so the length of {steps:,} steps is a part of the recipe. One
-reservation applies to the new seeds: two earlier recipes were run on the seeds 0 to 4 before this one was chosen. (The
-README scales all times to a slower machine, on which these runs take {min(scaled):.0f} to {max(scaled):.0f} minutes.)
+**The recipe does less well with other seeds.** We chose it for its results with two seeds, so those results are
+probably too good. With the seeds 0 to 9 of [the comparison of methods](laboratory.md),
+{count_in_words(len(missed))} runs miss the criterion of the diversity ratio, with
+{listed([f"{value:.3f}" for value in sorted(missed)])}; both are among the seeds {new}. At the last step, where we apply
+the criteria, the diversity of generated sketches is still falling. A longer run may therefore fail, so the {steps:,}
+steps belong to the recipe.
 
 ## What did not help
 
@@ -425,33 +433,41 @@ README scales all times to a slower machine, on which these runs take {min(scale
 - **Other discriminators.** A wider discriminator or another R1 weight makes no clear difference. With one update and
   without minibatch statistics, both criteria are met by {_met(runs, DISCRIMINATORS)} such runs of more than 2,500
   steps, and by {_met(runs, USUAL_DISCRIMINATOR)} with the usual discriminator.
-- **Larger images with one more class.** In the standard world at 32 px, which also has rings, the recipe has a class
-  accuracy of only {found(accuracy, "recipe_32")}. From sketches to paintings, {_percent(rings)} of the rings become
-  discs, and {_percent(discs)} of the discs become rings. The explicit cycle loss, tried in another setting, does not
-  keep the rings (its class accuracy is {found(accuracy, "constant_rate_32_cycle")}).
+- **The standard world at 32 px**, which has a sixth class, the ring. The recipe has a class
+  accuracy of only {found(accuracy, "recipe_32")} there, from sketches to paintings:
+  {_percent(wrong["ring", "disc"])} of the rings become discs, {_percent(wrong["disc", "ring"])} of the discs and
+  {_percent(wrong["square", "ring"])} of the squares become rings, and {_percent(wrong["cross", "square"])} of the
+  crosses become squares. From paintings to sketches it is at least {_other_direction_at_32(log):.2f}. The two worlds
+  differ in more than rings and size, and we have not tested what the cause is. One run of an earlier setting with the
+  explicit cycle loss still turns {_percent(with_cycle["ring", "disc"])} of the sketched rings into discs after
+  4,000 steps. (The shipped model `world32` has another recipe, with the cycle loss, and learns the rings in 8,000
+  steps.)
 
 ## How the recipe differs from the paper
 
 The recipe deviates from the paper in {len(DEVIATIONS)} respects. To see which of them matter, we trained it with the
 paper's value in place of one deviation, for the same {steps:,} steps and with seed {deviation_seed}:
 
-- With the paper's {listed(lost, "or")}, the class accuracy is only {lost_accuracy}. With its parameters of Adam, it is
-  {found(accuracy, setting_without("Adam"))}.
+- With the paper's {listed(lost, "or")}, the class accuracy is only {lost_accuracy}, where {chance:.2f} is chance. With
+  the paper's parameters of Adam, it is {found(accuracy, setting_without("Adam"))}.
 - The other {count_in_words(len(OTHERS))} deviations change the class accuracy by at most
   {_largest_change(log, accuracy, steps):.2f} and the diversity ratio by at most
-  {_largest_change(log, diversity, steps):.2f}. The diversity ratio misses its criterion only with the paper's
-  {listed(below)} ({found(diversity, *map(setting_without, below))}). With one seed, such differences could be
+  {_largest_change(log, diversity, steps):.2f}. Of these, only the paper's {listed(below)} misses a criterion, that of
+  the diversity ratio ({found(diversity, *map(setting_without, below))}). With one seed, such differences could be
   chance, and in some rows the paper's value is even the better one.
 
 A low accuracy means that the paper's value does not learn the classes *within these steps*, and not that it is worse in
-a long run. For example, with batches of one image a run sees a sixteenth of the images, and it cannot have minibatch
-statistics either, so that this row changes two deviations. The last column says why we tried a change; the row need not
-confirm it.
+a long run. For example, with batches of one image a run sees a sixteenth of the images. It cannot have minibatch
+statistics either, but these hardly matter: without them, the class accuracy is
+{found(accuracy, setting_without("minibatch statistics"))}.
 
 {deviations_by_effect(runs)}
 
 *The recipe with one of the paper's values, sorted by class accuracy. Bold deviations are those without which the class
-accuracy misses its criterion. The recipe itself is shown with the same seed.*
+accuracy misses its criterion. The recipe itself is shown with the same seed. Content resolution and
+style encoder are given by their number of downsamplings, the schedule by the steps until the learning rate is halved.
+The row of the batch size has no minibatch statistics either. The last column says why we tried a change; the row need
+not confirm it.*
 
 {_capital(count_in_words(len(untried)))} deviations have no run of their own, because the paper's values need more time
 or larger images. These are {untried_values}.
@@ -485,16 +501,18 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _exchanged_at_32(log: dict[str, Any]) -> tuple[float, float]:
-    """Return which share of sketched rings become painted discs, and of discs rings, over the runs at 32 px."""
-    disc, ring = SHAPE_NAMES.index("disc"), SHAPE_NAMES.index("ring")
+def _lost_at_32(log: dict[str, Any], name: str = "recipe_32, 2,500 steps") -> dict[tuple[str, str], float]:
+    """Return, over the runs of a setting at 32 px, which share of each sketched class becomes which painted class."""
+    ends = [records[max(records, key=int)] for records in log[name].values()]
+    counts = sum(np.array(end[DIRECTIONS[SKETCH, PAINTING]]["confusion"]) for end in ends)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return {(a, b): shares[i, j] for i, a in enumerate(SHAPE_NAMES) for j, b in enumerate(SHAPE_NAMES)}
+
+
+def _other_direction_at_32(log: dict[str, Any]) -> float:
+    """Return the lowest class accuracy from paintings to sketches of the runs of the recipe at 32 px."""
     ends = [records[max(records, key=int)] for records in log["recipe_32, 2,500 steps"].values()]
-    counts = [end[DIRECTIONS[SKETCH, PAINTING]]["confusion"] for end in ends]
-    totals = {source: sum(sum(count[source]) for count in counts) for source in (disc, ring)}
-    return (
-        sum(count[ring][disc] for count in counts) / totals[ring],
-        sum(count[disc][ring] for count in counts) / totals[disc],
-    )
+    return min(end[DIRECTIONS[PAINTING, SKETCH]]["class_accuracy"] for end in ends)
 
 
 def _met(runs: Iterable[Run], settings: tuple[str, ...]) -> str:
