@@ -65,7 +65,7 @@ def training_progress(run: Path = TRAINING_RUN) -> bytes:
         alt="Seven sketches, and below each the painting that the model generates from it before training and after "
         "500, 1,000 and 2,500 steps. Noise becomes a colored blob on a colored background, which then takes the shape "
         "of the sketch.",
-        title="At step 500 the colors look right, but the small star is still a round blob",
+        title="At step 500 the colors look right, but the small star is still a blob",
         columns=[SHAPE_NAMES[shape] for shape, _ in shown],
     )
     return picture.data

@@ -346,6 +346,7 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
     """
     directions = [name for name in DIRECTIONS.values() if name in records[0]]
     first, last = (min(records[k][direction]["class_accuracy"] for direction in directions) for k in (0, -1))
+    at_end = "over 0.99" if last > 0.99 else f"{last:.2f}"
     panels = {
         metric.replace("_", " "): {
             direction: np.array([[record[direction][metric] for record in records]]) for direction in directions
@@ -357,7 +358,7 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
         steps,
         panels,
         f"Class accuracy and diversity ratio from step {steps[0]:,} to {steps[-1]:,}.",
-        title=f"The class accuracy of the worse direction: {first:.2f} at step {steps[0]:,}, {last:.2f} at step "
+        title=f"The class accuracy of the worse direction: {first:.2f} at step {steps[0]:,}, {at_end} at step "
         f"{steps[-1]:,}",
         thresholds={"class accuracy": MIN_CLASS_ACCURACY, "diversity ratio": MIN_DIVERSITY_RATIO},
         width=4.1,
