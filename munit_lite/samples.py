@@ -13,7 +13,7 @@ from munit_lite.model import MUNIT
 
 @torch.no_grad()
 def sample_rows(
-    model: MUNIT, data: ImageData, source: int, columns: int = 8, styles: int = 4
+    model: MUNIT, data: ImageData, source: int, columns: int = 8, styles: int = 4, seed: int = 0
 ) -> list[tuple[str, Tensor]]:
     """Generate the rows of a sample sheet for one direction of translation.
 
@@ -26,6 +26,7 @@ def sample_rows(
         source: domain of the inputs, 1 or 2.
         columns: how many inputs.
         styles: how many styles to sample.
+        seed: of the sampled styles.
 
     Returns:
         for each row its label and its images, (columns, 3, H, W) in [-1, 1].
@@ -43,7 +44,7 @@ def sample_rows(
     # A held-out pair would make an example-guided translation trivial, so the examples are shifted by one.
     images = {1: held_out.images_1.to(device), 2: held_out.images_2.to(device).roll(1, dims=0)}
     inputs, examples, target = images[source], images[3 - source], 3 - source
-    sampled_styles = model.sample_style(styles, torch.Generator().manual_seed(0))
+    sampled_styles = model.sample_style(styles, torch.Generator().manual_seed(seed))
     rows = [("input", inputs), ("reconstruction", model.reconstruct(inputs, source))]
     for k, style in enumerate(sampled_styles.split(1), 1):
         rows.append((f"sampled style {k}", model.translate(inputs, source, target, style=style)))

@@ -1,20 +1,25 @@
-"""Draw the pictures that stand above the first code cell of a notebook, from the shipped models.
+"""Draw the pictures above the first code cell of a notebook, from the shipped models and the run of notebook 09.
 
 python -m tools.title_pictures
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
 
 from munit_lite.course import figures
 from munit_lite.methods import build
 from munit_lite.paths import RESULTS_DIR
+from munit_lite.presets import preset
 from munit_lite.storage.checkpoints import load
 from munit_lite.world import SHAPE_NAMES, SKETCH, World
 
 ONE_SKETCH = RESULTS_DIR / "one_sketch_many_paintings.png"
 TRAINING_PROGRESS = RESULTS_DIR / "training_progress.png"
+TRAINING_RUN = Path(__file__).parents[1] / "runs" / "laboratory_seed0"
 
 
 @torch.no_grad()
@@ -37,24 +42,31 @@ def one_sketch_many_paintings() -> bytes:
 
 
 @torch.no_grad()
-def training_progress() -> bytes:
-    """Return notebook 09's picture as a PNG: six held-out sketches and their paintings at five stages of one run."""
-    stages = {f"{step:,} steps": load(f"world32_step_{step}") for step in (1000, 2000, 4000)}
-    final, world = load("world32"), World()
-    stages = {"untrained": build(final.config).eval(), **stages, "8,000 steps": final}
+def training_progress(run: Path = TRAINING_RUN) -> bytes:
+    """Return notebook 09's picture as a PNG: seven held-out sketches and their paintings at four stages of its run.
+
+    Args:
+        run: the folder of the run, which notebook 09 trains.
+    """
+    config = preset("laboratory", device="cpu")
+    weights = {step: run / "weights" / f"step_{step:08d}.safetensors" for step in (500, 1000, 2500)}
+    stages = {"untrained": build(config).eval()} | {f"step {step:,}": load(file) for step, file in weights.items()}
+    world, size = World(config.data.world_variant), config.data.image_size
     classes = world.content(torch.arange(100), seed=0, domain=SKETCH, stream="test").shape_class
-    index = torch.stack([(classes == k).nonzero()[0, 0] for k in range(len(SHAPE_NAMES))])
-    sketches = world.images(index, seed=0, domain=SKETCH, size=32, stream="test")
-    styles = final.sample_style(len(index), torch.Generator().manual_seed(2))
+    # The first sketch of each class, and the second of those that are hardest at 16 px.
+    shown = [(0, 0), (2, 0), (3, 0), (4, 0), (4, 1), (5, 0), (5, 1)]
+    index = torch.stack([(classes == shape).nonzero()[k, 0] for shape, k in shown])
+    sketches = world.images(index, seed=0, domain=SKETCH, size=size, stream="test")
+    styles = stages["untrained"].sample_style(len(index), torch.Generator().manual_seed(17))
     rows = [("sketch", sketches)]
     rows += [(name, model.translate(sketches, source=1, target=2, style=styles)) for name, model in stages.items()]
     picture = figures.image_rows(
         rows,
-        alt="Six sketches, and below each the painting that the model generates from it before training and after "
-        "1,000, 2,000, 4,000 and 8,000 steps. Colored noise becomes blurred and then sharp paintings; the ring has a "
-        "hole from 2,000 steps on.",
-        title="After 1,000 steps the paintings look real, but the ring has no hole yet",
-        columns=SHAPE_NAMES,
+        alt="Seven sketches, and below each the painting that the model generates from it before training and after "
+        "500, 1,000 and 2,500 steps. Noise becomes a colored blob on a colored background, which then takes the shape "
+        "of the sketch.",
+        title="At step 500 the colors look right, but the small star is still a blob",
+        columns=[SHAPE_NAMES[shape] for shape, _ in shown],
     )
     return picture.data
 
@@ -62,6 +74,8 @@ def training_progress() -> bytes:
 def main() -> None:
     """Write the pictures again."""
     ONE_SKETCH.write_bytes(one_sketch_many_paintings())
+    if not TRAINING_RUN.exists():
+        sys.exit(f"{TRAINING_RUN} is missing: execute notebooks/09_training.ipynb, then run this again")
     TRAINING_PROGRESS.write_bytes(training_progress())
 
 

@@ -233,41 +233,68 @@ def joint_tables(
 
 
 _PANELS = (
-    ("reconstruction losses", ("image", "content", "style", "cycle")),
-    ("adversarial losses", ("gan", "discriminator")),
+    ("(a) reconstruction", ("image", "content", "style", "cycle")),
+    ("(b) discriminators", ("discriminator",)),
+    ("(c) generators, adversarial", ("gan",)),
 )
 
 
-def loss_figure(history: Sequence[dict[str, float]]) -> Figure:
-    """Plot loss curves: reconstruction losses on a logarithmic scale, adversarial losses on a linear one.
+def loss_figure(history: Sequence[dict[str, float]], title: str = "", chance: float | None = None) -> Figure:
+    """Plot loss curves: reconstruction losses on a logarithmic scale, adversarial losses on linear ones.
 
     With 40 records or more, pale lines are the records, and dark lines their moving average over a twentieth of them.
+    Each line is labeled with its last value.
 
     Args:
         history: records of the training, each with `step` and the losses by name, such as `image_1`.
+        title: title of the figure.
+        chance: the loss of a discriminator that cannot distinguish translations from real images; a dotted line.
 
     Returns:
         The figure, which the caller closes.
     """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.9))
-        steps = [record["step"] for record in history]
-        for axis, (title, kinds) in zip(axes, _PANELS, strict=True):
-            present = [kind for kind in kinds if history and f"{kind}_1" in history[-1]]
-            for color, marker, kind in zip(COLORS, MARKERS, present, strict=False):
-                for domain, line, fillstyle in ((1, "-", "full"), (2, "--", "none")):
-                    values = np.array([record[f"{kind}_{domain}"] for record in history])
-                    if len(values) >= 40:
-                        axis.plot(steps, values, lw=0.6, alpha=0.25, color=color)
-                        values = _moving_average(values, len(values) // 20)
-                    markers = {"marker": marker, "markevery": max(1, len(steps) // 8), "fillstyle": fillstyle, "ms": 5}
-                    axis.plot(steps, values, line, lw=1.4, color=color, label=f"{kind} {domain}", **markers)
-            axis.set_title(title, pad=44)
-            axis.set_xlabel("step")
-            axis.legend(ncols=len(present) or 1, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-        axes[0].set_yscale("log")
-        figure.tight_layout()
+        figure, places = plt.subplot_mosaic("aa;bc", figsize=(8.4, 5.8), layout="constrained")
+    axes = [places[letter] for letter in "abc"]
+    steps = [record["step"] for record in history]
+    for axis, (name, kinds) in zip(axes, _PANELS, strict=True):
+        labels: dict[str, tuple[float, str]] = {}  # text -> height and color
+        for color, kind in zip(COLORS, kinds, strict=False):
+            for domain, line in ((1, "-"), (2, "--")):
+                if not history or f"{kind}_{domain}" not in history[-1]:
+                    continue
+                values = np.array([record[f"{kind}_{domain}"] for record in history])
+                if len(values) >= 40:
+                    axis.plot(steps, values, "-", lw=0.6, alpha=0.25, color=color)
+                    values = _moving_average(values, len(values) // 20)
+                axis.plot(steps, values, line, lw=1.6, color=color)
+                text = f"{kind} {domain}" if len(kinds) > 1 else f"domain {domain}"
+                labels[f"{text}: {values[-1]:.2f}"] = values[-1], color
+        axis.set_title(name, fontsize=10.5)
+        axis.set_xlabel("step")
+        if kinds == ("discriminator",) and chance is not None:
+            axis.axhline(chance, color="black", linestyle=":", lw=1.2)
+            labels[f"chance: {chance:.2f}"] = chance, "black"
+        if len(kinds) > 1:
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
+        _label_ends(axis, labels)
+        axis.set_ylabel("loss")
+    figure.suptitle(title, fontsize=12)
     return figure
+
+
+def _label_ends(axis: Axes, labels: dict[str, tuple[float, str]], gap: float = 0.1) -> None:
+    """Write labels to the right of the axes at the heights of their lines, moved apart to `gap` of the axes' height."""
+    low, high = axis.get_ylim()
+    if axis.get_yscale() == "log":
+        low, high = np.log(low), np.log(high)
+        labels = {text: (float(np.log(max(value, 1e-12))), color) for text, (value, color) in labels.items()}
+    place = -gap
+    for text, (value, color) in sorted(labels.items(), key=lambda item: item[1][0]):
+        place = max(place + gap, (value - low) / (high - low) if np.isfinite(value) else 0.0)
+        axis.text(1.03, place, text, color=color, fontsize=10, va="center", transform=axis.transAxes)
 
 
 def _moving_average(values: np.ndarray, window: int) -> np.ndarray:
@@ -278,23 +305,26 @@ def _moving_average(values: np.ndarray, window: int) -> np.ndarray:
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def loss_curves(history: Sequence[dict[str, float]]) -> Image:
+def loss_curves(history: Sequence[dict[str, float]], title: str = "", chance: float | None = None) -> Image:
     """Plot loss curves as `loss_figure` does, and convert them to an image.
 
     Args:
         history: records of the training, as `loss_figure` takes them; at least one.
+        title: title of the figure.
+        chance: the loss of a discriminator that cannot distinguish translations from real images; a dotted line.
 
     Returns:
-        A PNG with alternative text; solid lines and filled markers are domain 1, dashed and empty ones domain 2.
+        A PNG with alternative text; solid lines are domain 1, dashed ones domain 2.
 
     Example:
         >>> losses = {f"{kind}_{domain}": 0.5 for kind in ("image", "gan", "discriminator") for domain in (1, 2)}
         >>> loss_curves([{"step": 100, **losses}]).alt
-        'Loss curves over 100 steps; solid lines domain 1, dashed lines domain 2.'
+        'Loss curves over 100 steps in three panels; solid lines domain 1, dashed lines domain 2.'
     """
     return figure_to_image(
-        loss_figure(history),
-        f"Loss curves over {int(history[-1]['step'])} steps; solid lines domain 1, dashed lines domain 2.",
+        loss_figure(history, title, chance),
+        f"Loss curves over {int(history[-1]['step'])} steps in three panels; solid lines domain 1, dashed lines "
+        "domain 2.",
     )
 
 
@@ -305,8 +335,8 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
         records: the run's `quality.jsonl`, which `callbacks.QualityLog` writes; at least one record.
 
     Returns:
-        A PNG with alternative text and two lettered panels. The title gives the end in the worse direction. Dotted
-        lines are the criterion of convergence.
+        A PNG with alternative text and two lettered panels. The title gives the beginning and the end of the class
+        accuracy in the worse direction. Dotted lines are the criterion of convergence.
 
     Example:
         >>> quality = {"class_accuracy": 0.9, "diversity_ratio": 0.8}
@@ -315,10 +345,8 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
         'Class accuracy and diversity ratio from step 100 to 200.'
     """
     directions = [name for name in DIRECTIONS.values() if name in records[0]]
-    accuracy, diversity = (
-        min(records[-1][direction][metric] for direction in directions)
-        for metric in ("class_accuracy", "diversity_ratio")
-    )
+    first, last = (min(records[k][direction]["class_accuracy"] for direction in directions) for k in (0, -1))
+    at_end = "over 0.99" if last > 0.99 else f"{last:.2f}"
     panels = {
         metric.replace("_", " "): {
             direction: np.array([[record[direction][metric] for record in records]]) for direction in directions
@@ -330,8 +358,10 @@ def quality_curves(records: Sequence[dict[str, Any]]) -> Image:
         steps,
         panels,
         f"Class accuracy and diversity ratio from step {steps[0]:,} to {steps[-1]:,}.",
-        title=f"In the worse direction, {accuracy:.2f} of the classes are kept; the diversity ratio is {diversity:.2f}",
+        title=f"The class accuracy of the worse direction: {first:.2f} at step {steps[0]:,}, {at_end} at step "
+        f"{steps[-1]:,}",
         thresholds={"class accuracy": MIN_CLASS_ACCURACY, "diversity ratio": MIN_DIVERSITY_RATIO},
+        width=4.1,
     )
 
 
@@ -342,6 +372,7 @@ def seed_bands(
     title: str = "",
     minutes_per_step: float | None = None,
     thresholds: dict[str, float] | None = None,
+    width: float = 4.6,
 ) -> Image:
     """Plot metrics in [0, 1] against training steps: the mean over seeds, and a band that covers all seeds.
 
@@ -352,6 +383,7 @@ def seed_bands(
         title: title of the figure.
         minutes_per_step: scaled CPU minutes, shown by a second axis above each panel.
         thresholds: label of the vertical axis -> a dotted line that the metric should reach.
+        width: of a panel in inches.
 
     Returns:
         A PNG with alternative text and one lettered panel per metric.
@@ -361,7 +393,7 @@ def seed_bands(
         >>> seed_bands([100, 200], {"class accuracy": {"sketch to painting": accuracy}}, alt="It rises.").alt
         'It rises.'
     """
-    figure, axes = subplots(len(panels), size=(4.6 * len(panels), 3.6))
+    figure, axes = subplots(len(panels), size=(width * len(panels), 3.6))
     for (ylabel, curves), axis, letter in zip(panels.items(), axes, "abcdefgh", strict=False):
         for (name, values), color, line in zip(curves.items(), COLORS, LINES, strict=False):
             marker = "o" if len(values) == 1 else ""  # a run of one measurement has no line
