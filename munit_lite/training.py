@@ -9,7 +9,6 @@ also with another number of processes.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -37,8 +36,6 @@ from munit_lite.storage.run_folder import RunFolder
 from munit_lite.training_errors import TrainingError, check_finite_losses, check_finite_state, explain_failed_step
 
 __all__ = ["Run", "Trainer", "TrainingError", "learning_rate", "sample_styles", "train"]
-
-SAVE_SECONDS = 60.0  # a run of one process that is killed loses no more time than this, and the step it was in
 
 
 class MicroBatch(NamedTuple):
@@ -213,8 +210,7 @@ def train(
 ) -> Run:
     """Train a model, or go on training: an unfinished run of the same configuration in the folder resumes exactly.
 
-    The state is saved every `save_every` steps, and by a single process also once a minute. Started by torchrun or a
-    scheduler, several processes share each batch; the folder must be one that all of them see.
+    Started by torchrun or a scheduler, several processes share each batch; the folder must be one that all of them see.
 
     Args:
         config: what to train.
@@ -259,7 +255,6 @@ def train(
         }
         for callback in own_callbacks:
             callback.on_start(config, first)
-        saved_at = time.monotonic()
         try:
             for number in range(first, config.steps):
                 unsaved = trainer.state(number) if is_main and number > first else None
@@ -275,8 +270,7 @@ def train(
                 last = done == config.steps
                 logging, sampling = done % config.log_every == 0 or last, done % config.sample_every == 0 or last
                 stop = all_reduce_max(fabric, received()) if logging or fabric.world_size == 1 else 0
-                due = fabric.world_size == 1 and time.monotonic() - saved_at > SAVE_SECONDS
-                saving = done % config.save_every == 0 or done in checkpoint_steps or last or stop or due
+                saving = done % config.save_every == 0 or done in checkpoint_steps or last or stop
                 if logging or saving:  # the only places that wait for the device
                     record = check_finite_losses(done, loss_terms, folder, fabric)
                 if logging:
@@ -295,7 +289,6 @@ def train(
                         callback.on_sample(done, ema_model, data)
                 if saving and is_main:  # last: a run that resumes from an earlier state repeats what comes before
                     folder.save_state(state, config)
-                    saved_at = time.monotonic()
                 if stop:
                     raise_stop(stop, done)
         finally:

@@ -114,7 +114,7 @@ NOTEBOOK_LINK = re.compile(r"\]\(([^)#\s]+)")
 def test_start_copies_the_course_with_all_that_its_notebooks_link_to(command, tmp_path):
     folder = tmp_path / "new" / "my course"
     code, said, _ = command("start", folder)
-    assert code == 0 and f"open them with: jupyter lab '{folder}'" in said and "17 notebooks" in said
+    assert code == 0 and f"open them with: jupyter lab '{folder}'" in said and "18 notebooks" in said
     copies = sorted((folder / "notebooks").glob("*.ipynb"))
     originals = sorted(NOTEBOOKS_DIR.glob("*.ipynb"))
     assert [copy.read_bytes() for copy in copies] == [original.read_bytes() for original in originals]

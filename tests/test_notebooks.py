@@ -114,9 +114,8 @@ def test_the_command_for_two_folders_resumes_after_a_stop_and_refuses_other_sett
     command += f" -p test_count 4 -y 'overrides: {{{overrides}}}'"
 
     def start(text: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            shlex.split(text.replace("\\\n", "")), cwd=ROOT, stdout=-1, stderr=subprocess.STDOUT, text=True
-        )
+        words = [sys.executable, "-m", *shlex.split(text.replace("\\\n", ""))]
+        return subprocess.Popen(words, cwd=ROOT, stdout=-1, stderr=subprocess.STDOUT, text=True)
 
     process = start(command)
     deadline = time.monotonic() + 240
