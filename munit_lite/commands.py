@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import tyro
 from tyro.conf import Positional
 
-from munit_lite.config import Config, Device, Precision
+from munit_lite.config import Config, Device, Precision, check_folders
 from munit_lite.presets import PRESETS, preset
 
 
@@ -49,7 +49,9 @@ class UncheckedConfig(Config):
             UsageError: a field has a value that it does not accept.
         """
         try:
-            return Config(**vars(self))
+            config = Config(**vars(self))
+            check_folders(config.data)
+            return config
         except ValueError as error:
             raise UsageError(str(error)) from error
 

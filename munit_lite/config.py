@@ -211,7 +211,6 @@ class Config:
     def __post_init__(self) -> None:
         _check_fields(self)
         _check_pairing(self)
-        _check_folders(self.data)
         check_group(self.batch_size, self.network.minibatch_std_group)
         check_size(self.data.image_size, self.network)
         _check_discriminator_size(self.data.image_size, self.network)
@@ -337,8 +336,15 @@ def _check_pairing(config: Config) -> None:
         raise ValueError("method is bicyclegan, which learns from true pairs: set paired, or start from its presets")
 
 
-def _check_folders(data: DataConfig) -> None:
-    """Refuse images of the user's own beside a dataset that would ignore them."""
+def check_folders(data: DataConfig) -> None:
+    """Refuse images of the user's own beside a dataset that would ignore them.
+
+    Args:
+        data: of a new configuration; old run folders may hold such fields.
+
+    Raises:
+        ValueError: a folder, or `swap`, is set, but the dataset is not `folder`.
+    """
     unused = [name for name in ("folder", "folder_1", "folder_2", "swap") if getattr(data, name)]
     if unused and data.dataset != "folder":
         raise ValueError(

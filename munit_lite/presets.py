@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from munit_lite.config import Config, override
+from munit_lite.config import Config, check_folders, override
 
 PRESETS: dict[str, Config] = {}
 
@@ -30,7 +30,10 @@ def preset(name: str, /, **overrides: Any) -> Config:
     """
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
-    return override(PRESETS[name], **overrides)
+    config = override(PRESETS[name], **overrides)
+    if {"folder", "folder_1", "folder_2", "swap"}.intersection(overrides):
+        check_folders(config.data)
+    return config
 
 
 def _preset(name: str, /, **overrides: Any) -> None:

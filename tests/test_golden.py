@@ -108,7 +108,6 @@ def reduced(name: str) -> Config:
     return override(
         config,
         dataset="world",
-        folder="",
         image_size=max(32, 2 ** (network.discriminator_layers + network.discriminator_scales - 1)),
         base_channels=4,
         mlp_width=8,
