@@ -87,7 +87,9 @@ def test_a_parameter_of_another_type_is_refused_with_a_sentence(passed, message)
 
 @pytest.mark.parametrize("passed", ["steps = None", "steps = 5", "rate = 1", "weight = 2", "out = 'a'", "fast = True"])
 def test_a_parameter_of_its_type_is_accepted(passed):
-    setup_notebook(["", PARAMETERS, f"# Parameters\n{passed}\n"], seed=0)
+    torch.manual_seed(0)
+    setup_notebook(["", PARAMETERS, f"# Parameters\n{passed}\n"], seed=7)
+    assert torch.initial_seed() == 7  # the set-up went on to its end
 
 
 def test_the_diagram_highlights_parts_and_its_alternative_text_says_which():
