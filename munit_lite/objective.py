@@ -1,7 +1,7 @@
 """MUNIT's outputs and losses of one training step, in the order of the paper's figure 2.
 
-Read this file beside figure 2 and section 3.2 of the paper. `losses.py` defines each loss, `training.py` decides which
-network learns from it. The subscripts 1 and 2 are the two domains, s_1 and s_2 are styles sampled from the prior.
+Read this file beside figure 2 and section 3.2 of the paper. `losses.py` defines each loss, `training_step.py` decides
+which network learns from it. The subscripts 1 and 2 are the two domains, s_1 and s_2 are styles sampled from the prior.
 
 Training runs `acceleration/objective.py`, which computes the same in less time; tests compare the two. So a new loss
 must be added there, too.

@@ -9,7 +9,7 @@ from munit_lite.acceleration import open_fabric
 from munit_lite.callbacks import Callback
 from munit_lite.data import open_data
 from munit_lite.experiments.benchmark import Case, measure
-from munit_lite.training import Trainer
+from munit_lite.training_step import Trainer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")]
 

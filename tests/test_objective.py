@@ -7,7 +7,7 @@ from tiny import tiny
 from munit_lite import losses
 from munit_lite.data import open_data
 from munit_lite.methods import build, build_objective
-from munit_lite.training import sample_styles
+from munit_lite.training_step import sample_styles
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ course.exercises.latent_reconstruction course.exercises.adversarial_loss course.
 course.exercises.optimality course.exercises.latent_matching course.exercises.cycle_consistency
 course.exercises.joint_matching course.exercises.experiments course.exercises.real_images
 course.exercises course.explorers.pictures course.explorers.widget course data.folder_layout data.folders
-data.synthetic data.fashion data storage.nvlabs callbacks interruptions training inference
+data.synthetic data.fashion data storage.nvlabs callbacks interruptions training_step training inference
 evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.evaluate
 evaluation.metric_names evaluation.steganography experiments.provenance experiments.results
 experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle

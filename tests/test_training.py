@@ -15,12 +15,13 @@ from tiny import tiny
 from torch import nn
 
 import munit_lite as ml
+import munit_lite.training
 from munit_lite.acceleration.objective import AcceleratedObjective
 from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import OptimizerConfig
 from munit_lite.data import open_data
 from munit_lite.samples import sample_rows, sample_sheet
-from munit_lite.training import Trainer, learning_rate, sample_styles
+from munit_lite.training_step import Trainer, learning_rate, sample_styles
 
 
 def new_trainer(**overrides) -> tuple[Trainer, torch.Tensor, torch.Tensor]:
@@ -184,6 +185,7 @@ import os, signal, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from tiny import tiny
 import munit_lite as ml
+import munit_lite.training
 from munit_lite.callbacks import Callback, default_callbacks
 
 class Stop(Callback):
@@ -231,6 +233,22 @@ def test_a_stopped_run_goes_on_to_bit_identical_weights(name, step, code, undist
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, 13))
     assert records == [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(60.0, None), (0.0, 7)])
+def test_a_run_saves_its_state_after_a_minute_even_between_the_steps_of_its_plan(seconds, saved, monkeypatch, tmp_path):
+    class Killed(Callback):
+        def on_log(self, record):
+            if record["step"] == 8:
+                raise RuntimeError("killed")
+
+    assert munit_lite.training.SAVE_SECONDS == 60
+    monkeypatch.setattr(munit_lite.training, "SAVE_SECONDS", seconds)
+    config = tiny(save_every=1000, num_checkpoints=0)
+    with pytest.raises(RuntimeError, match="killed"):
+        ml.train(config, tmp_path, callbacks=[Killed()])
+    state = tmp_path / "state.safetensors"
+    assert (ml.storage.tensors.read_tensors(state)[1]["step"] if state.exists() else None) == saved
 
 
 class Poison(Callback):

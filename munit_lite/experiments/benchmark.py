@@ -36,8 +36,8 @@ from munit_lite.experiments.benchmark_tables import SHARES, Numbers
 from munit_lite.objective import LossTerms
 from munit_lite.presets import preset
 from munit_lite.storage.run_folder import RunFolder
-from munit_lite.training import Trainer
 from munit_lite.training_errors import check_finite_losses
+from munit_lite.training_step import Trainer
 
 STEP_PARTS = SHARES[:3]  # the parts of the step itself, as it names them in the profiler
 

@@ -34,7 +34,7 @@ def time_calibration_step(steps: int = 3) -> float:
     import torch
     from lightning_fabric import Fabric
 
-    from munit_lite.training import Trainer
+    from munit_lite.training_step import Trainer
 
     trainer = Trainer.new(CALIBRATION_CONFIG, Fabric(accelerator="cpu", devices=1))
     size = CALIBRATION_CONFIG.data.image_size

@@ -25,7 +25,7 @@ from munit_lite.methods import build, build_objective
 from munit_lite.networks import ConvBlock
 from munit_lite.objective import Objective
 from munit_lite.presets import preset
-from munit_lite.training import Trainer, sample_styles
+from munit_lite.training_step import Trainer, sample_styles
 
 pytestmark = pytest.mark.numerical
 
@@ -295,7 +295,7 @@ import torch
 sys.path.insert(0, sys.argv[1])
 from tiny import tiny
 import munit_lite as ml
-from munit_lite.training import Trainer
+from munit_lite.training_step import Trainer
 
 folder, fate, step = sys.argv[2], sys.argv[3], int(sys.argv[4])
 new, ours = Trainer.new, Trainer.step

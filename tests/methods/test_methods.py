@@ -21,7 +21,7 @@ from munit_lite.methods.unit import kl_to_prior, seeded_noise
 from munit_lite.networks import parameter_count
 from munit_lite.presets import PRESETS, preset
 from munit_lite.samples import sample_rows
-from munit_lite.training import Trainer, sample_styles
+from munit_lite.training_step import Trainer, sample_styles
 from munit_lite.world import World
 
 pytestmark = pytest.mark.numerical
