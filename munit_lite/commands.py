@@ -73,12 +73,12 @@ PresetConfig: Any = tyro.extras.subcommand_type_from_defaults(
 
 
 def train(config: PresetConfig, out: Path | None = None) -> CommandResult:
-    """Train a preset, or resume an unfinished run; every field of the configuration is an option.
+    """Train a preset, resume an unfinished run, or train one longer; every field of the configuration is an option.
 
     Args:
         config: The preset to start from; its fields are options.
         out: Folder of the run. If it holds an unfinished run of the same configuration, training resumes exactly where
-            it stopped. None: runs/PRESET.
+            it stopped; with more --steps, a run goes on beyond its old end. None: runs/PRESET.
     """
     checked = config.checked()
     from munit_lite.training import train as train_model

@@ -53,6 +53,10 @@ def train(
 ) -> Run:
     """Train a model, or go on training: an unfinished run of the same configuration in the folder resumes exactly.
 
+    With more `steps`, a run goes on beyond its old end, whether it had reached it or not. With the schedule "step" the
+    result is exactly that of a run of so many steps from the start. With "cosine" it is not, and a warning says so: the
+    learning rate had fallen towards 0 at the old end, and goes on with the value that the longer schedule has there.
+
     The state is saved every `save_every` steps, and by a single process also once a minute. Started by torchrun or a
     scheduler, several processes share each batch; the folder must be one that all of them see.
 
@@ -66,7 +70,7 @@ def train(
         the run, with the averaged model.
 
     Raises:
-        CheckpointError: the folder holds a run of another configuration.
+        CheckpointError: the folder holds a run of another configuration, or of more steps.
         StorageError: the folder cannot be written, or another run is using it.
         DataError: an image can no longer be read; a single process saves its state first.
         TrainingError: a loss is not finite, memory is full, or torch.compile failed; the message says what to do. The

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,51 @@ def test_a_run_saves_its_state_after_a_minute_even_between_the_steps_of_its_plan
         ml.train(config, tmp_path, callbacks=[Killed()])
     state = tmp_path / "state.safetensors"
     assert (ml.storage.tensors.read_tensors(state)[1]["step"] if state.exists() else None) == saved
+
+
+@pytest.fixture(scope="module")
+def twelve_steps(tmp_path_factory):
+    return {
+        schedule: ml.train(tiny(schedule=schedule, decay_every=5), tmp_path_factory.mktemp(schedule), callbacks=[])
+        for schedule in ("step", "cosine")
+    }
+
+
+@pytest.mark.parametrize("stopped_at", [None, 6])
+def test_a_run_of_the_step_schedule_is_trained_longer_exactly(stopped_at, twelve_steps, tmp_path):
+    class Stop(Callback):
+        def on_log(self, record):
+            if record["step"] == stopped_at:
+                raise RuntimeError("stopped")
+
+    settings = {"schedule": "step", "decay_every": 5}
+    with pytest.raises(RuntimeError, match="stopped") if stopped_at else nullcontext():
+        ml.train(tiny(steps=8, **settings), tmp_path, callbacks=[Stop()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        longer = ml.train(tiny(steps=12, **settings), tmp_path, callbacks=[])
+    expected = twelve_steps["step"]
+    wanted, got = (load_file(folder / "state.safetensors") for folder in (expected.folder, tmp_path))
+    assert wanted.keys() == got.keys()
+    assert all(torch.equal(wanted[key], got[key]) for key in wanted)
+    assert longer.history == expected.history
+    assert [record["step"] for record in longer.history] == list(range(1, 13))
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["steps"] == 12
+
+
+def test_a_run_of_the_cosine_schedule_is_trained_longer_with_a_warning(twelve_steps, tmp_path):
+    first = ml.train(tiny(steps=8), tmp_path, callbacks=[])
+    with pytest.warns(UserWarning, match=r"12 steps instead of 8: its cosine schedule now ends at the new last step"):
+        longer = ml.train(tiny(steps=12), tmp_path, callbacks=[])
+    assert longer.history[:8] == first.history
+    assert [record["step"] for record in longer.history] == list(range(1, 13))
+    assert longer.history[-1] != twelve_steps["cosine"].history[-1]
+
+
+def test_a_run_with_fewer_steps_than_its_folder_is_refused(tmp_path):
+    ml.train(tiny(steps=2), tmp_path, callbacks=[])
+    with pytest.raises(ml.CheckpointError, match=r"steps: 2 in the folder, 1 requested.*more steps to train it longer"):
+        ml.train(tiny(steps=1), tmp_path, callbacks=[])
 
 
 class Poison(Callback):

@@ -70,7 +70,15 @@ class RunFolder:
             changed = [d for d in _differences(to_dict(saved), to_dict(config)) if d[0] in _WARNED_ON_RESUME]
             for name, old, new in changed:
                 warnings.warn(f"{self.path} resumes with {name} {new} instead of {old}", stacklevel=4)
-            if not changed:
+            longer = config.steps > saved.steps
+            if longer and config.optimizer.schedule == "cosine":
+                warnings.warn(
+                    f"{self.path} is trained for {config.steps:,} steps instead of {saved.steps:,}: its cosine "
+                    "schedule now ends at the new last step, so the learning rate rises where the run goes on, and the "
+                    f"result is not that of a run of {config.steps:,} steps from the start",
+                    stacklevel=4,
+                )
+            if not (changed or longer):
                 return
         text = json.dumps({"config": to_dict(config), "versions": versions()}, indent=1)
         with atomic_path(self.config_file) as temporary:
@@ -218,16 +226,16 @@ def truncate_records(file: Path, until: int) -> list[dict[str, Any]]:
 
 
 def _check_same(saved: Config, requested: Config, path: Path) -> None:
-    """Raise a CheckpointError if two configurations differ in a field that must not change when a run resumes."""
+    """Raise a CheckpointError if a field differs that must not change when a run resumes; its steps may grow."""
     differences = [
         f"{name}: {old!r} in the folder, {new!r} requested"
         for name, old, new in _differences(to_dict(saved), to_dict(requested))
-        if name not in _IGNORED_ON_RESUME + _WARNED_ON_RESUME
+        if name not in _IGNORED_ON_RESUME + _WARNED_ON_RESUME and not (name == "steps" and new > old)
     ]
     if differences:
         raise CheckpointError(
             f"{path} belongs to a run of another configuration ({'; '.join(differences)}). "
-            "Use another folder, or the same configuration to resume the run."
+            "Use another folder, or the same configuration to resume the run, or more steps to train it longer."
         )
 
 
