@@ -170,7 +170,7 @@ _EQUATIONS = (
         "The least-squares form, which is trained in place of equation 4, has targets 1 and 0 instead of logarithms",
         latex_from_docstring(losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
         (losses.lsgan_discriminator_loss, losses.lsgan_generator_loss),
-        symbols={r"\hat x": "a translation", "D": "any real number; the losses are summed over its scales"},
+        symbols={r"\hat x": "a translation", "D": "here the score $S$; the losses are summed over scales"},
     ),
     Equation(
         "hinge",
@@ -178,7 +178,7 @@ _EQUATIONS = (
         "The hinge form asks the discriminator for a margin of 1 on either side and no more",
         latex_from_docstring(losses.hinge_discriminator_loss, losses.hinge_generator_loss),
         (losses.hinge_discriminator_loss, losses.hinge_generator_loss),
-        symbols={r"\hat x": "a translation"},
+        symbols={r"\hat x": "a translation", "D": "here the score"},
     ),
     Equation(
         "R1",
@@ -186,7 +186,7 @@ _EQUATIONS = (
         "A penalty on the gradient of the discriminator at real images",
         latex_from_docstring(losses.r1_penalty),
         (losses.r1_penalty,),
-        symbols={"D(x)": "the mean logit of a real image, summed over scales"},
+        symbols={"D(x)": "here the mean score of an image, summed over scales"},
     ),
     Equation(
         "total",

@@ -239,7 +239,12 @@ _PANELS = (
 )
 
 
-def loss_figure(history: Sequence[dict[str, float]], title: str = "", chance: float | None = None) -> Figure:
+def loss_figure(
+    history: Sequence[dict[str, float]],
+    title: str = "",
+    chance: float | None = None,
+    ignored_style: float | None = None,
+) -> Figure:
     """Plot loss curves: reconstruction losses on a logarithmic scale, adversarial losses on linear ones.
 
     With 40 records or more, pale lines are the records, and dark lines their moving average over a twentieth of them.
@@ -249,6 +254,7 @@ def loss_figure(history: Sequence[dict[str, float]], title: str = "", chance: fl
         history: records of the training, each with `step` and the losses by name, such as `image_1`.
         title: title of the figure.
         chance: the loss of a discriminator that cannot distinguish translations from real images; a dotted line.
+        ignored_style: the style loss of a model whose decoder ignores the style code; a dotted line.
 
     Returns:
         The figure, which the caller closes.
@@ -275,6 +281,9 @@ def loss_figure(history: Sequence[dict[str, float]], title: str = "", chance: fl
         if kinds == ("discriminator",) and chance is not None:
             axis.axhline(chance, color="black", linestyle=":", lw=1.2)
             labels[f"chance: {chance:.2f}"] = chance, "black"
+        if "style" in kinds and ignored_style is not None and history and "style_1" in history[-1]:
+            axis.axhline(ignored_style, color="black", linestyle=":", lw=1.2)
+            labels[f"style ignored: {ignored_style:.2f}"] = ignored_style, "black"
         if len(kinds) > 1:
             axis.set_yscale("log")
         else:
@@ -305,13 +314,19 @@ def _moving_average(values: np.ndarray, window: int) -> np.ndarray:
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def loss_curves(history: Sequence[dict[str, float]], title: str = "", chance: float | None = None) -> Image:
+def loss_curves(
+    history: Sequence[dict[str, float]],
+    title: str = "",
+    chance: float | None = None,
+    ignored_style: float | None = None,
+) -> Image:
     """Plot loss curves as `loss_figure` does, and convert them to an image.
 
     Args:
         history: records of the training, as `loss_figure` takes them; at least one.
         title: title of the figure.
         chance: the loss of a discriminator that cannot distinguish translations from real images; a dotted line.
+        ignored_style: the style loss of a model whose decoder ignores the style code; a dotted line.
 
     Returns:
         A PNG with alternative text; solid lines are domain 1, dashed ones domain 2.
@@ -322,7 +337,7 @@ def loss_curves(history: Sequence[dict[str, float]], title: str = "", chance: fl
         'Loss curves over 100 steps in three panels; solid lines domain 1, dashed lines domain 2.'
     """
     return figure_to_image(
-        loss_figure(history, title, chance),
+        loss_figure(history, title, chance, ignored_style),
         f"Loss curves over {int(history[-1]['step'])} steps in three panels; solid lines domain 1, dashed lines "
         "domain 2.",
     )

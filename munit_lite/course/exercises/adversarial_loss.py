@@ -106,7 +106,7 @@ def least_squares_losses(discriminate: Discriminate, real: Tensor, fake: Tensor)
 
 @least_squares_losses.bug(
     "has all three bugs of the exercise still",
-    fix="Check the gradient of each loss, the number of scales, and what the generator wants D to output.",
+    fix="Check the gradient of each loss, the number of scales, and what output the generator aims at.",
 )
 def as_posed(discriminate: Discriminate, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     on_real, on_fake = (
