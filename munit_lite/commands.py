@@ -173,7 +173,8 @@ def evaluate(
 
     Args:
         model: A run folder, a weights file, or the name of a shipped checkpoint.
-        count: Test contents or images in each direction; at least 2. KID and FID need 100. TIME
+        count: Test contents or images in each direction; at least 2. KID and FID need 100. For the model apples2citrus
+            and one core, 20 images take about 1 minute, the default about 4.
         seed: Seed of the test contents and of the sampled styles.
         device: Where to translate; auto: a GPU if there is one. Attribute predictors run on the CPU.
         propositions: Instead report for each of the paper's four propositions whether it holds for the model, fails or
