@@ -396,17 +396,32 @@ def test_a_value_of_the_wrong_type_is_explained_with_its_option(command):
     assert code == 2 and not out and "--steps" in err and "many" in err and "dummy" not in err
 
 
-def test_a_model_of_folders_whose_photos_name_no_varieties_cannot_be_evaluated(tmp_path, command):
+@pytest.fixture(params=["folder64", "apples2citrus_unit"])
+def folder_model(request, tmp_path):
+    """The method and the weights of a model of two folders, whose photos name no varieties."""
     for k, name in enumerate(("trainA", "trainB", "testA", "testB")):
         (tmp_path / name).mkdir()
         for number in range(2):
             Image.new("RGB", (80, 80), (20 * k, 20 * number, 0)).save(tmp_path / name / f"IMG_{number}.png")
     small = {"base_channels": 4, "mlp_width": 8, "num_residual_blocks": 1, "discriminator_base_channels": 4}
-    save_model(tmp_path / "model.safetensors", ml.build(ml.preset("folder64", folder=str(tmp_path), **small)), step=1)
-    code, _, err = command("evaluate", tmp_path / "model.safetensors")
-    assert (
-        code == 1 and err.startswith("munit-lite: A model of two folders can be evaluated only if") and "'IMG'" in err
-    )
+    config = ml.preset(request.param, folder=str(tmp_path), **small)
+    save_model(tmp_path / "model.safetensors", ml.build(config), step=1)
+    return config.method, tmp_path / "model.safetensors"
+
+
+def test_evaluate_measures_a_model_of_folders_and_explains_numbers_and_gaps(folder_model, tmp_path, command):
+    method, file = folder_model
+    code, out, err = command("evaluate", file, "--json-file", tmp_path / "numbers.json")
+    assert code == 0 and not err
+    assert re.search(r"  cycle error +\d\.\d{3} ± \d\.\d{3}\n", out)
+    assert "\nmeaning of the metrics\n  reconstruction error: mean absolute error" in out
+    assert "Mode coverage is not measured, because the photos do not name their varieties" in out and "'IMG'" in out
+    assert (f"The method {method} generates one output for each input" in out) == (method == "unit")
+    written = read_results_file(tmp_path / "numbers.json")["numbers"]["domain 2 to domain 1"]
+    assert written["images"] == 2 and (written["style_variance_fraction"] < 1e-6) == (method == "unit")
+    code, out, _ = command("evaluate", file, "--json")
+    assert code == 0 and one_object(out)["notes"][-1].startswith("Mode coverage is not measured")
+    assert one_object(out)["numbers"]["domain 2 to domain 1"].keys() == written.keys()
 
 
 def test_an_empty_folder_to_translate_is_named(finished, tmp_path, command):

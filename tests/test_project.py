@@ -30,8 +30,9 @@ course.exercises.optimality course.exercises.latent_matching course.exercises.cy
 course.exercises.joint_matching course.exercises.experiments course.exercises.real_images
 course.exercises course.explorers.pictures course.explorers.widget course data.folder_layout data.folders
 data.synthetic data.fashion data storage.nvlabs callbacks interruptions training_step training inference
-evaluation.image_metrics evaluation.fashion_metrics evaluation.mode_coverage evaluation.evaluate
-evaluation.metric_names evaluation.steganography experiments.provenance experiments.results
+evaluation.pretrained_networks evaluation.image_metrics evaluation.fashion_metrics evaluation.unlabeled_metrics
+evaluation.mode_coverage evaluation.metric_meanings evaluation.evaluate evaluation.metric_names
+evaluation.steganography experiments.provenance experiments.results
 experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle
 theory.propositions theory.error_rates experiments.sweep_plan experiments.notebook_times
 experiments.side_by_side experiments.sweep experiments.tables experiments.convergence_curves

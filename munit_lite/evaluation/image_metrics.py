@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
+from munit_lite.evaluation.pretrained_networks import Features
 from munit_lite.evaluation.statistics import Metrics, mean_with_interval
-from munit_lite.evaluation.translator import Translator, translate_on_device
+from munit_lite.evaluation.translator import Translator, translate_on_device, with_progress_bar
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two batches (B, 3, H, W) in [-1, 1] -> (B,)
-Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] -> (B, D)
 Classifier = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] -> (B, M) probabilities
 
 LPIPS_NAME = f"LPIPS 0.1, AlexNet, torchmetrics {version('torchmetrics')}"
@@ -47,14 +48,37 @@ def lpips(images_a: Tensor, images_b: Tensor) -> Tensor:
         OSError: the weights of AlexNet are not in torch's cache and cannot be downloaded.
     """
     try:
-        return learned_perceptual_image_patch_similarity(
-            images_a, images_b, net_type="alex", reduction="none"
-        ).flatten()
+        network = _lpips_network()
     except OSError as error:
         raise OSError(
             f"LPIPS needs the weights of AlexNet, which are not in torch's cache and cannot be downloaded ({error}). "
             "Use `perceptual_distance` instead, or run LPIPS once with network access."
         ) from error
+    with torch.no_grad():
+        return network(images_a, images_b, normalize=False).flatten()  # normalize=True expects images in [0, 1]
+
+
+@cache
+def _lpips_network() -> nn.Module:
+    """Load the network of LPIPS once, because its weights are a file of 233 MB."""
+    return LearnedPerceptualImagePatchSimilarity(net_type="alex").net
+
+
+def pixel_distance(images_a: Tensor, images_b: Tensor) -> Tensor:
+    """Compute the mean absolute difference of pairs of images, in units of their range [-1, 1], which has length 2.
+
+    Args:
+        images_a: (B, 3, H, W) in [-1, 1].
+        images_b: (B, 3, H, W) in [-1, 1].
+
+    Returns:
+        Distances (B,) in [0, 2].
+
+    Example:
+        >>> pixel_distance(torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), -0.5)).item()
+        1.0
+    """
+    return (images_a - images_b).abs().mean((1, 2, 3))
 
 
 def perceptual_distance(predictor: AttributePredictor) -> Distance:
@@ -98,7 +122,7 @@ def output_diversity(
         model: translates from `source` into the other domain.
         images: inputs (N, 3, H, W) in [-1, 1].
         source: 1 or 2.
-        distance: `lpips` or `perceptual_distance(predictor)`.
+        distance: `lpips`, `pixel_distance` or `perceptual_distance(predictor)`.
         pairs: pairs of translations per input. All 2 × `pairs` styles are sampled independently.
         seed: seed of the sampled styles.
 
@@ -107,7 +131,7 @@ def output_diversity(
     """
     generator = torch.Generator().manual_seed(seed)
     distances = []
-    for image in images:
+    for image in with_progress_bar(images, f"translating domain {source} in pairs"):
         styles = model.sample_style(2 * pairs, generator)
         inputs = image.expand(2 * pairs, -1, -1, -1)
         outputs = translate_on_device(model, inputs, source, 3 - source, styles)
@@ -121,7 +145,7 @@ def real_diversity(images: Tensor, distance: Distance, seed: int = 0) -> Metrics
 
     Args:
         images: (N, 3, H, W) in [-1, 1].
-        distance: `lpips` or `perceptual_distance(predictor)`.
+        distance: `lpips`, `pixel_distance` or `perceptual_distance(predictor)`.
         seed: seed of the pairing.
     """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
@@ -256,7 +280,7 @@ def mode_probabilities(
     """
     generator = torch.Generator().manual_seed(seed)
     probabilities = []
-    for image in images:
+    for image in with_progress_bar(images, f"translating domain {source} for mode coverage"):
         styles = model.sample_style(samples, generator)
         inputs = image.expand(samples, -1, -1, -1)
         probabilities.append(classifier(translate_on_device(model, inputs, source, 3 - source, styles)))

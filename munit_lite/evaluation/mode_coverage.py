@@ -86,8 +86,8 @@ def domain_variety_labels(data: FolderData, domain: int) -> VarietyLabels:
     else:
         return VarietyLabels(train, test)
     raise NoVarietyLabelsError(
-        "A model of two folders can be evaluated only if the photos name their varieties, by a subfolder for each or "
-        f"by file names such as Lemon_001.jpg. Here {reason}. Inspect the sample sheets of the model instead."
+        "Mode coverage is not measured, because the photos do not name their varieties, by a subfolder for each or by "
+        f"file names such as Lemon_001.jpg: {reason}."
     )
 
 

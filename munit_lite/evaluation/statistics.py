@@ -15,7 +15,7 @@ def mean_with_interval(values: Tensor) -> tuple[float, float]:
     """Compute the mean and the half-width of its 95 % normal interval.
 
     Args:
-        values: (N,), one value for each independent unit.
+        values: (N,), one value for each independent unit. A single value has no interval: its half-width is NaN.
 
     Example:
         >>> mean, half_width = mean_with_interval(torch.tensor([1.0, 2.0, 3.0]))
@@ -23,7 +23,8 @@ def mean_with_interval(values: Tensor) -> tuple[float, float]:
         '2.00 ± 1.13'
     """
     values = values.double()
-    return values.mean().item(), (1.96 * values.std() / len(values) ** 0.5).item()
+    half_width = (1.96 * values.std() / len(values) ** 0.5).item() if len(values) > 1 else float("nan")
+    return values.mean().item(), half_width
 
 
 def mean_over_directions(metrics: Mapping[str, Mapping[str, float]], name: str) -> tuple[float, float]:

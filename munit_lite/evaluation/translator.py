@@ -5,10 +5,17 @@ MUNIT, the baselines and the oracle implement all three interfaces.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+MAX_BATCH_PIXELS = 2**20  # translated at once: 256 images of 64 × 64 pixels or 16 of 256 × 256
 
 
 class Translator(Protocol):
@@ -66,12 +73,22 @@ class MeanStyleTranslator:
         return torch.zeros_like(self.model.sample_style(count, generator))
 
 
+def batch_size(images: Tensor) -> int:
+    """Return how many images (B, 3, H, W) to process at once: those that have at most `MAX_BATCH_PIXELS` pixels.
+
+    Example:
+        >>> batch_size(torch.zeros(1, 3, 256, 256))
+        16
+    """
+    return max(1, MAX_BATCH_PIXELS // (images.shape[2] * images.shape[3]))
+
+
 def translate_on_device(model: Translator, images: Tensor, source: int, target: int, style: Tensor) -> Tensor:
     """Translate images on the device of the model, and return the outputs on the CPU, where they are evaluated.
 
     Args:
         model: any translator.
-        images: (B, 3, H, W) in [-1, 1], on any device.
+        images: (B, 3, H, W) in [-1, 1], on any device. They are translated `batch_size` at a time.
         source: 1 or 2.
         target: 1 or 2.
         style: (B, style_dim), on the device of the model.
@@ -79,4 +96,13 @@ def translate_on_device(model: Translator, images: Tensor, source: int, target: 
     Returns:
         Translations (B, 3, H, W) in float32.
     """
-    return model.translate(images.to(style.device), source, target, style=style).float().cpu()
+    size = batch_size(images)
+    batches = zip(images.split(size), style.split(size), strict=True)
+    return torch.cat(
+        [model.translate(x.to(style.device), source, target, style=styles).float().cpu() for x, styles in batches]
+    )
+
+
+def with_progress_bar(items: Sequence[Item] | Tensor, description: str, unit: str = "image") -> Iterable:
+    """Iterate with a progress bar on stderr, if that is a terminal and the loop takes longer than a second."""
+    return tqdm(items, desc=description, unit=unit, delay=1, mininterval=1, leave=False, disable=None)

@@ -16,7 +16,8 @@ from munit_lite.experiments.results import read_records
 MAIN_METRICS = (
     "class_accuracy", "position_error", "diversity_ratio", "sampled_style_r2",
     "edge_agreement", "improvement_over_random_photos", "diversity",
-    "cis", "is",
+    "reconstruction_error", "cycle_error", "style_variance_fraction", "pixel_diversity", "lpips_diversity",
+    "kid", "fid", "cis", "is",
 )  # fmt: skip
 Key = tuple[str, str]  # what was measured, such as "sketch to painting", and the metric
 ABSENT = "–"

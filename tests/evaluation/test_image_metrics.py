@@ -133,25 +133,53 @@ def test_perceptual_distance_is_zero_only_for_equal_images_symmetric_and_of_any_
     assert distance(one, other).min() > 0
 
 
-def test_lpips_without_its_weights_says_what_to_do(monkeypatch):
+@pytest.fixture
+def unloaded():
+    """LPIPS whose network has not been loaded yet."""
+    image_metrics._lpips_network.cache_clear()
+    yield
+    image_metrics._lpips_network.cache_clear()
+
+
+def test_lpips_without_its_weights_says_what_to_do(monkeypatch, unloaded):
     def no_network(*args, **kwargs):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(image_metrics, "learned_perceptual_image_patch_similarity", no_network)
+    monkeypatch.setattr(image_metrics, "LearnedPerceptualImagePatchSimilarity", no_network)
     with pytest.raises(
         OSError, match=r"LPIPS needs the weights of AlexNet.*no route to host.*Use `perceptual_distance`"
     ):
         lpips(normal(1, 3, 64, 64), normal(1, 3, 64, 64))
 
 
-def test_lpips_is_asked_for_each_pair_in_the_range_from_minus_one(monkeypatch):
-    def spy(one, other, **settings):
-        assert settings == {"net_type": "alex", "reduction": "none"}  # normalize=True would expect images from 0 to 1
-        return (one - other).mean((1, 2, 3), keepdim=True)
+def test_lpips_is_asked_for_each_pair_in_the_range_from_minus_one_and_loaded_once(monkeypatch, unloaded):
+    loaded = []
 
-    monkeypatch.setattr(image_metrics, "learned_perceptual_image_patch_similarity", spy)
-    assert lpips(torch.ones(4, 3, 8, 8), -torch.ones(4, 3, 8, 8)).tolist() == [2.0] * 4
-    assert image_metrics.LPIPS_NAME.startswith("LPIPS 0.1, AlexNet, torchmetrics 1.")
+    class Spy:
+        def __init__(self, net_type):
+            loaded.append(net_type)
+
+        def net(self, one, other, normalize):
+            assert normalize is False  # True would expect images from 0 to 1
+            return (one - other).mean((1, 2, 3), keepdim=True)
+
+    monkeypatch.setattr(image_metrics, "LearnedPerceptualImagePatchSimilarity", Spy)
+    for _ in range(2):
+        assert lpips(torch.ones(4, 3, 8, 8), -torch.ones(4, 3, 8, 8)).tolist() == [2.0] * 4
+    assert loaded == ["alex"] and image_metrics.LPIPS_NAME.startswith("LPIPS 0.1, AlexNet, torchmetrics 1.")
+
+
+@pytest.mark.slow
+def test_the_network_of_lpips_is_that_of_torchmetrics_function(monkeypatch, unloaded):
+    from torchmetrics.functional.image import lpips as functional
+
+    torch.manual_seed(0)
+    features = functional._get_tv_model_features("alexnet", False)  # random weights: the real ones are a download
+    monkeypatch.setattr(functional, "_get_tv_model_features", lambda net, pretrained: features)
+    one, other = normal(3, 3, 64, 64).clamp(-1, 1), normal(3, 3, 64, 64, seed=1).clamp(-1, 1)
+    expected = functional.learned_perceptual_image_patch_similarity(one, other, net_type="alex", reduction="none")
+    assert expected.min() > 0
+    torch.testing.assert_close(lpips(one, other), expected)
 
 
 # --------------------------------------------------------------------------------------------------- distributions
