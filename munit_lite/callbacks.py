@@ -111,7 +111,7 @@ class TensorBoardLog(Callback):
                     self.writer.add_scalar(f"loss/{name}", value, int(record["step"]))
 
     def on_sample(self, step: int, model: MUNIT, data: ImageData) -> None:
-        sheet = sample_sheet(model, data)
+        sheet = sample_sheet(model, data, step=step)
         with self._report_write_errors():
             self.writer.add_image("samples", sheet, step)
 
@@ -142,7 +142,7 @@ class SampleSheets(Callback):
         self.folder = folder
 
     def on_sample(self, step: int, model: MUNIT, data: ImageData) -> None:
-        write_png(self.folder / f"step_{step:08d}.png", sample_sheet(model, data))
+        write_png(self.folder / f"step_{step:08d}.png", sample_sheet(model, data, step=step))
 
 
 class QualityLog(Callback):

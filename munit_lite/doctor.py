@@ -6,10 +6,13 @@ report also appears where torch is broken.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +35,13 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("anywidget", "distributed", "IPython", "ipykernel", "ipywidgets", "jupyterlab", "matplotlib", "nbconvert"),
         *("papermill", "yaml"),
     ),
+}
+# The part of each widget package that runs inside JupyterLab -> the package that installs it.
+LAB_EXTENSIONS = {"@jupyter-widgets/jupyterlab-manager": "jupyterlab-widgets", "anywidget": "anywidget"}
+# Weights that torch downloads into its cache when they are first needed -> file, the start of whose sha256 is its end.
+OPTIONAL_WEIGHTS = {
+    "AlexNet, for LPIPS": "alexnet-owt-7be5be79.pth",
+    "Inception, for FID, KID": "weights-inception-2015-12-05-6726825d.pth",
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 FREE_DISK_GIB = 2  # with less, a run with its checkpoints and sample sheets, or a dataset, may not fit
@@ -252,6 +262,82 @@ def check_checkpoints() -> Findings:
             yield Problem(message, essential=True)
 
 
+def check_weights() -> Findings:
+    """Check which optional weights are in torch's cache; the course runs without them."""
+    import torch
+
+    for name, file_name in OPTIONAL_WEIGHTS.items():
+        file = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+        if not file.is_file():
+            yield Fact(name, "not there", f"not there (the course does not need them), {file}")
+            continue
+        with file.open("rb") as stream:
+            intact = hashlib.file_digest(stream, "sha256").hexdigest().startswith(file.stem.rpartition("-")[2])
+        state = "found" if intact else "damaged"
+        yield Fact(name, state, f"{state}, {file}")
+        if not intact:
+            yield Problem(f"{file} is damaged: remove it, and it is downloaded again when it is needed")
+
+
+def check_jupyter() -> Findings:
+    """Check that the kernel python3 runs this interpreter, and that JupyterLab can display the explorers' widgets."""
+    if find_spec("jupyter_client") is None:
+        yield Fact("kernel python3", None, "Jupyter is not installed")
+        return
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_core.paths import prefer_environment_over_user
+
+    try:
+        spec = KernelSpecManager().get_kernel_spec("python3")
+    except NoSuchKernel:
+        yield Fact("kernel python3", None, "not found")
+        yield Problem(f"there is no kernel python3: run {install_command('notebooks')} in the repository")
+    else:
+        # Jupyter runs a kernel whose program has no path, as ipykernel installs it, with its own interpreter.
+        program = sys.executable if spec.argv[0].startswith("python") else spec.argv[0]
+        yield Fact("kernel python3", program)
+        if not _is_in_this_environment(program):
+            place = "--sys-prefix" if prefer_environment_over_user() else "--user"
+            yield Problem(
+                f"the kernel python3 runs {program} instead of {sys.executable}, because {spec.resource_dir} says so: "
+                f"run {sys.executable} -m ipykernel install {place}"
+            )
+    lab = shutil.which("jupyter-lab") or shutil.which("jupyter-lab", path=str(Path(sys.executable).parent))
+    yield Fact("JupyterLab", lab, lab or "not found")
+    if lab:
+        yield from _check_lab(Path(lab))
+
+
+def _check_lab(lab: Path) -> Findings:
+    """Check that a JupyterLab belongs to this environment, and that its own environment has the widgets' extensions."""
+    first_line = lab.read_bytes().partition(b"\n")[0]
+    is_script = first_line.startswith(b"#!")
+    interpreter = Path(os.fsdecode(first_line[2:].strip())) if is_script else lab.resolve().parent / "python"
+    if not _is_in_this_environment(str(interpreter)):
+        yield Problem(
+            f"`jupyter lab` starts {lab}, which runs in another environment, that of {interpreter}: activate the "
+            f"environment of {sys.executable} first, or run {sys.executable} -m jupyterlab"
+        )
+    command = [str(interpreter), "-m", "jupyter", "--paths", "--json"]
+    paths = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    missing = [
+        package
+        for extension, package in LAB_EXTENSIONS.items()
+        if not any((Path(path) / "labextensions" / extension / "package.json").is_file() for path in paths["data"])
+    ]
+    yield Fact("widgets in JupyterLab", not missing, f"without {', '.join(missing)}" if missing else "installed")
+    if missing:
+        yield Problem(
+            f"{lab} cannot display the explorers, because its environment lacks the extensions of "
+            f"{' and '.join(missing)}: run {interpreter} -m pip install --force-reinstall --no-deps {' '.join(missing)}"
+        )
+
+
+def _is_in_this_environment(interpreter: str) -> bool:
+    """Return whether an interpreter is one of this environment; the links in it are not followed to their targets."""
+    return Path(interpreter).parent.resolve() == Path(sys.executable).parent.resolve()
+
+
 def check_browser() -> Findings:
     """Check that there is a Chromium, which the browser tests drive."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -291,6 +377,8 @@ TOPICS: dict[str, Callable[[], Findings]] = {
     "machine": check_machine,
     "data": check_data,
     "checkpoints": check_checkpoints,
+    "weights": check_weights,
+    "jupyter": check_jupyter,
     "browser": check_browser,
     "notebooks": estimate_notebooks,
 }

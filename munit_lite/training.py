@@ -7,6 +7,7 @@ and the step number alone, also with another number of processes.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import Config
 from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
+from munit_lite.data.folder_layout import describe_few_images
+from munit_lite.data.folders import FolderData
 from munit_lite.interruptions import raise_stop, save_on_data_error, stop_signals
 from munit_lite.model import MUNIT
 from munit_lite.storage.run_folder import RunFolder
@@ -61,7 +64,7 @@ def train(
     scheduler, several processes share each batch; the folder must be one that all of them see.
 
     Args:
-        config: what to train.
+        config: what to train. A warning says what to expect of few images in folders.
         out: the run's folder, created if it does not exist.
         callbacks: receive losses and samples; by default a progress bar, JSON lines, TensorBoard and sample sheets.
         data: the images; by default those that `config.data` names.
@@ -95,6 +98,8 @@ def train(
     trainer = Trainer.new(config, fabric)  # before the folder is locked: it may refuse the configuration
     with folder.lock(config) if is_main else nullcontext(), stop_signals() as received:
         fabric.barrier()
+        if is_main and isinstance(data, FolderData) and (few_images := describe_few_images(data.files)):
+            warnings.warn(few_images, stacklevel=2)
         first = folder.load_state(trainer.state(0)) if folder.has_state() else 0
         own_callbacks = list(default_callbacks(folder.path) if callbacks is None else callbacks) if is_main else []
         history = folder.truncate_history(until=first) if is_main else []

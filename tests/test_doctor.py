@@ -1,5 +1,6 @@
 """The doctor: what it says of a healthy machine, and that it finds each thing that is broken."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -232,6 +233,149 @@ def test_a_browser_is_looked_for_on_the_path(tmp_path, monkeypatch):
     (tmp_path / "chromium").chmod(0o755)
     facts, problems = look("browser")
     assert facts["Chromium"].value == str(tmp_path / "chromium") and not problems
+
+
+@pytest.fixture
+def user_kernels(tmp_path, monkeypatch):
+    """The folder of the user's kernels, empty and preferred to those of the environment."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "user"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    return tmp_path / "user" / "kernels"
+
+
+def write_kernel(kernels, program):
+    (kernels / "python3").mkdir(parents=True)
+    spec = {"argv": [program, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Python 3"}
+    (kernels / "python3" / "kernel.json").write_text(json.dumps(spec | {"language": "python"}))
+
+
+@pytest.mark.parametrize("program", [sys.executable, "python", "python3"])
+def test_a_kernel_of_this_environment_is_no_problem(program, user_kernels):
+    write_kernel(user_kernels, program)
+    facts, problems = look("jupyter")
+    assert facts["kernel python3"].value == sys.executable and not problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_kernel_of_another_environment_is_named_with_the_command_that_mends_it(exists, user_kernels, tmp_path):
+    other = tmp_path / "other" / "bin" / "python"
+    other.parent.mkdir(parents=True)
+    if exists:  # as in a virtual environment: a link to the same interpreter
+        other.symlink_to(Path(sys.executable).resolve())
+    write_kernel(user_kernels, str(other))
+    facts, (problem,) = look("jupyter")
+    assert facts["kernel python3"].value == str(other) and not problem.essential
+    beginning, _, mending = problem.message.partition(": run ")
+    assert beginning == (
+        f"the kernel python3 runs {other} instead of {sys.executable}, because {user_kernels / 'python3'} says so"
+    )
+    subprocess.run(mending.split(), check=True, capture_output=True)
+    assert look("jupyter")[1] == []
+
+
+@pytest.mark.parametrize(("preferred", "place"), [("1", "--sys-prefix"), ("0", "--user")])
+def test_the_mended_kernel_goes_where_jupyter_looks_first(preferred, place, user_kernels, monkeypatch):
+    from jupyter_client import kernelspec
+
+    write_kernel(user_kernels, "/nowhere/python")
+    other = kernelspec.KernelSpec.from_resource_dir(str(user_kernels / "python3"))
+    monkeypatch.setattr(kernelspec.KernelSpecManager, "get_kernel_spec", lambda self, name: other)
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", preferred)
+    assert look("jupyter")[1][0].message.endswith(f"-m ipykernel install {place}")
+
+
+def test_a_missing_kernel_names_the_extra_that_installs_it(monkeypatch):
+    from jupyter_client import kernelspec
+
+    def missing(self, name):
+        raise kernelspec.NoSuchKernel(name)
+
+    monkeypatch.setattr(kernelspec.KernelSpecManager, "get_kernel_spec", missing)
+    facts, (problem,) = look("jupyter")
+    assert facts["kernel python3"].value is None
+    assert (
+        problem.message == "there is no kernel python3: run python -m pip install -e '.[notebooks]' in the repository"
+    )
+
+
+@pytest.fixture
+def other_lab(tmp_path, monkeypatch):
+    """The JupyterLab of another environment, first on the path; its python reports only the folders of its own data."""
+    folder = tmp_path / "other" / "bin"
+    folder.mkdir(parents=True)
+    data = tmp_path / "other" / "share" / "jupyter"
+    (folder / "python").write_text(f"#!/bin/sh\necho '{json.dumps({'data': [str(data)]})}'\n")
+    (folder / "jupyter-lab").write_text(f"#!{folder}/python\n")
+    for program in folder.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return folder / "jupyter-lab"
+
+
+def add_extension(lab, name):
+    (lab.parents[1] / "share" / "jupyter" / "labextensions" / name).mkdir(parents=True)
+    (lab.parents[1] / "share" / "jupyter" / "labextensions" / name / "package.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("installed", "missing"),
+    [
+        ((), ["jupyterlab-widgets", "anywidget"]),
+        (("anywidget",), ["jupyterlab-widgets"]),
+        (("@jupyter-widgets/jupyterlab-manager",), ["anywidget"]),
+        (("anywidget", "@jupyter-widgets/jupyterlab-manager"), []),
+    ],
+)
+def test_the_lab_of_another_environment_is_named_and_so_is_what_it_lacks(installed, missing, other_lab):
+    for name in installed:
+        add_extension(other_lab, name)
+    facts, problems = look("jupyter")
+    assert facts["JupyterLab"].value == str(other_lab) and facts["widgets in JupyterLab"].value is not bool(missing)
+    python = other_lab.parent / "python"
+    assert problems[0].message == (
+        f"`jupyter lab` starts {other_lab}, which runs in another environment, that of {python}: activate the "
+        f"environment of {sys.executable} first, or run {sys.executable} -m jupyterlab"
+    )
+    said = [
+        f"{other_lab} cannot display the explorers, because its environment lacks the extensions of "
+        f"{' and '.join(missing)}: run {python} -m pip install --force-reinstall --no-deps {' '.join(missing)}"
+    ]
+    assert [p.message for p in problems[1:]] == (said if missing else [])
+    assert not any(p.essential for p in problems)
+
+
+def test_the_lab_of_this_environment_is_found_without_the_path_and_shows_the_widgets(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    facts, problems = look("jupyter")
+    assert facts["JupyterLab"].value == str(Path(sys.executable).parent / "jupyter-lab") and not problems
+    assert facts["widgets in JupyterLab"].value is True
+
+
+@pytest.mark.parametrize("name", doctor.OPTIONAL_WEIGHTS)
+def test_optional_weights_are_looked_for_in_the_cache_of_torch(name, tmp_path, monkeypatch):
+    content = b"weights"
+    digest = hashlib.sha256(content).hexdigest()
+    assert Path(doctor.OPTIONAL_WEIGHTS[name]).suffix == ".pth"
+    monkeypatch.setattr(doctor, "OPTIONAL_WEIGHTS", {name: f"net-{digest[:8]}.pth"})
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    facts, problems = look("weights")
+    assert facts[name].value == "not there" and not problems
+    (tmp_path / "checkpoints").mkdir()
+    file = tmp_path / "checkpoints" / f"net-{digest[:8]}.pth"
+    file.write_bytes(content)
+    facts, problems = look("weights")
+    assert facts[name].value == "found" and str(file) in facts[name].display and not problems
+    file.write_bytes(content[:-1])
+    facts, (problem,) = look("weights")
+    assert facts[name].value == "damaged" and not problem.essential
+    assert problem.message == f"{file} is damaged: remove it, and it is downloaded again when it is needed"
+
+
+def test_the_weights_of_lpips_are_those_that_torchvision_loads():
+    from torchvision.models import AlexNet_Weights
+
+    assert Path(AlexNet_Weights.IMAGENET1K_V1.url).name in doctor.OPTIONAL_WEIGHTS.values()
 
 
 # ---------------------------------------------------------------------------------------------------------- minutes

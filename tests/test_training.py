@@ -22,7 +22,6 @@ from munit_lite.acceleration.objective import AcceleratedObjective
 from munit_lite.callbacks import Callback, default_callbacks
 from munit_lite.config import OptimizerConfig
 from munit_lite.data import open_data
-from munit_lite.samples import sample_rows, sample_sheet
 from munit_lite.training_step import Trainer, learning_rate, sample_styles
 
 
@@ -410,13 +409,6 @@ def test_a_run_goes_on_exactly_whatever_the_memory_layout_of_its_weights():
         again.step(number, x_1, x_2)
     for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
-
-
-def test_a_sheet_of_few_held_out_images_has_a_style_a_row(tmp_path):
-    data, model = open_data(tiny()), ml.build(tiny()).eval()
-    few = type("Few", (), {"test": lambda self, count: data.test(2)})()
-    rows = [image for source in (1, 2) for _, image in sample_rows(model, few, source)]
-    assert sample_sheet(model, few).shape == (3, 2 + len(rows) * 34, 2 + 2 * 34)  # images of 32 px, 2 px between
 
 
 def full_memory(*_):

@@ -24,6 +24,7 @@ from munit_lite.config import DataConfig
 from munit_lite.data.image_files import DataError, Half, check_image, list_images
 
 HELD_OUT_EVERY = 10
+FEW_IMAGES = 100  # with fewer training images in a domain, its discriminator memorizes them
 NUM_THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -95,6 +96,30 @@ def hold_out(files: Sequence[Path], folder: Path) -> tuple[list[Path], list[Path
         raise DataError(f"{folder} contains one image, but at least two are needed: one to train on, one to hold out")
     train = [file for position, file in enumerate(files) if position % HELD_OUT_EVERY]
     return train, list(files[::HELD_OUT_EVERY])
+
+
+def describe_few_images(files: DatasetFiles) -> str:
+    """Explain what to expect of a training run on few images.
+
+    Args:
+        files: of a dataset.
+
+    Returns:
+        one sentence if a domain has fewer than `FEW_IMAGES` training images; otherwise an empty string.
+
+    Example:
+        >>> cats, dogs = (FileSet([Path(name) / "1.png"] * count) for name, count in (("cats", 5), ("dogs", 300)))
+        >>> describe_few_images(DatasetFiles((cats, dogs), (cats, dogs))).partition(":")[0]
+        'there are 5 training images of domain 1 (such as cats/1.png) and 300 of domain 2 (such as dogs/1.png)'
+    """
+    (train_1, _), (train_2, _) = files.train
+    if min(len(train_1), len(train_2)) >= FEW_IMAGES:
+        return ""
+    return (
+        f"there are {len(train_1):,} training images of domain 1 (such as {train_1[0]}) and {len(train_2):,} of domain "
+        f"2 (such as {train_2[0]}): with fewer than {FEW_IMAGES}, a discriminator memorizes its real images, and the "
+        "translations degrade as training continues; add images, or use the checkpoint whose sample sheet is best"
+    )
 
 
 def _locate(name: str, root: Path) -> Path:

@@ -422,3 +422,26 @@ def test_ones_own_two_folders_train_with_one_command(tmp_path, capsys, monkeypat
     main()
     assert "trained 2 steps" in capsys.readouterr().out
     assert ml.load(tmp_path / "run").config.data.folder_2 == str(tmp_path / "citrus")
+
+
+@pytest.mark.filterwarnings("error:there are:UserWarning")
+@pytest.mark.parametrize(
+    ("count_1", "count_2", "warns"),
+    [(5, 5, True), (5, 300, True), (300, 17, True), (17, 17, True), (99, 99, True), (99, 100, True), (100, 100, False)],
+)
+def test_training_on_few_images_says_how_many_there_are_and_what_to_expect(count_1, count_2, warns, tmp_path):
+    folder = tmp_path / "data"
+    for name, count, first in (("trainA", count_1, 0), ("trainB", count_2, 300), ("testA", 1, 700), ("testB", 1, 800)):
+        noisy(folder / name, count, first)
+    config = tiny(dataset="folder", folder=str(folder), steps=1, num_checkpoints=0)
+    if not warns:
+        ml.train(config, tmp_path / "run", callbacks=[])
+        return
+    with pytest.warns(UserWarning, match="there are") as caught:
+        ml.train(config, tmp_path / "run", callbacks=[])
+    (message,) = [str(warning.message) for warning in caught if "training images" in str(warning.message)]
+    assert message == (
+        f"there are {count_1} training images of domain 1 (such as {folder}/trainA/000.png) and {count_2} of domain 2 "
+        f"(such as {folder}/trainB/300.png): with fewer than 100, a discriminator memorizes its real images, and the "
+        "translations degrade as training continues; add images, or use the checkpoint whose sample sheet is best"
+    )
