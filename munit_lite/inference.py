@@ -111,12 +111,12 @@ def translate_files(
 
     # Every image is read once before the first file is written, and kept in memory if there is room.
     read = _reader(side, crop)
-    # Statistics need images that are at least as large as the training images.
-    read_large = read if side is None or side >= trained else _reader(trained, crop)
+    # Enlarging or shrinking an image twice would blur it, so statistics are those of the image at the trained size.
+    read_trained = read if side == trained else _reader(trained, crop)
     shapes, values = [], []
     for file in tqdm(input_files, desc="reading", unit="image", delay=1, mininterval=1):
         shapes.append(tuple(read(file).shape[1:]))
-        values.append(image_statistics(read_large(file)[None], trained))
+        values.append(image_statistics(read_trained(file)[None], trained))
     warnings = warn_of_size([min(shape) for shape in shapes], trained)
     warnings += warn_of_images(model, input_files, torch.cat(values), source, examples=False)
     examples = [_reader(trained, crop)(file) for file in example_files]
