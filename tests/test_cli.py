@@ -168,7 +168,7 @@ def test_translate_writes_every_style_of_every_image_and_a_sheet(finished, sketc
     assert code == 0 and "wrote 2 × 3 images" in said and "sheet.png with all of them\n" in said
     written = [f"sketch{k}_style{s}.png" for k in (0, 1) for s in (1, 2, 3)]
     assert sorted(p.name for p in out.iterdir()) == ["sheet.png", *written]
-    assert Image.open(out / "sketch0_style1.png").size == (32, 32)
+    assert Image.open(out / "sketch0_style1.png").size == Image.open(sketches / "sketch0.png").size == (40, 32)
 
 
 def test_translate_overwrites_only_on_request(finished, sketches, command, tmp_path):
