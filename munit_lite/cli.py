@@ -146,7 +146,8 @@ def _similar_name(arguments: Sequence[str]) -> str | None:
 def _error_message(error: Exception) -> str | None:
     """Return the message of an expected error: the package's own, a value, a file, memory, an import; else None."""
     if type(error).__name__ == "OutOfMemoryError":
-        return "the GPU's memory is full; use a smaller --batch-size, a smaller --image-size, or --device cpu"
+        smaller = "a smaller --batch-size, a smaller size (--size of translate, --image-size of train)"
+        return f"the GPU's memory is full; use {smaller}, or --device cpu"
     if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
         return f"{error}; to install the extra {extra!r}, run {install_command(extra)} in the repository"
     if isinstance(error, ImportError):

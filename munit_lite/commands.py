@@ -102,7 +102,8 @@ def translate(
     styles: int = 4,
     fresh_styles: bool = False,
     style_from: Path | None = None,
-    image_size: int | None = None,
+    size: int | Literal["native"] | None = None,
+    crop: Literal["none", "square"] = "none",
     seed: int = 0,
     batch_size: int = 16,
     device: Device = "auto",
@@ -117,9 +118,11 @@ def translate(
         source: Domain of the images; they are translated into the other one.
         styles: Number of styles sampled from the prior, the same ones for every image.
         fresh_styles: Sample new styles for every image instead of the same ones for all.
-        style_from: Image of the target domain, or a folder of them, whose styles replace the sampled ones.
-        image_size: Side in pixels: the shorter side is resized to it and the center square is cropped. None: the side
-            that the model was trained with.
+        style_from: Image of the target domain, or a folder of them, whose styles replace the sampled ones. They
+            are resized to the trained size and used whole.
+        size: Pixels to which the shorter side of each image is resized; the aspect ratio is kept. native: each image
+            keeps its size, at most 2,097,152 pixels (about 1920 x 1080). None: the size that the model was trained at.
+        crop: square: cut images and examples to their center squares.
         seed: Seed of the sampled styles.
         batch_size: Translations computed in one batch; a smaller number takes less memory.
         device: Where to compute; auto: a GPU if there is one.
@@ -137,7 +140,8 @@ def translate(
         styles=styles,
         style_from=style_from,
         fresh_styles=fresh_styles,
-        size=image_size,
+        size=size,
+        crop=crop,
         seed=seed,
         batch_size=batch_size,
         overwrite=overwrite,
@@ -147,11 +151,15 @@ def translate(
     on_sheet = translations["sheet_shows"]
     complete = on_sheet == {"inputs": num_inputs, "styles": num_styles}
     part = "all of them" if complete else f"the first {on_sheet['inputs']} × {on_sheet['styles']} of them"
-    return CommandResult(
+    trained = translations["settings"]["trained_size"]
+    side = "the images kept their size" if size == "native" else f"the shorter side was {size or trained} px"
+    lines = [
         f"wrote {num_inputs} × {num_styles} images (inputs × styles) into {out}, and {translations['sheet']} with "
         f"{part}",
-        {"model": model, **translations},
-    )
+        f"{side}; the model was trained at {trained} px",
+        *(f"warning: {warning}" for warning in translations["warnings"]),
+    ]
+    return CommandResult("\n".join(lines), {"model": model, **translations})
 
 
 # -------------------------------------------------------------------------------------------------------- measurements

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 import torchvision.transforms.v2.functional as TF
 from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
-from munit_lite.config import check_domain, check_size
-from munit_lite.data.image_files import DataError, float_to_uint8, list_images, read_image, uint8_to_float, write_png
+from munit_lite.config import NetworkConfig, check_domain, smallest_size
+from munit_lite.data.folders import Cache
+from munit_lite.data.image_files import DataError, float_to_uint8, list_images, read_pixels, uint8_to_float, write_png
+from munit_lite.data.image_statistics import image_statistics
 from munit_lite.model import MUNIT
+from munit_lite.translation_warnings import warn_of_equal_outputs, warn_of_images, warn_of_size
 
 SHEET = "sheet.png"
 SHEET_INPUTS, SHEET_STYLES = 16, 8  # at most this many rows and columns
-SHEET_CELL = 256  # at most this many pixels on the side of a cell
+SHEET_CELL = 256  # at most this many pixels on the longer side of a cell
+# Of one image, and of all images of a batch. A translation takes about 0.5 KB of memory for each pixel with the
+# networks of the shipped models, and 2.1 KB with those of the paper: 1.2 and 4.5 GB.
+MAX_PIXELS = 2**21
+
+Size: TypeAlias = int | Literal["native"] | None
+Crop: TypeAlias = Literal["none", "square"]
+Reader: TypeAlias = Callable[[Path], Tensor]
 
 
 def translate_files(
@@ -31,7 +43,8 @@ def translate_files(
     styles: int = 4,
     style_from: Path | None = None,
     fresh_styles: bool = False,
-    size: int | None = None,
+    size: Size = None,
+    crop: Crop = "none",
     seed: int = 0,
     batch_size: int = 16,
     overwrite: bool = False,
@@ -39,7 +52,8 @@ def translate_files(
     """Translate every image in every style, and write a PNG file for each and a sheet that shows them together.
 
     All arguments and files are checked before anything is written. The files are <image>_style<k>.png, where k counts
-    from 1, or <image>_like_<example>.png; the sheet is sheet.png.
+    from 1, or <image>_like_<example>.png; the sheet is sheet.png. An output has the aspect ratio of its input: the
+    networks see the image with its edges mirrored up to the next size that they can halve, and the margin is cut off.
 
     Args:
         model: translates on the device that it is on.
@@ -48,18 +62,22 @@ def translate_files(
         source: domain of the images, 1 or 2.
         styles: how many styles to sample from the prior.
         style_from: take the styles from an image of the other domain, or from a folder of them, instead of sampling.
+            Examples are always resized to the side of the training images.
         fresh_styles: sample new styles for every image, instead of the same ones for all.
-        size: side in pixels to which the images are resized and cropped; by default the model's own.
+        size: to which the shorter side of each image is resized, in pixels; by default that of the training images.
+            "native" keeps each image's own size.
+        crop: "square" cuts inputs and examples to their center squares; "none" keeps the whole frame.
         seed: of the sampled styles.
         batch_size: how many translations to compute at once.
         overwrite: replace existing files.
 
     Returns:
         what was written: `images` (with input, style and output of each), `sheet`, `sheet_shows` (how many inputs and
-        styles are on the sheet) and `settings`.
+        styles are on the sheet), `warnings` (sentences about images unlike the training images, about sizes other than
+        the trained one, and about styles that change nothing) and `settings`.
 
     Raises:
-        DataError: an image is missing or cannot be read, or a file exists already.
+        DataError: an image is missing, cannot be read or is too large, or a file exists already.
         StorageError: a file cannot be written.
         ValueError: a number is out of range, or fresh styles are requested together with examples.
 
@@ -73,8 +91,10 @@ def translate_files(
         ...     sorted(file.name for file in (Path(folder) / "out").iterdir())
         ['sheet.png', 'sketch_style1.png', 'sketch_style2.png']
     """
-    side = model.config.data.image_size if size is None else size
-    check_size(side, model.config.network)
+    trained, least = model.config.data.image_size, smallest_size(model.config.network)
+    side = trained if size is None else None if size == "native" else size
+    if side is not None and side < least:
+        raise ValueError(f"size is {side}, but the smallest side that this model accepts is {least}")
     check_domain(source)
     for name, number in {"styles": styles, "batch_size": batch_size}.items():
         if number < 1:
@@ -89,25 +109,42 @@ def translate_files(
     output_files = [out / f"{file.stem}_{name}.png" for file in input_files for name in style_names]  # input by input
     _check_output_files(output_files, out, (images, style_from), overwrite)
 
-    inputs = read_center_crops(input_files, side)
-    examples = read_center_crops(example_files, side) if example_files else None
-    if examples is not None:
-        style = _encode_styles(model, examples, 3 - source, batch_size).expand(len(inputs), -1, -1)
+    # Every image is read once before the first file is written, and kept in memory if there is room.
+    read = _reader(side, crop)
+    # Enlarging or shrinking an image twice would blur it, so statistics are those of the image at the trained size.
+    read_trained = read if side == trained else _reader(trained, crop)
+    shapes, values = [], []
+    for file in tqdm(input_files, desc="reading", unit="image", delay=1, mininterval=1):
+        shapes.append(tuple(read(file).shape[1:]))
+        values.append(image_statistics(read_trained(file)[None], trained))
+    warnings = warn_of_size([min(shape) for shape in shapes], trained)
+    warnings += warn_of_images(model, input_files, torch.cat(values), source, examples=False)
+    examples = [_reader(trained, crop)(file) for file in example_files]
+    if examples:
+        style = _encode_styles(model, examples, 3 - source).expand(len(input_files), -1, -1)
+        values = [image_statistics(example[None], trained) for example in examples]
+        warnings += warn_of_images(model, example_files, torch.cat(values), 3 - source, examples=True)
     else:
-        style = _sample_styles(model, len(inputs), styles, fresh_styles, seed)
-    rows: list[list[Tensor]] = [[_sheet_cell(image)] for image in inputs[:SHEET_INPUTS]]
-    outputs = _translate(model, inputs, style, source, batch_size)
-    progress = tqdm(output_files, desc="translating", unit="image", delay=1, mininterval=1)
-    for number, (file, output) in enumerate(zip(progress, outputs, strict=True)):
-        write_png(file, output)
-        row, column = divmod(number, len(style_names))
+        style = _sample_styles(model, len(input_files), styles, fresh_styles, seed)
+
+    rows = [[_sheet_cell(read(file))] for file in input_files[:SHEET_INPUTS]]
+    spreads: list[float] = []
+    in_all_styles: list[Tensor] = []
+    outputs = _translate(model, [partial(read, file) for file in input_files], shapes, style, source, batch_size)
+    progress = tqdm(outputs, desc="translating", unit="image", delay=1, mininterval=1, total=len(output_files))
+    for row, column, output in progress:
+        write_png(output_files[row * len(style_names) + column], output)
         if row < SHEET_INPUTS and column < SHEET_STYLES:
             rows[row].append(_sheet_cell(output))
-    if examples is not None:
+        in_all_styles = [output] if column == 0 else [*in_all_styles, output]
+        if column == len(style_names) - 1:
+            low, high = torch.stack(in_all_styles).aminmax(dim=0)
+            spreads.append((high - low).float().mean().item())
+    warnings += warn_of_equal_outputs(model, len(style_names), bool(examples), spreads)
+    if examples:
         header = [_sheet_cell(example) for example in examples[:SHEET_STYLES]]
         rows.insert(0, [torch.full_like(header[0], 255), *header])
-    cells = torch.stack([cell for row in rows for cell in row])
-    write_png(out / SHEET, make_grid(cells, nrow=len(rows[0]), pad_value=255))
+    write_png(out / SHEET, _sheet(rows))
     labels = [str(file) for file in example_files] or style_names
     pairs = [(file, label) for file in input_files for label in labels]
     return {
@@ -116,26 +153,25 @@ def translate_files(
             for (file, label), output_file in zip(pairs, output_files, strict=True)
         ],
         "sheet": str(out / SHEET),
-        "sheet_shows": {"inputs": min(len(inputs), SHEET_INPUTS), "styles": min(len(style_names), SHEET_STYLES)},
-        "settings": {"source": source, "target": 3 - source, "size": side, "seed": seed, "fresh_styles": fresh_styles},
+        "sheet_shows": {"inputs": min(len(input_files), SHEET_INPUTS), "styles": min(len(style_names), SHEET_STYLES)},
+        "warnings": warnings,
+        "settings": {
+            **{"source": source, "target": 3 - source, "size": side or "native", "trained_size": trained},
+            **{"crop": crop, "seed": seed, "fresh_styles": fresh_styles},
+        },
     }
 
 
-def read_center_crops(files: Sequence[Path], size: int) -> Tensor:
-    """Read images, resize their shorter sides and crop the center squares.
+def _reader(side: int | None, crop: Crop) -> Reader:
+    """Return a function that reads an image, (3, h, w) uint8, and remembers it as long as 1 GiB suffices."""
+    cache = Cache(gibibytes=1)
 
-    Args:
-        files: the images.
-        size: side of the squares in pixels.
+    def read(file: Path) -> Tensor:
+        pixels = cache.get(file, partial(read_pixels, file, side, max_pixels=MAX_PIXELS))
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        return TF.center_crop(image, [min(image.shape[1:])] * 2) if crop == "square" else image
 
-    Returns:
-        (N, 3, size, size) uint8.
-
-    Raises:
-        DataError: an image cannot be read; the message names it.
-    """
-    progress = tqdm(files, desc="reading", unit="image", delay=1, mininterval=1)
-    return torch.stack([TF.center_crop(read_image(file, size), [size, size]) for file in progress])
+    return read
 
 
 def _image_files(path: Path) -> list[Path]:
@@ -171,11 +207,11 @@ def _check_output_files(
 
 
 @torch.inference_mode()
-def _encode_styles(model: MUNIT, examples: Tensor, domain: int, batch_size: int) -> Tensor:
-    """Encode the styles of examples: (N, 3, H, W) uint8 to (N, style_dim)."""
+def _encode_styles(model: MUNIT, examples: Sequence[Tensor], domain: int) -> Tensor:
+    """Encode the styles of examples: (3, h, w) uint8 of any shapes to (N, style_dim)."""
     device = next(model.parameters()).device
-    batches = examples.split(batch_size)
-    return torch.cat([model.encode_style(uint8_to_float(batch.to(device)), domain) for batch in batches])
+    padded = (_pad(example[None], model.config.network)[0].to(device) for example in examples)
+    return torch.cat([model.encode_style(uint8_to_float(example), domain) for example in padded])
 
 
 def _sample_styles(model: MUNIT, inputs: int, styles: int, fresh: bool, seed: int) -> Tensor:
@@ -187,29 +223,81 @@ def _sample_styles(model: MUNIT, inputs: int, styles: int, fresh: bool, seed: in
 
 
 @torch.inference_mode()
-def _translate(model: MUNIT, inputs: Tensor, style: Tensor, source: int, batch_size: int) -> Iterator[Tensor]:
-    """Translate every input in each of its styles, encoding each content once.
+def _translate(
+    model: MUNIT,
+    inputs: Sequence[Callable[[], Tensor]],
+    shapes: Sequence[tuple[int, ...]],
+    style: Tensor,
+    source: int,
+    batch_size: int,
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Translate every input in each of its styles; images of equal shapes share batches.
 
     Args:
         model: translates the images.
-        inputs: (N, 3, H, W) uint8.
+        inputs: functions that read the N images, (3, h, w) uint8.
+        shapes: height and width of each image.
         style: (N, K, style_dim).
         source: domain of the inputs.
-        batch_size: how many translations to compute at once.
+        batch_size: how many translations to compute at once; fewer if they have more than MAX_PIXELS together.
 
     Yields:
-        (3, H, W) uint8, input by input.
+        number of the input, number of the style, and the translation, (3, h, w) uint8; all styles of an input in turn.
     """
     device = next(model.parameters()).device
     per_input = style.shape[1]
-    for rows in torch.arange(len(inputs)).split(max(1, batch_size // per_input)):
-        content = model.encode_content(uint8_to_float(inputs[rows].to(device)), source)  # (b, C, h, w)
-        flat_style = style[rows].flatten(0, 1)  # (b * K, style_dim)
-        for pairs in torch.arange(len(flat_style)).split(batch_size):
-            images = model.decode(content[pairs // per_input], flat_style[pairs], 3 - source)
-            yield from float_to_uint8(images).cpu()
+    for shape in dict.fromkeys(shapes):
+        rows = torch.tensor([k for k, other in enumerate(shapes) if other == shape])
+        at_once = max(1, min(batch_size, MAX_PIXELS // (shape[0] * shape[1])))
+        for part in rows.split(max(1, at_once // per_input)):
+            stacked = torch.stack([inputs[k]() for k in part.tolist()])
+            padded, top, left = _pad(stacked, model.config.network)
+            images = uint8_to_float(padded.to(device))
+            content = model.encode_content(images, source)  # (b, C, h, w), encoded once for all styles
+            flat_style = style[part].flatten(0, 1)  # (b * K, style_dim)
+            for pairs in torch.arange(len(flat_style)).split(at_once):
+                if model.config.method == "cyclegan_input_noise":  # its style enters before the content is encoded
+                    outputs = model.translate(images[pairs // per_input], source, 3 - source, flat_style[pairs])
+                else:
+                    outputs = model.decode(content[pairs // per_input], flat_style[pairs], 3 - source)
+                outputs = float_to_uint8(outputs[..., top : top + shape[0], left : left + shape[1]]).cpu()
+                for pair, output in zip(pairs.tolist(), outputs, strict=True):
+                    yield int(part[pair // per_input]), pair % per_input, output
+
+
+def _pad(images: Tensor, network: NetworkConfig) -> tuple[Tensor, int, int]:
+    """Mirror the edges of images until the encoders can halve both sides.
+
+    Args:
+        images: (N, 3, h, w) uint8.
+        network: sizes of the encoders.
+
+    Returns:
+        the padded images, and how many rows and columns of the margin are above and to the left.
+    """
+    step, least = 2**network.num_downsamples, smallest_size(network)
+    margins = []
+    for length in images.shape[2:]:
+        extra = max(least, -(-length // step) * step) - length
+        margins.append((extra // 2, extra - extra // 2))
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), *margins), mode="reflect")
+    return torch.from_numpy(padded), margins[0][0], margins[1][0]
 
 
 def _sheet_cell(image: Tensor) -> Tensor:
-    side = min(image.shape[-1], SHEET_CELL)
-    return TF.resize(image, [side, side], antialias=True) if side < image.shape[-1] else image
+    """Shrink an image whose longer side does not fit into a cell."""
+    scale = SHEET_CELL / max(image.shape[1:])
+    shape = [max(1, round(length * scale)) for length in image.shape[1:]]
+    return TF.resize(image, shape, antialias=True) if scale < 1 else image
+
+
+def _sheet(rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Arrange images in rows, each in the middle of a white cell that is large enough for all."""
+    images = [image for row in rows for image in row]
+    height, width = (max(image.shape[dim] for image in images) for dim in (1, 2))
+    cells = []
+    for image in images:
+        free_y, free_x = height - image.shape[1], width - image.shape[2]
+        margins = [free_x // 2, free_y // 2, free_x - free_x // 2, free_y - free_y // 2]
+        cells.append(TF.pad(image, margins, fill=255))
+    return make_grid(torch.stack(cells), nrow=len(rows[0]), pad_value=255)

@@ -2,6 +2,8 @@ r"""MUNIT: two autoencoders, two discriminators, and what one does with them aft
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,9 @@ class MUNIT(nn.Module):
         >>> model.translate(images, source=1, target=2).shape
         torch.Size([4, 3, 32, 32])
     """
+
+    image_statistics: dict[str, Any] | None = None
+    """Statistics of the training images (`munit_lite.data.image_statistics`), if the checkpoint holds them."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ from munit_lite.data import open_data
 from munit_lite.data.base import ImageData
 from munit_lite.data.folder_layout import describe_few_images
 from munit_lite.data.folders import FolderData
+from munit_lite.data.image_statistics import measure_domains
 from munit_lite.interruptions import raise_stop, save_on_data_error, stop_signals
 from munit_lite.model import MUNIT
 from munit_lite.storage.run_folder import RunFolder
@@ -103,6 +104,7 @@ def train(
         first = folder.load_state(trainer.state(0)) if folder.has_state() else 0
         own_callbacks = list(default_callbacks(folder.path) if callbacks is None else callbacks) if is_main else []
         history = folder.truncate_history(until=first) if is_main else []
+        folder.image_statistics = measure_domains(data) if is_main else None
         checkpoint_steps = {
             round(config.steps * (k + 1) / config.num_checkpoints) for k in range(config.num_checkpoints)
         }
@@ -150,4 +152,6 @@ def train(
         finally:
             for callback in own_callbacks:
                 callback.on_end()
-        return Run(folder.path, config, trainer.ema_model(), history)
+        model = trainer.ema_model()
+        model.image_statistics = folder.image_statistics
+        return Run(folder.path, config, model, history)

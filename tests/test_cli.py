@@ -19,6 +19,7 @@ import munit_lite as ml
 from munit_lite import acceleration, cli
 from munit_lite import inference as translations
 from munit_lite.course import reader_copy
+from munit_lite.data.image_files import float_to_uint8, write_png
 from munit_lite.evaluation import evaluate as evaluation
 from munit_lite.evaluation.metric_names import OLD_CHECK_NAMES
 from munit_lite.experiments import benchmark as bench
@@ -27,6 +28,7 @@ from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.paths import NOTEBOOKS_DIR, REPOSITORY_DIR, RESULTS_DIR
 from munit_lite.presets import PRESETS
 from munit_lite.storage.checkpoints import save_model
+from munit_lite.world import World
 
 _SMALL = {
     "base-channels": 4,
@@ -163,10 +165,10 @@ def test_start_without_the_repository_says_what_to_install(command, tmp_path, mo
 def test_translate_writes_every_style_of_every_image_and_a_sheet(finished, sketches, command, tmp_path):
     out = tmp_path / "painted"
     code, said, _ = command("translate", finished, sketches, out, "--styles", 3)
-    assert code == 0 and "wrote 2 × 3 images" in said and said.endswith("sheet.png with all of them\n")
+    assert code == 0 and "wrote 2 × 3 images" in said and "sheet.png with all of them\n" in said
     written = [f"sketch{k}_style{s}.png" for k in (0, 1) for s in (1, 2, 3)]
     assert sorted(p.name for p in out.iterdir()) == ["sheet.png", *written]
-    assert Image.open(out / "sketch0_style1.png").size == (32, 32)
+    assert Image.open(out / "sketch0_style1.png").size == Image.open(sketches / "sketch0.png").size == (40, 32)
 
 
 def test_translate_overwrites_only_on_request(finished, sketches, command, tmp_path):
@@ -193,13 +195,32 @@ def test_translate_passes_every_option_on(finished, sketches, command, tmp_path,
 
     real = translations.translate_files
     monkeypatch.setattr(translations, "translate_files", spy)
-    numbers = ["--source", 2, "--styles", 2, "--image-size", 64, "--seed", 5, "--batch-size", 3]
+    numbers = ["--source", 2, "--styles", 2, "--size", 64, "--crop", "square", "--seed", 5, "--batch-size", 3]
     flags = ["--fresh-styles", "--device", "cpu", "--overwrite"]
     assert command("translate", finished, sketches, tmp_path / "out", *numbers, *flags)[0] == 0
     assert given == {
-        "source": 2, "styles": 2, "fresh_styles": True, "size": 64, "seed": 5, "batch_size": 3, "overwrite": True,
-        "style_from": None,
+        "source": 2, "styles": 2, "fresh_styles": True, "size": 64, "crop": "square", "seed": 5, "batch_size": 3,
+        "overwrite": True, "style_from": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "lines"),
+    [
+        ((), ["the shorter side was 32 px; the model was trained at 32 px"]),
+        (
+            ("--size", 64),
+            ["the shorter side was 64 px; the model was trained at 32 px", "warning: the model was trained "],
+        ),
+        (("--size", "native"), ["the images kept their size; the model was trained at 32 px"]),
+    ],
+)
+def test_translate_reports_the_size_and_the_trained_size(finished, command, tmp_path, size, lines):
+    sketch = World().images(torch.arange(1), 5, 1, 32, stream="test")[0]
+    write_png(tmp_path / "sketch.png", float_to_uint8(sketch))
+    _, said, _ = command("translate", finished, tmp_path / "sketch.png", tmp_path / "out", "--styles", 1, *size)
+    found = said.splitlines()[1:]
+    assert len(found) == len(lines) and all(line.startswith(start) for line, start in zip(found, lines, strict=True))
 
 
 def test_translate_reports_what_the_sheet_leaves_out(finished, sketches, command, tmp_path):
@@ -210,6 +231,7 @@ def test_translate_reports_what_the_sheet_leaves_out(finished, sketches, command
 def test_the_help_states_the_limits_of_the_sheet(command):
     _, shown, _ = command("translate", "--help")
     text = " ".join(re.sub("[│\n]", " ", shown).split())
+    assert f"at most {translations.MAX_PIXELS:,} pixels" in text
     assert f"at most {translations.SHEET_INPUTS} inputs by {translations.SHEET_STYLES} styles" in text
 
 

@@ -1,6 +1,7 @@
 """Translations of files: what is written is what the model computes, and nothing is written that should not be."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.config import check_size
-from munit_lite.inference import SHEET_CELL, SHEET_INPUTS, SHEET_STYLES, translate_files
+from munit_lite.data.image_files import float_to_uint8, write_png
+from munit_lite.inference import MAX_PIXELS, SHEET_CELL, SHEET_INPUTS, SHEET_STYLES, translate_files
+from munit_lite.world import DOMAIN_NAMES, World
 
 pytestmark = pytest.mark.numerical
 
@@ -91,29 +94,201 @@ def test_a_seed_makes_the_same_files_in_batches_of_any_size(model, sketches, tmp
     assert np.abs(pixels(tmp_path / "all" / file) - pixels(tmp_path / "other" / file)).max() > 8
 
 
-def test_the_center_square_is_what_is_translated(model, tmp_path):
+def test_the_center_square_is_what_is_translated_on_request(model, tmp_path):
     wide = picture(tmp_path / "wide.png", width=48)
     Image.open(wide).crop((8, 0, 40, 32)).save(tmp_path / "middle.png")
     for name in ("wide", "middle"):
-        translate_files(model, tmp_path / f"{name}.png", tmp_path / name, styles=1)
+        translate_files(model, tmp_path / f"{name}.png", tmp_path / name, styles=1, crop="square")
     output = [pixels(tmp_path / name / f"{name}_style1.png") for name in ("wide", "middle")]
     assert (output[0] == output[1]).all()
 
 
-def test_another_size_than_the_models_own(model, tmp_path):
-    picture(tmp_path / "a.png", width=100, height=80)
-    translate_files(model, tmp_path / "a.png", tmp_path / "out", styles=1, size=64)
-    assert Image.open(tmp_path / "out" / "a_style1.png").size == (64, 64)
+@pytest.mark.parametrize(
+    ("width", "height", "options", "expected_size"),
+    [
+        (100, 80, {}, (40, 32)),  # the trained side is 32
+        (80, 100, {}, (32, 40)),
+        (512, 32, {}, (512, 32)),  # 16:1
+        (10, 10, {}, (32, 32)),
+        (100, 80, {"size": 64}, (80, 64)),
+        (100, 80, {"size": 33}, (41, 33)),  # odd sides are padded and cut back
+        (100, 80, {"size": 64, "crop": "square"}, (64, 64)),
+        (101, 83, {"size": "native"}, (101, 83)),
+        (101, 83, {"size": "native", "crop": "square"}, (83, 83)),
+        (10, 12, {"size": "native"}, (10, 12)),
+        (3, 5, {"size": "native"}, (3, 5)),  # smaller than what must be mirrored
+        (1, 1, {"size": "native"}, (1, 1)),
+    ],
+)
+def test_an_output_has_the_frame_of_its_input(model, tmp_path, width, height, options, expected_size):
+    picture(tmp_path / "a.png", width=width, height=height)
+    translate_files(model, tmp_path / "a.png", tmp_path / "out", styles=1, **options)
+    assert Image.open(tmp_path / "out" / "a_style1.png").size == expected_size
+
+
+@pytest.mark.parametrize(("width", "height"), [(45, 39), (3, 33)])
+def test_odd_sides_are_mirrored_before_and_cut_after_the_translation(model, tmp_path, width, height):
+    file = picture(tmp_path / "a.png", width=width, height=height)
+    translate_files(model, file, tmp_path / "out", styles=1, size="native", seed=3)
+    style = torch.randn(1, 3, generator=torch.Generator().manual_seed(3))
+    mirrored = np.pad(pixels(file), ((0, 1), (0, 1), (0, 0)), mode="reflect")
+    x = torch.from_numpy(mirrored / 127.5 - 1).permute(2, 0, 1)[None].float()
+    truth = np.round((model.translate(x, style=style)[0].permute(1, 2, 0).double().numpy() + 1) * 127.5)
+    assert_same_images(pixels(tmp_path / "out" / "a_style1.png"), truth[:height, :width])
+
+
+def test_images_of_all_shapes_share_a_folder_and_a_sheet(model, tmp_path):
+    shapes = {"a": (64, 32), "b": (32, 32), "c": (32, 80), "d": (64, 32)}
+    for seed, (name, (width, height)) in enumerate(shapes.items()):
+        picture(tmp_path / "in" / f"{name}.png", width, height, seed)
+        translate_files(model, tmp_path / "in" / f"{name}.png", tmp_path / name, styles=2)
+    translate_files(model, tmp_path / "in", tmp_path / "out", styles=2)
+    sheet = pixels(tmp_path / "out" / "sheet.png")
+    assert sheet.shape == (2 + 4 * 82, 2 + 3 * 66, 3)
+    for row, (name, (width, height)) in enumerate(shapes.items()):
+        for column in range(3):
+            file = f"{name}_style{column}.png"
+            if column:
+                assert_same_images(pixels(tmp_path / "out" / file), pixels(tmp_path / name / file))
+            shown = pixels(tmp_path / "out" / file if column else tmp_path / "in" / f"{name}.png")
+            top, left = 2 + row * 82 + (80 - height) // 2, 2 + column * 66 + (64 - width) // 2
+            assert (sheet[top : top + height, left : left + width] == shown).all()
+            cell_of_image = sheet[2 + row * 82 : 82 + row * 82, 2 + column * 66 : 66 + column * 66]
+            assert (cell_of_image == 255).all(axis=2).sum() >= 80 * 64 - width * height  # nothing but white around it
+
+
+def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path):
+    with pytest.raises(ValueError, match="size is 2, but the smallest side that this model accepts is 4"):
+        translate_files(model, sketches, tmp_path / "out", size=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_that_is_too_large_for_memory_is_refused_with_a_size_that_is_not(model, tmp_path):
+    file = tmp_path / "large.png"
+    Image.new("RGB", (3000, 2000)).save(file)
+    message = "3000 x 2000 pixels, but at most 2,097,152 fit into memory; use --size "
+    with pytest.raises(ml.DataError, match=message) as error:
+        translate_files(model, file, tmp_path / "out", size="native")
+    side = int(str(error.value).split("--size ")[1].split()[0])
+    assert 0.99 * MAX_PIXELS < side * round(side * 1.5) <= MAX_PIXELS
+    assert not (tmp_path / "out").exists()
+    translate_files(model, file, tmp_path / "out", styles=1)  # at the trained size it is small
+    assert Image.open(tmp_path / "out" / "large_style1.png").size == (48, 32)
+
+
+# ------------------------------------------------------------------------------------------------------ warnings
 
 
 @pytest.mark.parametrize(
-    ("size", "message"),
-    [(33, "size 33 is not divisible by 2: .*use 32 or 34"), (4, "size 4 is below 8")],
+    ("width", "size", "message"),
+    [
+        (32, None, None),
+        (32, 48, None),  # by a factor of 1.5
+        (32, 49, "trained at 32 px, but the shorter side of the image is 49 px: .*use --size 32, or leave it out"),
+        (32, 20, "the shorter side of the image is 20 px"),
+        (100, "native", "the shorter side of the image is 100 px"),
+        (40, "native", None),
+    ],
 )
-def test_a_size_that_the_model_cannot_take_is_refused(model, sketches, tmp_path, size, message):
-    with pytest.raises(ValueError, match=message):
-        translate_files(model, sketches, tmp_path / "out", size=size)
-    assert not (tmp_path / "out").exists()
+def test_another_size_than_the_trained_one_gets_a_warning(model, tmp_path, width, size, message):
+    picture(tmp_path / "a.png", width, width)
+    done = translate_files(model, tmp_path / "a.png", tmp_path / "out", styles=1, size=size)
+    assert done["settings"]["size"] == (32 if size is None else size) and done["settings"]["trained_size"] == 32
+    assert len(done["warnings"]) == (message is not None)
+    if message:
+        assert re.search(message, done["warnings"][0])
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("munit", {}, None),
+        ("unit", {}, "the method unit has no style: each image has one translation"),
+        ("unit", {"styles": 1}, None),
+        ("unit", {"examples": 1}, "the method unit has no style: each image has one translation"),
+        ("cyclegan", {}, "the method cyclegan has no style"),
+        ("cyclegan_noise", {}, None),
+        ("cyclegan_noise", {"examples": 1}, "cyclegan_noise has no style encoder: --style-from changes nothing"),
+        ("cyclegan_input_noise", {}, None),  # its style is added to the image
+        ("cyclegan_input_noise", {"examples": 2}, "cyclegan_input_noise has no style encoder"),
+        (
+            "munit, style ignored",
+            {},
+            "almost the same image in every style .it ignores styles.: the 3 translations",
+        ),
+        (
+            "munit, style ignored",
+            {"examples": 2},
+            "the examples have almost the same style, or the model ig",
+        ),
+    ],
+)
+def test_styles_that_change_nothing_are_reported(sketches, tmp_path, method, options, message):
+    model = ml.build(tiny(method=method.split(",")[0])).eval()
+    if "ignored" in method:  # the layer that turns styles into scales and shifts
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if ".decoder.mlp." in name and name.endswith("weight"):
+                    parameter.zero_()
+    options = {"styles": 3} | options
+    for k in range(options.get("examples", 0)):
+        options["style_from"] = picture(tmp_path / "examples" / f"{k}.png", seed=10 + k).parent
+    options.pop("examples", None)
+    done = translate_files(model, sketches, tmp_path / "out", **options)
+    assert [re.match(".*" + message, w) is not None for w in done["warnings"]] == ([True] if message else [])
+    outputs = [pixels(tmp_path / "out" / file.name) for file in sorted((tmp_path / "out").glob("sketch0_*"))]
+    if len(outputs) > 1:  # what the message says is what the files hold
+        assert (np.ptp(outputs, axis=0).mean() < 2) == bool(message)
+
+
+@pytest.fixture(scope="module")
+def painter():
+    return ml.load("world32")
+
+
+def rendered(folder, count, domain, seed=70):
+    folder.mkdir()
+    images = World().images(torch.arange(count), seed, domain, 64, stream="test")
+    for k, image in enumerate(images):
+        write_png(folder / f"{DOMAIN_NAMES[domain]}{k}.png", float_to_uint8(image))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("inputs", "source", "examples", "messages"),
+    [
+        (1, 1, None, []),
+        (2, 2, None, []),
+        (1, 1, 2, []),
+        (2, 1, None, ["all 6 images differ from the images of domain 1 .*painting0.*looks like domain 2.* and 3 more",
+                      "most images look more like domain 2 than like domain 1: .* use --source 2"]),
+        (1, 1, 1, ["all 6 examples differ from the images of domain 2 .*so the styles may be .*looks like domain 1",
+                   "most examples look more like domain 1 .*--style-from needs images of domain 2, the target",
+                   "the examples have almost the same style, or the model ignores it"]),
+    ],
+)  # fmt: skip
+def test_images_of_the_wrong_domain_get_a_warning(painter, tmp_path, inputs, source, examples, messages):
+    folder = rendered(tmp_path / "inputs", 6, inputs)
+    style_from = rendered(tmp_path / "examples", 6, examples, seed=71) if examples else None
+    done = translate_files(painter, folder, tmp_path / "out", source=source, styles=2, style_from=style_from)
+    assert len(done["warnings"]) == len(messages), done["warnings"]
+    for warning, message in zip(done["warnings"], messages, strict=True):
+        assert re.search(message, warning)
+
+
+def test_the_warning_names_the_file_and_what_is_unusual(painter, tmp_path):
+    folder = rendered(tmp_path / "inputs", 3, 1)
+    file = folder / "sketch1.png"
+    Image.fromarray((255 - pixels(file)).astype(np.uint8)).save(file)  # white on black
+    (warning,) = translate_files(painter, folder, tmp_path / "out", styles=2)["warnings"]
+    assert re.match(r"1 of 3 images differs .*/sketch1\.png \(.* -?\d\.\d\d, in training ", warning)
+    assert "sketch0" not in warning
+
+
+def test_a_model_without_statistics_gives_no_warning(painter, tmp_path, monkeypatch):
+    monkeypatch.setattr(painter, "image_statistics", None)
+    done = translate_files(painter, rendered(tmp_path / "inputs", 6, 2), tmp_path / "out", source=1, styles=2)
+    assert done["warnings"] == []
 
 
 @pytest.mark.parametrize(("num_downsamples", "num_style_downsamples"), [(1, 3), (2, 2), (3, 2), (1, 1)])

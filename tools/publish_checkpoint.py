@@ -1,7 +1,8 @@
 """Publish a checkpoint: a small file with its recipe, measured figures, checksum and model card in data/checkpoints.
 
 `python -m tools.publish_checkpoint publish RUN NAME` publishes a run's latest averaged weights with RUN/results.json;
-`python -m tools.publish_checkpoint cards` writes the model cards of all published checkpoints again.
+`python -m tools.publish_checkpoint cards` writes the model cards of all published checkpoints again;
+`python -m tools.publish_checkpoint statistics` measures the statistics of their training images again.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import tyro
 from torch import Tensor
 
 from munit_lite.config import Config, from_dict, override, to_dict
+from munit_lite.data import open_data
+from munit_lite.data.image_statistics import measure_domains
 from munit_lite.evaluation.attribute_predictors import predictor_files, results_name
 from munit_lite.evaluation.metric_names import with_current_metric_names
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import read_results_file
 from munit_lite.paths import CHECKPOINTS_DIR
-from munit_lite.storage.checkpoints import checkpoint_path, load
+from munit_lite.storage.checkpoints import checkpoint_path, load, shipped_checkpoints
 from munit_lite.storage.files import CheckpointError, StorageError, atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
 from munit_lite.world import DOMAIN_NAMES
@@ -74,6 +77,23 @@ def publish(
     write_checksum(path)
     write_card(path)
     return path
+
+
+def statistics() -> None:
+    """Add the statistics of the training images to the header of every published model; the tensors stay as they are.
+
+    Fashion-MNIST and the folders of images are read from the data root.
+    """
+    measured: dict[str, dict[str, Any]] = {}
+    for path in shipped_checkpoints().values():
+        tensors, header = read_tensors(path)
+        config = from_dict(header["config"])
+        key = f"{config.data} {config.seed}"
+        if key not in measured:
+            measured[key] = measure_domains(open_data(config))
+        write_tensors(path, tensors, header | {"image_statistics": measured[key]})
+        write_checksum(path)
+        write_card(path)
 
 
 def _fit_size(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -245,7 +265,7 @@ def _cell(value: float | None, half_width: float | None) -> str:
 
 if __name__ == "__main__":
     try:
-        published = tyro.extras.subcommand_cli_from_dict({"publish": publish, "cards": cards})
+        published = tyro.extras.subcommand_cli_from_dict({"publish": publish, "cards": cards, "statistics": statistics})
     except (StorageError, ValueError) as error:
         sys.exit(str(error))
     if published:

@@ -122,13 +122,16 @@ def read_image(file: Path, shorter_side: int) -> Tensor:
     return torch.from_numpy(read_pixels(file, shorter_side).copy()).permute(2, 0, 1).contiguous()
 
 
-def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarray:
+def read_pixels(
+    file: Path, shorter_side: int | None, half: Half = "whole", max_pixels: int | None = None
+) -> np.ndarray:
     """Read an image, or one half of a picture that shows a pair, as a NumPy array.
 
     Args:
         file: the image.
-        shorter_side: length of the shorter side after resizing, in pixels.
+        shorter_side: length of the shorter side after resizing, in pixels; None keeps the size of the image.
         half: the part to keep: the left or right half, or the whole image.
+        max_pixels: after resizing; an image with more is refused before it is resized.
 
     Returns:
         (h, w, 3) uint8.
@@ -140,7 +143,8 @@ def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarr
         _check_shape(file, image_file.size, half)
         # PIL can decode a JPEG at 1/2, 1/4 or 1/8 of its size. Where that leaves twice the pixels that are needed, it
         # is ten times as fast.
-        image_file.draft(None, (2 * shorter_side, 2 * shorter_side))
+        if shorter_side is not None:
+            image_file.draft(None, (2 * shorter_side, 2 * shorter_side))
         image = _convert_to_rgb(file, ImageOps.exif_transpose(image_file))
         if half != "whole":
             if image.width < image.height:  # rotated by its EXIF orientation
@@ -149,8 +153,15 @@ def read_pixels(file: Path, shorter_side: int, half: Half = "whole") -> np.ndarr
             image = image.crop(
                 (0, 0, middle, image.height) if half == "left" else (middle, 0, 2 * middle, image.height)
             )
+        shorter_side = shorter_side or min(image.size)
         scale = shorter_side / min(image.size)
         width, height = (max(shorter_side, round(length * scale)) for length in image.size)
+        if max_pixels is not None and width * height > max_pixels:
+            largest = int(shorter_side * (max_pixels / (width * height)) ** 0.5)
+            raise DataError(
+                f"{file} would be translated at {width} x {height} pixels, but at most {max_pixels:,} fit into memory; "
+                f"use --size {largest} or less, or crop the image"
+            )
         return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -26,6 +26,10 @@ METHODS: dict[str, tuple[type[MUNIT], type[Objective]]] = {
     "bicyclegan": (BicycleGAN, BicycleGANObjective),
 }
 
+# Methods whose decoder ignores the style, and those that have no style encoder.
+WITHOUT_STYLE = ("unit", "cyclegan")
+WITHOUT_STYLE_ENCODER = (*WITHOUT_STYLE, "cyclegan_noise", "cyclegan_input_noise")
+
 
 def build(config: Config) -> MUNIT:
     """Build an untrained model of the configuration's method.

@@ -34,32 +34,38 @@ def save_model(path: Path, model: MUNIT, step: int, note: dict[str, Any] | None 
 
     Args:
         path: the file to write; its name should end in .safetensors.
-        model: its weights are written, and its configuration, with which it can be built again.
+        model: its weights are written, its configuration, with which it can be built again, and the statistics of its
+            training images, if it has them.
         step: steps of training.
         note: any further values for the header that JSON can represent.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    write_tensors(path, model.state_dict(), _header(model.config, step) | {"note": note or {}})
+    header = _header(model.config, step, model.image_statistics)
+    write_tensors(path, model.state_dict(), header | {"note": note or {}})
 
 
-def save_state(path: Path, state: TrainingState, config: Config) -> None:
+def save_state(
+    path: Path, state: TrainingState, config: Config, image_statistics: dict[str, Any] | None = None
+) -> None:
     """Write all that a run needs to resume to a file.
 
     Args:
         path: the file to write.
         state: what to write.
         config: of the run; it is written into the header.
+        image_statistics: of the training images, for the header.
 
     Raises:
         StorageError: it cannot be written; the previous state is unchanged.
     """
-    write_tensors(path, state.state_dict(), _header(config, state.step))
+    write_tensors(path, state.state_dict(), _header(config, state.step, image_statistics))
 
 
-def _header(config: Config, step: int) -> dict[str, Any]:
-    return {"config": to_dict(config), "step": step, "versions": versions()}
+def _header(config: Config, step: int, image_statistics: dict[str, Any] | None) -> dict[str, Any]:
+    header = {"config": to_dict(config), "step": step, "versions": versions()}
+    return header if image_statistics is None else header | {"image_statistics": image_statistics}
 
 
 def versions() -> dict[str, str]:
@@ -166,6 +172,7 @@ def load(source: str | Path) -> MUNIT:
         raise CheckpointError(f"{path} is not a MUNIT checkpoint: its header has no configuration")
     try:
         model = build(from_dict(header["config"]))
+        model.image_statistics = header.get("image_statistics")
         if any(name.startswith("average/") for name in tensors):  # a training state: take its averaged autoencoders
             averaged = strip_prefix(tensors, "average")
             tensors = strip_prefix(tensors, "model")

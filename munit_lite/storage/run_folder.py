@@ -46,6 +46,7 @@ class RunFolder:
         self.config_file = self.path / "config.json"
         self.history_file = self.path / "metrics.jsonl"
         self.quality_file = self.path / "quality.jsonl"
+        self.image_statistics: dict[str, Any] | None = None  # of the training images, saved with every file of weights
 
     @contextlib.contextmanager
     def lock(self, config: Config) -> Iterator[None]:
@@ -111,7 +112,7 @@ class RunFolder:
         Raises:
             StorageError: it cannot be written; the previous state is unchanged.
         """
-        save_state(self.state_file, state, config)
+        save_state(self.state_file, state, config, self.image_statistics)
 
     def load_state(self, state: TrainingState) -> int:
         """Load the saved state.
@@ -147,6 +148,7 @@ class RunFolder:
         Raises:
             StorageError: it cannot be written.
         """
+        model.image_statistics = self.image_statistics
         save_model(self.path / "weights" / f"step_{step:08d}.safetensors", model, step)
 
     def checkpoints(self) -> list[Path]:
