@@ -14,7 +14,7 @@ from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.mode_coverage import color_features, new_logistic_regression
 from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.storage.checkpoints import load
-from munit_lite.world import DIRECTIONS, World
+from munit_lite.world import DIRECTIONS, SHAPE_NAMES, World, style_from_code
 from tools import measure_own_images as tool
 from tools.measure_own_images import FACTORS, PHOTO_DIRECTIONS, SHIFTS, PhotoDirection, PhotoScores
 
@@ -137,6 +137,27 @@ def test_scores_are_compared_photo_by_photo():
     assert (metrics["distinct_varieties_at_size"], metrics["distinct_varieties_at_training_scale"]) == (1.5, 2)
 
 
+@pytest.mark.parametrize("source", [1, 2])
+def test_a_translator_that_ignores_its_input_is_equally_good_at_both_scales(source: int):
+    world, count = World("laboratory"), 300
+    classes = world.content(torch.arange(100), 5, 1).shape_class
+    number = int((classes == SHAPE_NAMES.index("disc")).nonzero()[0])
+    disc = world.content(torch.tensor([number]), 5, 1)
+    style = style_from_code(torch.zeros(1, 3), 3 - source)
+    output = world.render(disc, style, 3 - source, 16)
+    model = SimpleNamespace(
+        config=SimpleNamespace(data=SimpleNamespace(image_size=16)),
+        sample_style=lambda count, generator: torch.zeros(count, 3),
+        translate=lambda images, *_, **__: output.expand(len(images), -1, -1, -1),
+    )
+
+    metrics = tool.class_accuracy_at_training_scale(model, "laboratory", source, count)  # type: ignore[arg-type]
+
+    assert metrics["class_accuracy_difference"] == 0 == metrics["class_accuracy_difference_interval"]
+    assert metrics["class_accuracy_at_training_scale"] == pytest.approx(0.36, abs=0.08)  # the frequency of discs
+    assert metrics["true_class_accuracy_at_training_scale"] > 0.95
+
+
 @pytest.mark.parametrize("model", ["world32", "apples2citrus"])
 def test_the_stored_sizes_are_complete(model: str):
     measured = read_results("other_sizes")[model]
@@ -155,9 +176,11 @@ def test_the_stored_agreement_with_the_trained_size_is_complete_there():
 
 def test_the_stored_scale_is_complete():
     measured = read_results_file("train_test_scale")
-    assert list(measured["numbers"]) == list(PHOTO_DIRECTIONS.values())
+    photos, control = measured["numbers"].values()
+    assert list(photos) == list(PHOTO_DIRECTIONS.values())
+    assert all(metrics["class_accuracy_difference_interval"] > 0 for metrics in control.values())
     assert measured["provenance"]["settings"]["shorter_sides"] == [64, 72]
-    for metrics in measured["numbers"].values():
+    for metrics in photos.values():
         for name in PhotoScores._fields[1:]:
             difference = metrics[f"{name}_at_training_scale"] - metrics[f"{name}_at_size"]
             assert metrics[f"{name}_difference"] == pytest.approx(difference, abs=1e-6)

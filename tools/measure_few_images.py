@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision.transforms.v2.functional as TF
 import tyro
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from munit_lite.model import MUNIT
 from munit_lite.presets import preset
 from munit_lite.training import train
 from munit_lite.world import DIRECTIONS, DOMAIN_NAMES, World
+from tools.measure_own_images import class_accuracy_at_training_scale
 
 RESULT = "few_images"
 VARIANT, SIZE = "laboratory", 16
@@ -120,42 +120,6 @@ def class_accuracy_on_training_images(model: MUNIT, source: int, images: int, st
     }
 
 
-@torch.no_grad()
-def class_accuracy_at_training_scale(model: MUNIT, source: int, contents: int) -> Metrics:
-    """Compare the class accuracy on new images with that on the same images at the scale of the training crops.
-
-    Args:
-        model: translates the images.
-        source: 1 or 2.
-        contents: number of new images.
-
-    Returns:
-        `class_accuracy_at_training_scale`, 9/8 of the scale of other images; its difference to the class accuracy at
-        scale 1, with a 95 % interval over images; and the same accuracy for true images of the target domain.
-    """
-    world, target, index = World(VARIANT), 3 - source, torch.arange(contents)
-    predictor = load_attribute_predictor(target, VARIANT)
-    style = model.sample_style(contents, torch.Generator().manual_seed(SEED))
-    hits, true_hits = {}, {}
-    for side in (SIZE, SIZE * 9 // 8):
-        inputs, true = (
-            labeled_images(world, domain, index, SEED + 1, side, "test", content_domain=1)
-            for domain in (source, target)
-        )
-        outputs = model.translate(TF.center_crop(inputs.images, [SIZE, SIZE]), source, target, style=style)
-        hits[side] = predictor(outputs).shape_class == inputs.content.shape_class
-        true_classes = predictor(TF.center_crop(true.images, [SIZE, SIZE])).shape_class
-        true_hits[side] = true_classes == true.content.shape_class
-    at_size, at_training_scale = (values.double() for values in hits.values())
-    difference, interval = mean_with_interval(at_training_scale - at_size)
-    return {
-        "class_accuracy_at_training_scale": at_training_scale.mean().item(),
-        "class_accuracy_difference": difference,
-        "class_accuracy_difference_interval": interval,
-        "true_class_accuracy_at_training_scale": true_hits[SIZE * 9 // 8].double().mean().item(),
-    }
-
-
 def model_metrics(model: MUNIT, folder: Path, images: int, contents: int = 500) -> dict[str, Metrics]:
     """Measure a model on new images of the known world, and its discriminators on training and held-out images.
 
@@ -176,7 +140,7 @@ def model_metrics(model: MUNIT, folder: Path, images: int, contents: int = 500) 
             **content_metrics(direction, contents),
             **style_metrics(direction, contents // 10),
             **class_accuracy_on_training_images(model, source, images),
-            **class_accuracy_at_training_scale(model, source, contents),
+            **class_accuracy_at_training_scale(model, VARIANT, source, contents),
             **discriminator_metrics(model, folder, target),
         }
     return measured
