@@ -166,10 +166,8 @@ def page() -> str:
     sizes, few = read_results("other_sizes"), read_results("few_images")
     scale, video = read_results("train_test_scale"), read_results_file("video_flicker")
     frames, strides = video["numbers"], video["provenance"]["settings"]["strides"]
-    settings = {name: read_results_file(name)["provenance"]["settings"] for name in ("other_sizes", "train_test_scale")}
-    photo_settings, few_settings = (
-        settings["train_test_scale"],
-        read_results_file("few_images")["provenance"]["settings"],
+    size_settings, photo_settings, few_settings = (
+        read_results_file(name)["provenance"]["settings"] for name in ("other_sizes", "train_test_scale", "few_images")
     )
     true = [m["true_class_accuracy"] for d in sizes["world32"].values() for m in d.values()]
     chance = _value(few["5 images"], "class_accuracy_shuffled_contents")
@@ -197,10 +195,10 @@ the factor is the size of inputs and outputs divided by that size.
 
 {sizes_table(sizes)}
 
-*`world32`, {settings["other_sizes"]["contents"]} images per direction: the share of translations that show the class
+*`world32`, {size_settings["contents"]} images per direction: the share of translations that show the class
 of their input; the error of the style that is taken from an example, in units of each factor's range; and the
 standard deviation of the styles divided by the true one, on a twentieth of the images. `{PHOTOS}`,
-{settings["other_sizes"]["photos"]} photos per direction in {settings["other_sizes"]["styles"]} styles: the share of
+{size_settings["photos"]} photos per direction in {size_settings["styles"]} styles: the share of
 translations whose variety, by color, is the one that the same photo and style give at the trained size; the share
 whose colors are those of the target domain; and the mean absolute error after a round trip, in gray levels of 255.*
 
@@ -330,8 +328,8 @@ inputs are smoother there, with {lost["input_detail"]:.0f} % less detail, which 
 target domain and the number of varieties do not differ measurably. In the known world, the truth is known: the model
 that was trained on a folder of 100 images (below) has a class accuracy that is higher by {to_painting} from sketches
 to paintings, and by {to_sketch} from paintings to sketches. A control, `world32`, which was trained without such
-crops, differs by at most {max(control):.3f}; it has an accuracy of at least {least:.3f} at both scales, so it could
-hardly improve."""
+crops, differs by at most {max(control):.3f}; it has an accuracy of at least {least:.3f} at both scales, so it cannot show
+whether larger shapes are easier in general."""
 
 
 def main() -> None:
