@@ -328,8 +328,8 @@ inputs are smoother there, with {lost["input_detail"]:.0f} % less detail, which 
 target domain and the number of varieties do not differ measurably. In the known world, the truth is known: the model
 that was trained on a folder of 100 images (below) has a class accuracy that is higher by {to_painting} from sketches
 to paintings, and by {to_sketch} from paintings to sketches. A control, `world32`, which was trained without such
-crops, differs by at most {max(control):.3f}; it has an accuracy of at least {least:.3f} at both scales, so it cannot show
-whether larger shapes are easier in general."""
+crops, differs by at most {max(control):.3f}; it has an accuracy of at least {least:.3f} at both scales, so it
+cannot show whether larger shapes are easier in general."""
 
 
 def main() -> None:
