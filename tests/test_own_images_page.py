@@ -1,0 +1,83 @@
+"""The page about users' own images says what the results say."""
+
+from __future__ import annotations
+
+import pytest
+
+from munit_lite.evaluation.statistics import mean_over_directions
+from munit_lite.experiments.results import read_results, read_results_file
+from tools import own_images_page
+from tools.measure_own_images import SHIFTS
+from tools.own_images_page import FIGURE, MODELS, PAGE, flicker, page, worse_factors
+from tools.page_figures import read_digest
+
+
+def test_the_page_is_what_the_results_give():
+    assert PAGE.read_text() == page(), "run: python -m tools.own_images_page"
+
+
+def test_the_figure_shows_the_results():
+    assert read_digest(FIGURE) == own_images_page.flicker_digest(), "run: python -m tools.own_images_page"
+
+
+@pytest.mark.parametrize(
+    ("value", "half_width", "cell"),
+    [
+        (0.5, 0.04, "0.50 ± 0.04"),
+        (1.0, 0.0, "> 0.99"),
+        (0.0, 0.0, "< 0.01"),
+        (0.996, 0.006, "> 0.98"),
+        (0.98, 0.01, "0.98 ± 0.01"),
+    ],
+)
+def test_a_share_of_none_or_of_all_is_printed_as_a_bound(value: float, half_width: float, cell: str):
+    assert own_images_page._cell({"1 to 2": {"x": value, "x_interval": half_width}}, "x") == cell
+
+
+def test_the_page_claims_of_other_sizes_what_the_results_say():
+    sizes = read_results("other_sizes")
+    for metric, sign in (("class_accuracy", 1), ("example_error", -1)):
+        assert worse_factors(sizes["world32"], metric, sign) == ["0.5", "0.75", "1.5", "2", "4"]
+    assert worse_factors(sizes["apples2citrus"], "classified_as_target") == []
+    to_painting, to_sketch = sizes["world32"]["2"].values()
+    assert to_painting["class_accuracy"] < 0.5 < 0.99 < to_sketch["class_accuracy"]
+    cycle_errors = [mean_over_directions(m, "cycle_error")[0] for m in sizes["apples2citrus"].values()]
+    assert cycle_errors == sorted(cycle_errors, reverse=True)
+
+
+def test_the_page_claims_of_the_scale_what_the_results_say():
+    measured, few = read_results("train_test_scale"), read_results("few_images")
+    for metrics in measured["apples2citrus"].values():
+        for name in ("classified_as_target", "distinct_varieties"):
+            assert abs(metrics[f"{name}_difference"]) < metrics[f"{name}_difference_interval"]
+        ratios = [metrics[f"{n}_at_training_scale"] / metrics[f"{n}_at_size"] for n in ("input_detail", "cycle_error")]
+        assert ratios[0] < ratios[1] < 1  # the inputs lose more detail than the round trip gains
+    for metrics in few["100 images"].values():
+        assert metrics["class_accuracy_difference"] > metrics["class_accuracy_difference_interval"]
+
+
+def test_the_page_claims_of_few_images_what_the_results_say():
+    few = read_results("few_images")
+    for name in ("5 images", "17 images"):
+        for metrics in few[name].values():
+            assert metrics["class_accuracy"] - metrics["class_accuracy_shuffled_contents"] < 0.06
+            assert metrics["held_out_images_accepted"] < 0.01 < 0.8 < metrics["training_images_accepted"]
+    accuracy, ratios = (
+        [mean_over_directions(m, name)[0] for m in few.values()] for name in ("class_accuracy", "diversity_ratio")
+    )
+    assert accuracy[2] > 2.5 * max(accuracy[:2]) and max(ratios) - min(ratios) < 0.06
+
+
+def test_the_page_claims_of_flicker_what_the_results_say():
+    video = read_results_file("video_flicker")
+    frames, strides = video["numbers"], video["provenance"]["settings"]["strides"]
+    for model in MODELS:
+        by_shift = {shift: flicker(frames, model, str(shift)) for shift in SHIFTS}
+        for shift in SHIFTS[:-1]:
+            if shift % strides[model] == 0:
+                assert by_shift[shift] < min(by_shift[shift - 1], by_shift[shift + 1])
+        wide = f"{model}, wide frame"
+        assert wide not in frames or all(
+            (flicker(frames, wide, str(k)) < 1e-3) == (k % strides[model] == 0) for k in SHIFTS
+        )
+        assert max(by_shift.values()) < flicker(frames, model, "references", "new_style")
