@@ -11,7 +11,8 @@ from munit_lite.data.image_statistics import find_mismatches
 from munit_lite.methods import WITHOUT_STYLE, WITHOUT_STYLE_ENCODER
 from munit_lite.model import MUNIT
 
-SIZE_FACTOR = 1.5  # a shorter side that differs from the trained size by more than this factor gets a warning
+SIZE_FACTOR = 1.3  # a shorter side that differs from the trained size by more than this factor gets a warning: see
+# data/results/own_images.md for what other sizes cost
 SAME_OUTPUT_LEVELS = 2.0  # outputs that differ by less than this mean number of gray levels (0 to 255) count as equal
 _NAMED = 3  # at most this many files in one warning
 
@@ -27,7 +28,7 @@ def warn_of_size(sides: Sequence[int], trained: int) -> list[str]:
         no warning or one.
 
     Example:
-        >>> warn_of_size([64, 90], 64)
+        >>> warn_of_size([64, 72], 64)
         []
     """
     others = [side for side in sides if not trained / SIZE_FACTOR <= side <= trained * SIZE_FACTOR]
@@ -36,7 +37,7 @@ def warn_of_size(sides: Sequence[int], trained: int) -> list[str]:
     length = f"{min(others)}" if len(set(others)) == 1 else f"{min(others)} to {max(others)}"
     return [
         f"the model was trained at {trained} px, but the shorter side of {_count(len(others), len(sides))} is {length} "
-        "px: at another size objects appear larger or smaller than in training, and translations usually get worse; "
+        "px: at another size objects appear larger or smaller than in training, and translations get worse; "
         f"use --size {trained}, or leave it out"
     ]
 

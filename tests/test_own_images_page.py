@@ -6,6 +6,7 @@ import pytest
 
 from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.results import read_results, read_results_file
+from munit_lite.translation_warnings import warn_of_size
 from tools import own_images_page
 from tools.measure_own_images import SHIFTS
 from tools.own_images_page import FIGURE, MODELS, PAGE, flicker, page, worse_factors
@@ -38,6 +39,8 @@ def test_the_page_claims_of_other_sizes_what_the_results_say():
     sizes = read_results("other_sizes")
     for metric, sign in (("class_accuracy", 1), ("example_error", -1)):
         assert worse_factors(sizes["world32"], metric, sign) == ["0.5", "0.75", "1.5", "2", "4"]
+        warned = [factor for factor in sizes["world32"] if warn_of_size([round(32 * float(factor))], 32)]
+        assert warned == worse_factors(sizes["world32"], metric, sign)  # `translate` warns of just these
     assert worse_factors(sizes["apples2citrus"], "classified_as_target") == []
     to_painting, to_sketch = sizes["world32"]["2"].values()
     assert to_painting["class_accuracy"] < 0.5 < 0.99 < to_sketch["class_accuracy"]
