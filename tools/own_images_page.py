@@ -149,9 +149,9 @@ def flicker_figure() -> bytes:
     results = read_results_file("video_flicker")
     measured, strides = results["numbers"], results["provenance"]["settings"]["strides"]
     figure, (axis,) = figures.subplots(1, size=(WIDTH, 3.4))
-    for color, model in zip(figures.COLORS, MODELS, strict=False):
+    for color, line, model in zip(figures.COLORS, ("o-", "s--", "^:"), MODELS, strict=False):
         values = [flicker(measured, model, str(shift)) for shift in SHIFTS]
-        axis.plot(SHIFTS, values, "o-", color=color, label=f"{model} (stride {strides[model]})")
+        axis.plot(SHIFTS, values, line, color=color, label=f"{model} (stride {strides[model]})")
     axis.set_title("Shifts by multiples of the encoder's stride flicker least", fontsize=FONT + 2)
     axis.set_xlabel("shift of the camera in pixels", fontsize=FONT)
     axis.set_ylabel("flicker in gray levels", fontsize=FONT)
