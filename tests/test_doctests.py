@@ -8,7 +8,7 @@ import pytest
 import torch
 
 PACKAGE = Path(__file__).parents[1] / "munit_lite"
-CORE = ("config", "presets", "networks", "losses", "model", "objective", "training", "methods")
+CORE = ("config", "presets", "networks", "losses", "model", "objective", "training_step", "training", "methods")
 
 
 def _module_name(file: Path) -> str:

@@ -238,7 +238,10 @@ def test_the_frame_is_there(name):
     assert "**Next**" in cells[-1].source
 
 
-CORE = {"", "world", "networks", "losses", "model", "objective", "training", "config", "presets", "methods"}
+CORE = {
+    *("", "world", "networks", "losses", "model", "objective", "training_step", "training", "config", "presets"),
+    "methods",
+}
 
 
 def imported_names(name: str) -> set[tuple[str, str]]:
