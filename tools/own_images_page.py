@@ -328,7 +328,7 @@ translations show the same variety, and at four times the size {same["4"]:.0f} %
 
 In training, a model of your own folders sees objects enlarged to 9/8 (see the last section). With `--size 72`, a model
 for 64 px translates the whole picture at that scale. There, `world32` loses nothing measurable, but it was trained
-without such crops. Photos change their variety in {100 - same["1.125"]:.0f} %; which is better was not measured."""
+without such crops. In photos, {100 - same["1.125"]:.0f} % of the varieties change; which is better was not measured."""
 
 
 def _video_section(video: Mapping[str, Any]) -> str:
