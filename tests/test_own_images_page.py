@@ -9,7 +9,7 @@ from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.translation_warnings import warn_of_size
 from tools import own_images_page
 from tools.measure_own_images import SHIFTS
-from tools.own_images_page import FIGURE, MODELS, PAGE, flicker, page, worse_factors
+from tools.own_images_page import FLICKER_FIGURE, MODELS, PAGE, SIZES_FIGURE, flicker, page, worse_factors
 from tools.page_figures import read_digest
 
 
@@ -17,8 +17,9 @@ def test_the_page_is_what_the_results_give():
     assert PAGE.read_text() == page(), "run: python -m tools.own_images_page"
 
 
-def test_the_figure_shows_the_results():
-    assert read_digest(FIGURE) == own_images_page.flicker_digest(), "run: python -m tools.own_images_page"
+def test_the_figures_show_the_results():
+    digests = {FLICKER_FIGURE: own_images_page.flicker_digest(), SIZES_FIGURE: own_images_page.sizes_digest()}
+    assert {path: read_digest(path) for path in digests} == digests, "run: python -m tools.own_images_page"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,11 @@ def test_the_page_claims_of_other_sizes_what_the_results_say():
     assert worse_factors(sizes["apples2citrus"], "classified_as_target") == []
     to_painting, to_sketch = sizes["world32"]["2"].values()
     assert to_painting["class_accuracy"] < 0.5 < 0.99 < to_sketch["class_accuracy"]
-    cycle_errors = [mean_over_directions(m, "cycle_error")[0] for m in sizes["apples2citrus"].values()]
-    assert cycle_errors == sorted(cycle_errors, reverse=True)
+    assert 0.25 < to_sketch["example_error"] < 1 / 3
+    own_errors = [m["painting to sketch"]["true_style_error"] for m in sizes["world32"].values()]
+    assert own_errors[0] == max(own_errors) > 3 * own_errors[2]
+    fruit = read_results("apples2citrus")["domain 1 to domain 2"]
+    assert max(fruit["Lemon_fraction"], fruit["Lime_fraction"]) < 0.1 < 1 / 5 < fruit["Satsumas_fraction"]
 
 
 def test_the_page_claims_of_the_scale_what_the_results_say():
@@ -53,6 +57,7 @@ def test_the_page_claims_of_the_scale_what_the_results_say():
     for metrics in measured["apples2citrus"].values():
         for name in ("classified_as_target", "distinct_varieties"):
             assert abs(metrics[f"{name}_difference"]) < metrics[f"{name}_difference_interval"]
+        assert -metrics["cycle_error_difference"] > metrics["cycle_error_difference_interval"]
         ratios = [metrics[f"{n}_at_training_scale"] / metrics[f"{n}_at_size"] for n in ("input_detail", "cycle_error")]
         assert ratios[0] < ratios[1] < 1  # the inputs lose more detail than the round trip gains
     for metrics in few["100 images"].values():
@@ -75,12 +80,14 @@ def test_the_page_claims_of_flicker_what_the_results_say():
     video = read_results_file("video_flicker")
     frames, strides = video["numbers"], video["provenance"]["settings"]["strides"]
     for model in MODELS:
-        by_shift = {shift: flicker(frames, model, str(shift)) for shift in SHIFTS}
-        for shift in SHIFTS[:-1]:
-            if shift % strides[model] == 0:
-                assert by_shift[shift] < min(by_shift[shift - 1], by_shift[shift + 1])
+        by_shift = {shift: flicker(frames, model, shift)[0] for shift in SHIFTS}
+        multiples = [shift for shift in SHIFTS if shift % strides[model] == 0]
+        for shift in multiples:
+            assert by_shift[shift] < min(by_shift[k] for k in (shift - 1, shift + 1) if k in by_shift)
+        on_multiples = [by_shift[shift] for shift in multiples]
+        assert on_multiples == sorted(on_multiples)  # flicker grows with the shift
         wide = f"{model}, wide frame"
-        assert wide not in frames or all(
-            (flicker(frames, wide, str(k)) < 1e-3) == (k % strides[model] == 0) for k in SHIFTS
-        )
-        assert max(by_shift.values()) < flicker(frames, model, "references", "new_style")
+        assert wide not in frames or all((flicker(frames, wide, k)[0] < 1e-3) == (k in multiples) for k in SHIFTS)
+        part = by_shift[1] / flicker(frames, model, "references", "new_style")[0]
+        assert 0.4 < part < 0.5 if model == "apples2citrus" else part < 0.1
+    assert flicker(frames, "world32", 8) > flicker(frames, "world32", 1)

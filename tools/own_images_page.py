@@ -1,28 +1,33 @@
-"""Write the page about users' own images, with its figure.
+"""Write the page about users' own images, with its figures.
 
 `tools/measure_own_images.py` and `tools/measure_few_images.py` measure, and `python -m tools.own_images_page` writes
-data/results/own_images.md and data/results/own_images_flicker.png.
+data/results/own_images.md, own_images_flicker.png and own_images_sizes.png.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from statistics import mean
 from typing import Any
 
+import torch
+
 from munit_lite.course import figures
+from munit_lite.data.image_files import float_to_uint8
 from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.results import read_results, read_results_file
-from munit_lite.paths import RESULTS_DIR
+from munit_lite.paths import CHECKPOINTS_DIR, RESULTS_DIR
+from munit_lite.presets import preset
+from munit_lite.storage.checkpoints import load
+from munit_lite.world import SHAPE_NAMES, SKETCH, World
 from tools.measure_own_images import PHOTOS, SHIFTS
 from tools.page_figures import FONT, WIDTH, digest_of, png_with_digest
-from tools.page_text import minus_signs
 
 PAGE = RESULTS_DIR / "own_images.md"
-FIGURE = RESULTS_DIR / "own_images_flicker.png"
+FLICKER_FIGURE, SIZES_FIGURE = (RESULTS_DIR / f"own_images_{name}.png" for name in ("flicker", "sizes"))
 MODELS = ("world32", "world64s", PHOTOS)
+SHOWN_FACTORS, SHOWN_CLASSES = (0.5, 1.0, 2.0, 4.0), ("disc", "square", "triangle", "star")
 
 Directions = Mapping[str, Mapping[str, Any]]  # direction of translation -> metrics
 
@@ -36,111 +41,94 @@ def _cell(metrics: Directions, name: str, digits: int = 2) -> str:
     return f"{value:.{digits}f} ± {half_width:.{digits}f}"
 
 
-def _value(metrics: Directions, name: str, digits: int = 2) -> str:
-    return f"{mean_over_directions(metrics, name)[0]:.{digits}f}"
+def _each_direction(metrics: Directions, *names: str, digits: int = 2) -> list[str]:
+    return [_cell({direction: values}, name, digits) for direction, values in metrics.items() for name in names]
 
 
 def worse_factors(sizes: Mapping[str, Directions], metric: str, sign: int = 1) -> list[str]:
-    """Return the factors at which a metric is worse than at the trained size by more than both half-widths together.
+    """Return the factors at which a metric is worse than at factor 1 by more than both half-widths together.
 
-    Args:
-        sizes: factor -> direction -> metrics, with the factor "1".
-        metric: has a 95 % interval.
-        sign: 1 if high values are good, -1 if low ones are.
-
-    Example:
-        >>> accuracies = {"1": (0.9, 0.02), "2": (0.88, 0.02), "4": (0.5, 0.02)}
-        >>> named = {key: {"a to b": {"x": value, "x_interval": h}} for key, (value, h) in accuracies.items()}
-        >>> worse_factors(named, "x")
-        ['4']
+    The sign is 1 for a metric of which high values are good, and -1 for one of which low values are good.
     """
     found = {factor: mean_over_directions(metrics, metric) for factor, metrics in sizes.items()}
     value, half_width = found["1"]
     return [factor for factor, (v, h) in found.items() if sign * (value - v) > half_width + h]
 
 
-def sizes_table(measured: Mapping[str, Mapping[str, Directions]]) -> str:
-    """Return the table of other sizes: means over both directions of translation."""
+def _at_size(factor: str | float, model: str) -> str:
+    return f"{float(factor) * preset(model).data.image_size:.0f} px ({factor})"
+
+
+def _few_table(few: Mapping[str, Directions], chance: str, reference: str) -> str:
     columns = {
-        "world32: class accuracy": ("world32", "class_accuracy", 2),
-        "style error": ("world32", "example_error", 2),
-        "diversity ratio": ("world32", "diversity_ratio", 2),
-        f"{PHOTOS}: same variety": (PHOTOS, "variety_agreement", 2),
-        "target domain": (PHOTOS, "classified_as_target", 2),
-        "cycle error": (PHOTOS, "cycle_error", 1),
-    }
-    rows = [
-        [factor, *(_cell(measured[model][factor], name, digits) for model, name, digits in columns.values())]
-        for factor in measured["world32"]
-    ]
-    rows[list(measured["world32"]).index("1")][4] = "1 by definition"
-    return markdown_table(["factor", *columns], rows)
-
-
-def scale_table(measured: Directions) -> str:
-    """Return the table of both scales: means over both directions, and paired differences."""
-    titles = {
-        "cycle_error": ("cycle error, gray levels", 2),
-        "reconstruction_error": ("reconstruction error, gray levels", 2),
-        "input_detail": ("detail of the inputs, gray levels", 2),
-        "classified_as_target": ("share in the target domain", 3),
-        "distinct_varieties": ("varieties among six styles", 2),
-    }
-    rows = []
-    for name, (title, digits) in titles.items():
-        values = [_value(measured, f"{name}_{scale}", digits) for scale in ("at_size", "at_training_scale")]
-        rows.append([title, *values, minus_signs(_cell(measured, f"{name}_difference", digits))])
-    return markdown_table(["", "resized to 64 px", "resized to 72 px", "difference"], rows)
-
-
-def few_table(measured: Mapping[str, Directions]) -> str:
-    """Return the table of few images: means over both directions."""
-    columns = {
-        "class accuracy, new images": "class_accuracy",
-        "class accuracy, training images": "class_accuracy_training_images",
+        "class accuracy, new images ↑": "class_accuracy",
+        "class accuracy, training images ↑": "class_accuracy_training_images",
         "diversity ratio": "diversity_ratio",
         "training images accepted": "training_images_accepted",
-        "held-out images accepted": "held_out_images_accepted",
-        "translations rejected": "translations_rejected",
+        "held-out images accepted ↑": "held_out_images_accepted",
     }
-    rows = [[name, *(_cell(metrics, metric) for metric in columns.values())] for name, metrics in measured.items()]
-    return markdown_table(["per domain", *columns], rows)
+    rows = [[name, *(_cell(metrics, metric) for metric in columns.values())] for name, metrics in few.items()]
+    rows += [["new images at every step", reference, "", "", "", ""], ["chance", chance, "", "", "", ""]]
+    return markdown_table(["training images per domain", *columns], rows)
 
 
-def flicker(measured: Mapping[str, Any], model: str, key: str, name: str = "flicker") -> float:
-    """Return a number of one shift, or of the references, as the mean over both directions of translation."""
-    return mean_over_directions({d: by_shift[key] for d, by_shift in measured[model].items()}, name)[0]
+def _world_sizes_table(sizes: Mapping[str, Directions]) -> str:
+    rows = [[_at_size(f, "world32"), *_each_direction(m, "class_accuracy", "example_error")] for f, m in sizes.items()]
+    chance = [f"{metrics['class_accuracy_shuffled_contents']:.2f}" for metrics in sizes["1"].values()]
+    rows.append(["chance", *(cell for value in chance for cell in (value, f"{1 / 3:.2f}"))])
+    columns = [f"{way}: {name}" for way in sizes["1"] for name in ("class accuracy ↑", "style error ↓")]
+    return markdown_table(["size (factor)", *columns], rows)
 
 
-def flicker_table(measured: Mapping[str, Any], strides: Mapping[str, int]) -> str:
-    """Return the table of flicker in gray levels, by whether the shift is a multiple of the stride."""
+def _photo_sizes_table(sizes: Mapping[str, Directions]) -> str:
+    rows = [
+        [_at_size(f, PHOTOS), *_each_direction(metrics, "variety_agreement"), _cell(metrics, "classified_as_target")]
+        for f, metrics in sizes.items()
+    ]
+    rows[list(sizes).index("1")][1:3] = ["1 by definition"] * 2
+    rows.append(["two different styles", *_each_direction(sizes["1"], "variety_agreement_other_styles"), ""])
+    header = ["size (factor)", "apples to citrus: same variety", "citrus to apples: same variety", "target domain ↑"]
+    return markdown_table(header, rows)
+
+
+def flicker(measured: Mapping[str, Any], model: str, key: str | int, name: str = "flicker") -> tuple[float, float]:
+    """Return a number of one shift, or of the references, with its 95 % half-width: means over both directions."""
+    return mean_over_directions({d: by_shift[str(key)] for d, by_shift in measured[model].items()}, name)
+
+
+def _flicker_table(measured: Mapping[str, Any], strides: Mapping[str, int]) -> str:
     rows = []
     for model in MODELS:
-        on, off = ([k for k in SHIFTS if (k % strides[model] == 0) == hit] for hit in (True, False))
-        wide = f"{model}, wide frame"
-        exact = max(flicker(measured, wide, str(k)) for k in on) if wide in measured else None
-        rows.append(
-            [
-                model,
-                str(strides[model]),
-                *(f"{mean(flicker(measured, model, str(k)) for k in shifts):.1f}" for shifts in (off, on)),
-                "not measured" if exact is None else f"{exact:.3f}" if exact >= 0.001 else "< 0.001",
-                *(f"{flicker(measured, model, 'references', name):.1f}" for name in ("new_style", "interpolation")),
-            ]
-        )
-    header = ["model", "stride", "other shifts", "multiples of the stride", "the same, wide frame", "new style"]
-    return markdown_table([*header, "interpolation of the input"], rows)
+        wide, on = f"{model}, wide frame", [k for k in SHIFTS if k % strides[model] == 0]
+        exact = max(flicker(measured, wide, k)[0] for k in on) if wide in measured else None
+        numbers = [flicker(measured, model, k) for k in (1, strides[model], SHIFTS[-1])]
+        numbers.append(flicker(measured, model, "references", "new_style"))
+        cells = [f"{value:.1f} ± {half_width:.1f}" for value, half_width in numbers]
+        cells.append("not measured" if exact is None else f"< {max(0.001, ceil(1000 * exact) / 1000):.3f}")
+        rows.append([model, f"{strides[model]} px", *cells])
+    header = ["model", "stride", "shift by 1 px ↓", "by one stride ↓", f"by {SHIFTS[-1]} px ↓", "two styles"]
+    return markdown_table([*header, "multiples of the stride, wide frame ↓"], rows)
 
 
 def flicker_digest() -> str:
-    """Return the digest of what the figure shows."""
+    """Return the digest of what the figure of the flicker shows."""
     measured = read_results("video_flicker")
-    return digest_of({m: [round(flicker(measured, m, str(k)), 4) for k in SHIFTS] for m in MODELS})
+    return digest_of({m: [[round(x, 4) for x in flicker(measured, m, k)] for k in SHIFTS] for m in MODELS})
 
 
-ALT = (
-    "Three lines show the flicker against the shift of the camera. The line of apples2citrus lies far above those of "
-    "both models of the known world. Each line has low points at the multiples of its model's stride."
+def sizes_digest() -> str:
+    """Return the digest of what the figure of sizes shows: the weights of `world32`, the factors and the inputs."""
+    sums = [line for line in (CHECKPOINTS_DIR / "checksums.txt").read_text().splitlines() if "world32.safe" in line]
+    return digest_of([sums, SHOWN_FACTORS, SHOWN_CLASSES])
+
+
+FLICKER_ALT = (
+    "Two panels with the flicker against the shift of the camera. For world32 it has low points at 2, 4, 6 and 8 "
+    "pixels; for world64s and apples2citrus at 4 and 8. It is below 3 for the known world and 5 to 12 for photos."
+)
+SIZES_ALT = (
+    "Four sketches and their paintings at four sizes. At 16 pixels the shapes are blurred; at 32 pixels they are those "
+    "of the sketches; at 64 pixels they are filled in part; at 128 pixels only their outlines are painted."
 )
 
 
@@ -148,193 +136,265 @@ def flicker_figure() -> bytes:
     """Return the flicker of each model against the shift, as PNG."""
     results = read_results_file("video_flicker")
     measured, strides = results["numbers"], results["provenance"]["settings"]["strides"]
-    figure, (axis,) = figures.subplots(1, size=(WIDTH, 3.4))
-    for color, line, model in zip(figures.COLORS, ("o-", "s--", "^:"), MODELS, strict=False):
-        values = [flicker(measured, model, str(shift)) for shift in SHIFTS]
-        axis.plot(SHIFTS, values, line, color=color, label=f"{model} (stride {strides[model]})")
-    axis.set_title("Shifts by multiples of the encoder's stride flicker least", fontsize=FONT + 2)
-    axis.set_xlabel("shift of the camera in pixels", fontsize=FONT)
-    axis.set_ylabel("flicker in gray levels", fontsize=FONT)
-    axis.set_ylim(bottom=0)
-    axis.tick_params(labelsize=FONT)
-    axis.legend(fontsize=FONT)
-    return png_with_digest(figure, ALT, flicker_digest())
+    figure, axes = figures.subplots(2, size=(WIDTH, 3.4))
+    looks = dict(zip(MODELS, zip(figures.COLORS, ("o-", "s--", "^:"), strict=False), strict=True))
+    panels = {"(a) known world": (MODELS[:2], 4.5), "(b) photos": (MODELS[2:], 17)}
+    for axis, (title, (models, top)) in zip(axes, panels.items(), strict=True):
+        for model in models:
+            (color, line), stride = looks[model], strides[model]
+            values, half_widths = zip(*(flicker(measured, model, shift) for shift in SHIFTS), strict=True)
+            label, on = f"{model} (stride {stride})", [shift for shift in SHIFTS if shift % stride == 0]
+            axis.errorbar(SHIFTS, values, half_widths, fmt=line, color=color, mfc="white", capsize=2, label=label)
+            axis.plot(on, [values[shift - 1] for shift in on], line[0], color=color, markersize=8, zorder=3)
+        axis.set_title(title, fontsize=FONT)
+        axis.set(xlabel="shift of the camera in pixels", xticks=SHIFTS, ylim=(0, top))
+        axis.legend(loc="upper left")
+    axes[0].set_ylabel("flicker in gray levels")
+    figure.suptitle("A shift by a multiple of the stride flickers less than the shifts beside it", fontsize=FONT + 2)
+    return png_with_digest(figure, FLICKER_ALT, flicker_digest())
+
+
+@torch.no_grad()
+def sizes_figure() -> bytes:
+    """Return paintings that `world32` generates from the same sketches at several sizes, as PNG."""
+    model, world = load("world32"), World()
+    content = world.content(torch.arange(200), seed=0, domain=SKETCH, stream="test")
+    index = torch.cat([(content.shape_class == SHAPE_NAMES.index(name)).nonzero()[0] for name in SHOWN_CLASSES])
+    style = model.sample_style(1, torch.Generator().manual_seed(0)).expand(len(index), -1)
+    columns = {"sketch": world.images(index, 0, SKETCH, model.config.data.image_size, "test")}
+    for factor in SHOWN_FACTORS:
+        sketches = world.images(index, 0, SKETCH, round(factor * model.config.data.image_size), "test")
+        columns[_at_size(f"{factor:g}", "world32")] = model.translate(sketches, source=1, target=2, style=style)
+    figure, axes = figures.subplots(len(columns), size=(WIDTH, 6.1), rows=len(index))
+    for k, (title, images) in enumerate(columns.items()):
+        enlarged = float_to_uint8(torch.nn.functional.interpolate(images, 128))  # by whole numbers
+        for axis, pixels in zip(axes[k :: len(columns)], enlarged, strict=True):
+            axis.imshow(pixels.permute(1, 2, 0))
+            axis.set_axis_off()
+        axes[k].set_title(title, fontsize=FONT)
+    figure.suptitle("Away from 32 px, world32 blurs shapes or leaves them hollow", fontsize=FONT + 2)
+    return png_with_digest(figure, SIZES_ALT, sizes_digest())
 
 
 def page() -> str:
     """Return the page in Markdown."""
-    sizes, few = read_results("other_sizes"), read_results("few_images")
-    scale, video = read_results("train_test_scale"), read_results_file("video_flicker")
-    frames, strides = video["numbers"], video["provenance"]["settings"]["strides"]
-    size_settings, photo_settings, few_settings = (
-        read_results_file(name)["provenance"]["settings"] for name in ("other_sizes", "train_test_scale", "few_images")
-    )
-    true = [m["true_class_accuracy"] for d in sizes["world32"].values() for m in d.values()]
-    chance = _value(few["5 images"], "class_accuracy_shuffled_contents")
-    reference = [
-        run["numbers"][direction]["class_accuracy"]
-        for run in read_results("laboratory")["laboratory"]["munit"].values()
-        for direction in few["5 images"]
-    ]
-    accuracy = {name: _value(metrics, "class_accuracy") for name, metrics in few.items()}
-    held_out = {name: _value(metrics, "held_out_images_accepted") for name, metrics in few.items()}
-    new_styles = [flicker(frames, model, "references", "new_style") for model in MODELS]
-    fixed = [mean(flicker(frames, model, str(k)) for k in SHIFTS) for model in MODELS]
+    names = ("other_sizes", "few_images", "train_test_scale", "video_flicker")
+    sizes, few, scale, video = map(read_results, names)
+    photos = [domain["training_photos"] for domain in read_results("variety_classifiers").values()]
+    sides = [preset(name).data.image_size for name in (*MODELS, "laboratory")]
     return f"""# What to expect with images of your own
 
-Four measurements answer questions about your own images: at which size to translate them, whether it matters that
-training enlarges them a little, how many you need, and whether a video flickers. Where the known world can stand in
-for your images, translations are compared with the truth; for photos without truth we use the photos of apples and
-citrus fruit. The number after ± is the half-width of a 95 % interval over images. Each model was trained once. The
-tables show means over both directions of translation.
+- **Number of images.** Collect many more than 100 images per domain. In our test 5, 17 and 100 were too few; we do not
+  know how many are enough.
+- **Size.** Translate at the size that the model was trained at, which is the default of `munit-lite translate`.
+- **Video.** Translate all frames in the same style, which is the default, too. If the camera moves by one pixel, expect
+  photos to flicker by about {flicker(video, PHOTOS, 1)[0]:.0f} of 255 gray levels.
+- **Training crops.** They show objects slightly larger than `translate` does. You need not change anything.
 
-## Translate at the size of the training
+## What we measured
 
-A model translates best at the size that it was trained at. `world32` was trained at 32 px and `{PHOTOS}` at 64 px;
-the factor is the size of inputs and outputs divided by that size.
+Your own images have no true translations, so we measured with images about which we know more.
 
-{sizes_table(sizes)}
+- The *known world*: we render *sketches* (outlines on paper) and *paintings* (colored shapes), so we know the class of
+  each shape, such as disc or star, and each style, such as its hues. We can tell whether a translation is right.
+- *Photos* of apples and citrus fruit, with five *varieties* per domain, such as lemon and lime. They have no true
+  translations, so we can measure how translations change, but hardly whether they get better.
 
-*`world32`, {size_settings["contents"]} images per direction: the share of translations that show the class
-of their input; the error of the style that is taken from an example, in units of each factor's range; and the
-standard deviation of the styles divided by the true one, on a twentieth of the images. `{PHOTOS}`,
-{size_settings["photos"]} photos per direction in {size_settings["styles"]} styles: the share of
-translations whose variety, by color, is the one that the same photo and style give at the trained size; the share
-whose colors are those of the target domain; and the mean absolute error after a round trip, in gray levels of 255.*
+| models | trained on | size | training images per domain |
+| --- | --- | --- | --- |
+| `world32`, `world64s` | known world | {sides[0]} px, {sides[1]} px | new images at every step |
+| `{PHOTOS}` | photos | {sides[2]} px | {photos[0]} apples, {photos[1]} citrus fruit |
+| three models of few images | known world, larger shapes | {sides[3]} px | 5, 17 or 100 |
 
-{_size_sentences(sizes)} The limit is not the measurement: the attribute predictor recognizes the class of at least
-{100 * min(true):.0f} % of true images of each size.
+The *class accuracy* is the share of translations that show the class of their input, as recognized by a pretrained
+predictor; *chance* compares with the class of another input. Arrows show whether high or low is better. The number
+after ± is the half-width of a 95 % interval over images, not over training runs, because we trained each model once.
 
-So translate at the trained size, and enlarge the result with another tool if you need more pixels. If you need a
-larger translation, train at that size.
+{_number_section(few, photos)}
 
-## The scale of training crops has a small cost
+{_size_section(sizes)}
 
-Training resizes an image to 9/8 of the model's size and crops it at random; tests and `munit-lite translate` resize
-it to the size itself. Objects are therefore 9/8 times larger in training. We translate {photo_settings["photos"]}
-held-out photos per direction in {photo_settings["styles"]} styles at both scales: resized to 64 px, and resized to 72
-px with a center crop of 64 px.
+{_video_section(video)}
 
-{scale_table(scale[PHOTOS])}
-
-*Means over photos; the difference is paired by photo. The detail of an input is what it loses by a shift of half a
-pixel and back with linear interpolation.*
-
-{_scale_sentences(scale, few)}
-
-We therefore recommend to document the mismatch and to keep the defaults. Its cost is a few hundredths of class
-accuracy in one model of few images and not measurable in photos, while a center crop at the scale of the training
-would keep only 8/9 of each side of an image. If your subject is in the middle, you can have that scale: resize your
-images to 9/8 of the model's size and crop their centers before you translate them.
-
-## Five or seventeen images per domain are far too few
-
-With 5 or 17 images per domain, translations lose the class of a shape. We saved images of the known world as PNG
-files, trained the networks of the preset `laboratory` on these folders for {few_settings["steps"]:,} steps, and
-translated 500 new images in each direction.
-
-{few_table(few)}
-
-*Class accuracy: the share of translations that show the class of their input. Diversity ratio: as above. The last
-three columns are the shares of images that the discriminators classify correctly: training images and held-out images
-as real, and translations as generated.*
-
-The class accuracy on new images is {accuracy["5 images"]} with 5 images and {accuracy["17 images"]} with 17. The
-accuracy against the class of another image is {chance}, so these models all but ignore the class, also of their own
-training images. With 100 images the class accuracy is {accuracy["100 images"]}. The preset `laboratory` itself, which
-renders new images at every step, reaches {min(reference):.2f} to {max(reference):.2f}
-([laboratory.md](laboratory.md)); it also trains for 2,500 steps and without crops. The diversity ratio hardly
-differs, so varied translations do not show that training worked.
-
-The discriminators memorize their training images. They accept fewer than 1 % of held-out real images with 5 or 17
-training images, and {100 * float(held_out["100 images"]):.0f} % with 100, although held-out images are as real as the
-others. Such a discriminator tells the generator how the training images look, and not how the domain looks. So
-collect more images before you tune anything else, and compare the discriminator on training and held-out images.
-
-## A video with a fixed style flickers, least at shifts by multiples of the stride
-
-A fixed style flickers less than new styles for each frame do, but in photos still visibly. We let a camera move over
-a larger image by 1 to 8 pixels, translate both frames with one style, align the outputs, and average the absolute
-difference over their overlap.
-
-![{ALT}]({FIGURE.name})
-
-*Flicker of a fixed style in gray levels of 255, against the shift of the camera between two frames; means over
-{video["provenance"]["settings"]["count"]} images in each direction.*
-
-{flicker_table(frames, strides)}
-
-*Gray levels of 255. "New style": the same frame in two styles. "Interpolation of the input": what an input loses by a
-shift of half a pixel and back. In a wide frame, four times as wide and high, the shapes are far from the border.*
-
-On average over the shifts, the flicker is {fixed[0]:.1f} gray levels for {MODELS[0]} and {fixed[1]:.1f} for
-{MODELS[1]}, where new styles differ by {new_styles[0]:.0f} and {new_styles[1]:.0f}. For {MODELS[2]} it is
-{fixed[2]:.1f} of {new_styles[2]:.0f}, almost half. Two things cause it:
-
-1. **The stride of the content encoder.** It halves the side once in `world32` and twice in the other two models, so
-   the content code moves along with the image only if the shift is a multiple of 2 or 4 pixels. At other shifts the
-   encoder samples other positions, and a sharp contour moves against the grid.
-2. **What enters and leaves the frame.** Instance normalization, and layer normalization in the decoder, use
-   statistics over the whole frame, which change with every column that enters, and padding reflects what is near the
-   border. In a wide frame around a shape on a plain background, neither changes, and shifts by multiples of the
-   stride are exact up to rounding. In photos something always enters, so no shift is exact.
-
-So use one style for all frames, and keep the camera still or move it by multiples of the stride. MUNIT sees one frame
-at a time; a loss that compares frames, which would reduce the flicker further, is not part of it.
+{_crops_section(scale, few)}
 
 ## How to repeat it
 
-`python -m tools.measure_own_images` with `other-sizes`, `train-test-scale` or `video-flicker` measures, and so does
-`python -m tools.measure_few_images`; `python -m tools.own_images_page` writes this page. The numbers of each
-direction are in [`other_sizes.json`](other_sizes.json), [`train_test_scale.json`](train_test_scale.json),
-[`few_images.json`](few_images.json) and [`video_flicker.json`](video_flicker.json)."""
+The numbers are in [`few_images.json`](few_images.json), [`other_sizes.json`](other_sizes.json),
+[`video_flicker.json`](video_flicker.json) and [`train_test_scale.json`](train_test_scale.json), and each file names the
+command that measures them. `python -m tools.own_images_page` writes this page."""
 
 
-def _size_sentences(sizes: Mapping[str, Any]) -> str:
-    worse = [float(factor) for factor in worse_factors(sizes["world32"], "class_accuracy")]
-    smaller, larger = max(f for f in worse if f < 1), min(f for f in worse if f > 1)
-    to_painting, to_sketch = sizes["world32"]["2"].values()
-    same = {f: 100 * mean_over_directions(m, "variety_agreement")[0] for f, m in sizes[PHOTOS].items()}
-    other = 100 * mean_over_directions(sizes[PHOTOS]["1"], "variety_agreement_other_styles")[0]
-    return f"""For `world32` the size matters from a factor of {smaller:g} downwards and of {larger:g} upwards:
-there, class accuracy and style are worse by more than both half-widths together. At a factor of 9/8 they are not. At
-twice the size, the class accuracy from sketches to paintings is {to_painting["class_accuracy"]:.2f}; from paintings
-to sketches it stays at {to_sketch["class_accuracy"]:.2f}, but the style error rises to
-{to_sketch["example_error"]:.2f}, near the {1 / 3:.2f} of unrelated styles. Photos of fruit change more gradually: at
-9/8 of the size, {same["1.125"]:.0f} % of the translations show the same variety, and at four times the size
-{same["4"]:.0f} %; two different styles agree in {other:.0f} %. The share in the target domain hardly falls, because
-fruit keeps the colors of fruit. The cycle error even falls, because large photos are smooth, so it says nothing about
-the quality here."""
-
-
-def _scale_sentences(scale: Mapping[str, Any], few: Mapping[str, Directions]) -> str:
-    to_painting, to_sketch = (
-        f"{metrics['class_accuracy_difference']:.3f} ± {metrics['class_accuracy_difference_interval']:.3f}"
-        for metrics in few["100 images"].values()
+def _number_section(few: Mapping[str, Directions], photos: list[int]) -> str:
+    settings = read_results_file("few_images")["provenance"]["settings"]
+    fruit = read_results("apples2citrus")["domain 1 to domain 2"]
+    lemons, limes = (f"{100 * fruit[f'{name}_fraction']:.0f} %" for name in ("Lemon", "Lime"))
+    accuracy, ratio, held_out = (
+        [mean_over_directions(metrics, name)[0] for metrics in few.values()]
+        for name in ("class_accuracy", "diversity_ratio", "held_out_images_accepted")
     )
-    control = [abs(metrics["class_accuracy_difference"]) for metrics in scale["world32"].values()]
-    least = min(metrics["class_accuracy_at_training_scale"] for metrics in scale["world32"].values())
-    lost = {
-        name: 100
-        * (
-            1
-            - float(_value(scale[PHOTOS], f"{name}_at_training_scale"))
-            / float(_value(scale[PHOTOS], f"{name}_at_size"))
-        )
-        for name in ("cycle_error", "input_detail")
-    }
-    return f"""At the scale of the training, the cycle error of photos is {lost["cycle_error"]:.0f} % lower. The
-inputs are smoother there, with {lost["input_detail"]:.0f} % less detail, which can explain it. The share in the
-target domain and the number of varieties do not differ measurably. In the known world, the truth is known: the model
-that was trained on a folder of 100 images (below) has a class accuracy that is higher by {to_painting} from sketches
-to paintings, and by {to_sketch} from paintings to sketches. A control, `world32`, which was trained without such
-crops, differs by at most {max(control):.3f}; it has an accuracy of at least {least:.3f} at both scales, so it
-cannot show whether larger shapes are easier in general."""
+    chance = f"{mean_over_directions(few['5 images'], 'class_accuracy_shuffled_contents')[0]:.2f}"
+    runs = read_results("laboratory")["laboratory"]["munit"].values()
+    known = [run["numbers"][direction]["class_accuracy"] for run in runs for direction in few["5 images"]]
+    reference = f"{min(known):.2f} to {max(known):.2f}"
+    to_painting, to_sketch = (metrics["class_accuracy"] for metrics in few["100 images"].values())
+    return f"""## Use many more than 100 images per domain
+
+Collect more images before you tune anything else. In our test even 100 images per domain were too few, and we cannot
+say how many are enough. The shipped `{PHOTOS}` was trained on {photos[0]} photos of apples and {photos[1]} of citrus
+fruit, and still favors some of the five varieties: a color classifier finds lemons in {lemons} of its translations of
+apples and limes in {limes}. [Notebook 16](../../notebooks/16_real_images.ipynb) shows its translations, and what to
+check in your own folders.
+
+For the test, we saved sketches and paintings as PNG files, trained the preset `laboratory` on them for
+{settings["steps"]:,} steps, and translated {few["5 images"]["sketch to painting"]["contents"]} new images each way.
+
+{_few_table(few, chance, reference)}
+
+*Means over both directions. The diversity ratio is the standard deviation of the styles among translations of one
+input, divided by that of true images; 1 is best. The last two columns are the shares of real images that the
+discriminator accepts, ideally the same. New images: the range over the runs in [laboratory.md](laboratory.md).*
+
+With 5 images the class accuracy on new images is {accuracy[0]:.2f} and with 17 it is {accuracy[1]:.2f}, hardly above
+the {chance} of chance. So the shape in a translation has almost nothing to do with the input, and training images are
+not translated measurably better. With 100 images the class accuracy is {accuracy[2]:.2f}: {to_painting:.2f} from
+sketches to paintings, and {to_sketch:.2f} in the other direction. With new images at every step it is {reference}, but
+those runs had more steps ({preset("laboratory").steps:,}) and no random crops. The diversity ratio changes much less,
+from {ratio[0]:.2f} to {ratio[2]:.2f}, so varied translations do not show that training worked.
+
+The discriminators memorize their training images. With 5 or 17 of them they accept fewer than 1 % of the held-out
+images, and with 100 images {100 * held_out[2]:.0f} %, although held-out images are just as real. So they probably teach
+the generator what the training images look like, and not the domain. The larger preset `folder64` was not tested."""
+
+
+def _size_section(sizes: Mapping[str, Any]) -> str:
+    settings = read_results_file("other_sizes")["provenance"]["settings"]
+    world, photos, trained = sizes["world32"], sizes[PHOTOS], preset("world32").data.image_size
+    worse = [float(factor) * trained for factor in worse_factors(world, "class_accuracy")]
+    smaller, larger = max(side for side in worse if side < trained), min(side for side in worse if side > trained)
+    to_painting, to_sketch = world["2"].values()
+    same = {f: 100 * mean_over_directions(m, "variety_agreement")[0] for f, m in photos.items()}
+    other = 100 * mean_over_directions(photos["1"], "variety_agreement_other_styles")[0]
+    true = [m["true_class_accuracy"] for d in world.values() for m in d.values()]
+    own_error = [world[factor]["painting to sketch"]["true_style_error"] for factor in ("0.5", "1")]
+    real = mean_over_directions(photos["1"], "photos_classified_as_their_domain")[0]
+    return f"""## Translate at the size that the model was trained at
+
+Leave out `--size`, so that `translate` resizes the shorter side of each image to the trained size:
+
+```
+munit-lite translate MODEL photo.jpg out/
+```
+
+If you need more pixels, enlarge the outputs with another tool, or train at a larger size. The preset `folder128` trains
+at {preset("folder128").data.image_size} px, and `--image-size` sets another size:
+
+```
+munit-lite train folder128 --folder-1 apples/ --folder-2 citrus/ --image-size 96
+```
+
+At another size all objects appear larger or smaller to the networks than in training. The *factor* is the size of
+inputs and outputs divided by the trained size.
+
+![{SIZES_ALT}]({SIZES_FIGURE.name})
+
+*The first test sketches of four classes, translated by `world32` in the same style at four sizes, with the factor in
+parentheses. Each input was rendered at the size of its output; the first column shows it at {trained} px.*
+
+{_world_sizes_table(world)}
+
+*`world32`, {settings["contents"]} images per direction. The style error compares a translation with the example from
+which its style was taken, as a share of each style factor's range; unrelated styles have an error of {1 / 3:.2f}.*
+
+At half the size the shapes blur, and at larger sizes their outlines are painted but not filled, probably because the
+networks then see too small a part of a shape. The means over both directions of class accuracy and style error are
+worse by more than both half-widths together at {smaller:.0f} px and below, and at {larger:.0f} px and above, but not at
+9/8 of the size. At twice the size, the class is recognized in only {100 * to_painting["class_accuracy"]:.0f} % of the
+paintings. All sketches still show their class, but their style error of {to_sketch["example_error"]:.2f} is almost that
+of unrelated styles. The fault is not the predictor's, which recognizes the class of at least {100 * min(true):.0f} % of
+true images at each size. Part of the style error at {0.5 * trained:.0f} px, however, is its own: on true sketches it is
+{own_error[0]:.2f}, against {own_error[1]:.2f} at {trained} px.
+
+{_photo_sizes_table(photos)}
+
+*`{PHOTOS}`, {settings["photos"]} photos per direction in {settings["styles"]} styles. Same variety: the share of
+translations that show the variety which the same photo and style give at the trained size. Target domain: the share
+with the colors of the target domain, as a mean over both directions; of real photos it is {real:.2f}. A classifier of
+color histograms decides both.*
+
+For photos we can only say that the result changes with the size. At 9/8 of the size, {same["1.125"]:.0f} % of the
+translations show the same variety, and at four times the size {same["4"]:.0f} %; two different styles agree in
+{other:.0f} %. The share in the target domain hardly changes, probably because fruit keeps the colors of fruit.
+
+In training, a model of your own folders sees objects enlarged to 9/8 (see the last section). With `--size 72`, a model
+for 64 px translates the whole picture at that scale. There, `world32` loses nothing measurable, but it was trained
+without such crops. In photos, {100 - same["1.125"]:.0f} % of the varieties change; which is better was not measured."""
+
+
+def _video_section(video: Mapping[str, Any]) -> str:
+    settings = read_results_file("video_flicker")["provenance"]["settings"]
+    return f"""## Translate all frames of a video in the same style
+
+Translate a video as a folder of frames, with one style for all of them:
+
+```
+munit-lite translate MODEL frames/ out/ --styles 1 --seed 3
+```
+
+Another `--seed` gives another style, and `--style-from example.jpg` takes it from an image. Do not pass
+`--fresh-styles`, which samples a new style for every frame. Keep the camera still if you can, because equal frames have
+equal translations. If you cut the frames from a larger picture yourself, move them by multiples of the *stride*, the
+number of input pixels per position of the content code, which the *content encoder* computes from the image:
+{settings["strides"]["world32"]} in `world32`, and {settings["strides"][PHOTOS]} in the other two models.
+
+If the camera moves, the translation changes even in a fixed style. We let a camera move over a larger image by 1 to
+{SHIFTS[-1]} pixels, translated the frames before and after in the same style, and aligned the outputs. *Flicker* is
+their mean absolute difference where they overlap. Moving objects and camera noise were not measured.
+
+![{FLICKER_ALT}]({FLICKER_FIGURE.name})
+
+*Flicker in gray levels of 255, with 95 % intervals; means over {settings["count"]} images in each direction. Large
+filled markers show multiples of the stride. The two panels have different scales.*
+
+{_flicker_table(video, settings["strides"])}
+
+*Gray levels of 255, means over both directions. "Two styles": the difference between two translations of a frame in
+different styles. The wide frame is four times as wide and high, so that shapes are far from its border; its column
+shows the largest flicker at a multiple of the stride, over {max(2, settings["count"] // 15)} images.*
+
+In the known world a shift by one pixel flickers by less than a tenth of the difference between two styles. In photos it
+flickers by {flicker(video, PHOTOS, 1)[0]:.1f} gray levels, almost half of that difference. Flicker has a local minimum
+at each multiple of the stride, but also grows with the shift: in `world32` it is no smaller at 8 px than at 1 px. The
+known world shows two causes, which probably act in photos, too:
+
+1. **The stride.** The content code moves along with the image only if the shift is a multiple of the stride. At other
+   shifts the encoder samples the image at other positions.
+2. **What enters and leaves the frame.** The normalization layers use statistics of the whole frame, and padding
+   reflects what is near the border. In the wide frame around a shape on a plain background neither changes, and shifts
+   by multiples of the stride leave the translation unchanged up to rounding.
+
+MUNIT translates each frame by itself. A loss that compares frames could reduce the flicker, but MUNIT has none."""
+
+
+def _crops_section(scale: Mapping[str, Any], few: Mapping[str, Directions]) -> str:
+    to_painting, to_sketch = _each_direction(few["100 images"], "class_accuracy_difference", digits=3)
+    photos, names = scale[PHOTOS].values(), ("cycle_error", "input_detail")
+    lost, whole = ([sum(d[f"{n}_{kind}"] for d in photos) for n in names] for kind in ("difference", "at_size"))
+    cycle, detail = (-100 * part / total for part, total in zip(lost, whole, strict=True))
+    return f"""## Keep the training crops as they are
+
+You need not change anything, although training on folders resizes an image to 9/8 of the model's size and crops it at
+random, while `translate` resizes it to the size itself. At the scale of training the *cycle error* of photos, the mean
+absolute error after a translation into the other domain and back, is {cycle:.0f} % lower, probably because the inputs
+have {detail:.0f} % less detail there; the share in the target domain and the number of varieties do not differ
+measurably. The class accuracy of the model of 100 images is higher at that scale, by {to_painting} from sketches to
+paintings and by {to_sketch} in the other direction."""
 
 
 def main() -> None:
-    """Write the page and its figure again."""
-    FIGURE.write_bytes(flicker_figure())
+    """Write the page and its figures again."""
+    FLICKER_FIGURE.write_bytes(flicker_figure())
+    SIZES_FIGURE.write_bytes(sizes_figure())
     PAGE.write_text(page())
 
 
