@@ -45,6 +45,7 @@ OPTIONAL_WEIGHTS = {
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 FREE_DISK_GIB = 2  # with less, a run with its checkpoints and sample sheets, or a dataset, may not fit
+LAB_SECONDS = 60  # JupyterLab's interpreter may take this long to list its folders
 
 Findings = Iterator["Fact | Problem"]
 
@@ -310,16 +311,15 @@ def check_jupyter() -> Findings:
 
 def _check_lab(lab: Path) -> Findings:
     """Check that a JupyterLab belongs to this environment, and that its own environment has the widgets' extensions."""
-    first_line = lab.read_bytes().partition(b"\n")[0]
-    is_script = first_line.startswith(b"#!")
-    interpreter = Path(os.fsdecode(first_line[2:].strip())) if is_script else lab.resolve().parent / "python"
+    interpreter = _interpreter_of(lab)
     if not _is_in_this_environment(str(interpreter)):
         yield Problem(
             f"`jupyter lab` starts {lab}, which runs in another environment, that of {interpreter}: activate the "
             f"environment of {sys.executable} first, or run {sys.executable} -m jupyterlab"
         )
     command = [str(interpreter), "-m", "jupyter", "--paths", "--json"]
-    paths = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LAB_SECONDS)
+    paths = json.loads(listing.stdout)
     missing = [
         package
         for extension, package in LAB_EXTENSIONS.items()
@@ -331,6 +331,18 @@ def _check_lab(lab: Path) -> Findings:
             f"{lab} cannot display the explorers, because its environment lacks the extensions of "
             f"{' and '.join(missing)}: run {interpreter} -m pip install --force-reinstall --no-deps {' '.join(missing)}"
         )
+
+
+def _interpreter_of(program: Path) -> Path:
+    """Return the Python that the first line of a program names, or else the one beside the program.
+
+    In place of a long path or one with spaces, pip writes `#!/bin/sh`. `#!/usr/bin/env python3` names no path either.
+    """
+    first_line = program.read_bytes().partition(b"\n")[0]
+    named = Path(os.fsdecode(first_line.removeprefix(b"#!").strip()))
+    if first_line.startswith(b"#!") and named.name.startswith("python") and named.is_file():
+        return named
+    return program.resolve().parent / "python"
 
 
 def _is_in_this_environment(interpreter: str) -> bool:

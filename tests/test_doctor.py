@@ -240,6 +240,7 @@ def user_kernels(tmp_path, monkeypatch):
     """The folder of the user's kernels, empty and preferred to those of the environment."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "user"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # of its JupyterLab
     return tmp_path / "user" / "kernels"
 
 
@@ -285,7 +286,7 @@ def test_the_mended_kernel_goes_where_jupyter_looks_first(preferred, place, user
     assert look("jupyter")[1][0].message.endswith(f"-m ipykernel install {place}")
 
 
-def test_a_missing_kernel_names_the_extra_that_installs_it(monkeypatch):
+def test_a_missing_kernel_names_the_extra_that_installs_it(user_kernels, monkeypatch):
     from jupyter_client import kernelspec
 
     def missing(self, name):
@@ -343,6 +344,33 @@ def test_the_lab_of_another_environment_is_named_and_so_is_what_it_lacks(install
     ]
     assert [p.message for p in problems[1:]] == (said if missing else [])
     assert not any(p.essential for p in problems)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        "#!/bin/sh\n'''exec' '{folder}/python' \"$0\" \"$@\"\n' '''\n",  # of pip, where the path is long or has spaces
+        "#!/usr/bin/env python3\n",
+        "#!{folder}/python -s\n",
+        "MZ, a program\n",
+    ],
+)
+def test_a_lab_that_does_not_name_its_python_runs_the_one_beside_it(beginning, other_lab, tmp_path, monkeypatch):
+    other_lab.write_text(beginning.replace("{folder}", str(other_lab.parent)))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "jupyter-lab").symlink_to(other_lab)
+    monkeypatch.setenv("PATH", str(tmp_path / "links"), prepend=os.pathsep)
+    facts, problems = look("jupyter")
+    assert "widgets in JupyterLab" in facts
+    assert f"another environment, that of {other_lab.parent / 'python'}:" in problems[0].message
+
+
+def test_a_lab_that_does_not_answer_is_a_problem(other_lab, monkeypatch):
+    (other_lab.parent / "python").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(doctor, "LAB_SECONDS", 0.2)
+    monkeypatch.setattr(doctor, "TOPICS", {"jupyter": doctor.check_jupyter})
+    message = diagnose().problems[-1].message
+    assert message.startswith("jupyter cannot be examined: TimeoutExpired") and "timed out" in message
 
 
 def test_the_lab_of_this_environment_is_found_without_the_path_and_shows_the_widgets(tmp_path, monkeypatch):
