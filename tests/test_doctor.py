@@ -20,6 +20,7 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import doctor
 from munit_lite.doctor import Fact, Problem, diagnose
+from munit_lite.evaluation import weight_files
 from munit_lite.experiments import notebook_times, results
 from munit_lite.experiments.results import read_results
 from munit_lite.paths import CHECKPOINTS_DIR
@@ -386,6 +387,7 @@ def test_optional_weights_are_looked_for_in_the_cache_of_torch(name, tmp_path, m
     digest = hashlib.sha256(content).hexdigest()
     assert Path(doctor.OPTIONAL_WEIGHTS[name]).suffix == ".pth"
     monkeypatch.setattr(doctor, "OPTIONAL_WEIGHTS", {name: f"net-{digest[:8]}.pth"})
+    monkeypatch.setattr(doctor, "DOWNLOAD_COMMANDS", {f"net-{digest[:8]}.pth": "the command"})
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     facts, problems = look("weights")
     assert facts[name].value == "not there" and not problems
@@ -397,13 +399,24 @@ def test_optional_weights_are_looked_for_in_the_cache_of_torch(name, tmp_path, m
     file.write_bytes(content[:-1])
     facts, (problem,) = look("weights")
     assert facts[name].value == "damaged" and not problem.essential
-    assert problem.message == f"{file} is damaged: remove it, and it is downloaded again when it is needed"
+    assert problem.message == f"{file} is damaged: remove it and download it again: the command"
 
 
-def test_the_weights_of_lpips_are_those_that_torchvision_loads():
-    from torchvision.models import AlexNet_Weights
+def test_weights_that_lack_their_package_are_unused(tmp_path, monkeypatch):
+    name = f"net-{hashlib.sha256(b'').hexdigest()[:8]}.pth"
+    monkeypatch.setattr(weight_files, "TORCH_FIDELITY_FILE", name)
+    monkeypatch.setattr(doctor, "OPTIONAL_WEIGHTS", {"Inception": name})
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / name).touch()
+    for spec, state in ((None, "unused without torch-fidelity"), ("installed", "found")):
+        monkeypatch.setattr(weight_files, "find_spec", {"torch_fidelity": spec}.get)
+        facts, problems = look("weights")
+        assert facts["Inception"].value == state and not problems
 
-    assert Path(AlexNet_Weights.IMAGENET1K_V1.url).name in doctor.OPTIONAL_WEIGHTS.values()
+
+def test_the_doctor_looks_for_the_weights_that_evaluate_uses():
+    assert sorted(doctor.OPTIONAL_WEIGHTS.values()) == sorted(weight_files.DOWNLOAD_COMMANDS)
 
 
 # ---------------------------------------------------------------------------------------------------------- minutes
