@@ -182,17 +182,18 @@ def evaluate(
     Args:
         model: A run folder, a weights file, or the name of a shipped checkpoint.
         count: Test contents or images in each direction; at least 2. KID and FID need 100. For the model apples2citrus
-            and one core, 20 images take about 1 minute, the default about 4.
+            and one core, 20 images take about 1 minute, the default about 5, both without LPIPS, KID and FID.
         seed: Seed of the test contents and of the sampled styles.
         device: Where to translate; auto: a GPU if there is one. Attribute predictors run on the CPU.
         propositions: Instead report for each of the paper's four propositions whether it holds for the model, fails or
             is undecided.
-        json_file: Also write the JSON object into this .json file.
+        json_file: Also write the numbers into this .json file, which `compare` reads.
     """
     _check_json_file(json_file)
     if count < 2:
         raise UsageError(f"--count is {count}, but an interval needs 2 or more")
     from munit_lite.acceleration import find_device
+    from munit_lite.data import open_data
     from munit_lite.evaluation import evaluate as evaluation
     from munit_lite.evaluation.metric_meanings import format_meanings
     from munit_lite.storage.checkpoints import load
@@ -208,9 +209,11 @@ def evaluate(
         return _measurement(
             text, numbers, settings | {"propositions": True}, json_file, ("proposition", "list", "part")
         )
-    numbers = evaluation.evaluate(loaded, count=count, seed=seed)
+    images = open_data(loaded.config)
+    numbers = evaluation.evaluate(loaded, count, seed, images)
     heading = f"{model}: {loaded.config.preset}, mean ± half of the 95 % interval"
-    notes, tables = evaluation.explain(loaded, numbers), (evaluation.format_metrics(numbers), format_meanings(numbers))
+    notes = evaluation.explain(loaded, numbers, images)
+    tables = evaluation.format_metrics(numbers), format_meanings(numbers)
     text = "\nmeaning of the metrics\n".join(table.replace("_", " ") for table in tables)
     result = _measurement("\n\n".join([f"{heading}\n{text}", *notes]), numbers, settings, json_file, ("direction",))
     return result._replace(values=result.values | {"notes": notes})
@@ -235,7 +238,7 @@ def bench(
         compile: Also measure each preset compiled.
         straight_line: Also time the straight-line step, in alternation: objective.py on a plain model, without
             acceleration.
-        json_file: Also write the JSON object into this .json file.
+        json_file: Also write the numbers into this .json file.
     """
     _check_json_file(json_file)
     if steps < 1:

@@ -21,6 +21,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from munit_lite.evaluation.weight_files import (
+    ALEXNET_FILE,
+    DOWNLOAD_COMMANDS,
+    INCEPTION_FILE,
+    TORCH_FIDELITY_FILE,
+    cache_path,
+    is_usable,
+)
 from munit_lite.experiments import notebook_times
 from munit_lite.experiments.results import read_results
 from munit_lite.paths import CHECKPOINTS_DIR, NOTEBOOKS_DIR
@@ -38,13 +46,15 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 # The part of each widget package that runs inside JupyterLab -> the package that installs it.
 LAB_EXTENSIONS = {"@jupyter-widgets/jupyterlab-manager": "jupyterlab-widgets", "anywidget": "anywidget"}
-# Weights that torch downloads into its cache when they are first needed -> file, the start of whose sha256 is its end.
+# For LPIPS; for FID and KID, the network of published values or the other.
 OPTIONAL_WEIGHTS = {
-    "AlexNet, for LPIPS": "alexnet-owt-7be5be79.pth",
-    "Inception, for FID, KID": "weights-inception-2015-12-05-6726825d.pth",
+    "AlexNet": ALEXNET_FILE,
+    "Inception, published": TORCH_FIDELITY_FILE,
+    "Inception, torchvision": INCEPTION_FILE,
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 FREE_DISK_GIB = 2  # with less, a run with its checkpoints and sample sheets, or a dataset, may not fit
+LAB_SECONDS = 60  # JupyterLab's interpreter may take this long to list its folders
 
 Findings = Iterator["Fact | Problem"]
 
@@ -264,19 +274,17 @@ def check_checkpoints() -> Findings:
 
 def check_weights() -> Findings:
     """Check which optional weights are in torch's cache; the course runs without them."""
-    import torch
-
     for name, file_name in OPTIONAL_WEIGHTS.items():
-        file = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+        file = cache_path(file_name)
         if not file.is_file():
             yield Fact(name, "not there", f"not there (the course does not need them), {file}")
             continue
         with file.open("rb") as stream:
             intact = hashlib.file_digest(stream, "sha256").hexdigest().startswith(file.stem.rpartition("-")[2])
-        state = "found" if intact else "damaged"
+        state = "damaged" if not intact else "found" if is_usable(file_name) else "unused without torch-fidelity"
         yield Fact(name, state, f"{state}, {file}")
         if not intact:
-            yield Problem(f"{file} is damaged: remove it, and it is downloaded again when it is needed")
+            yield Problem(f"{file} is damaged: remove it and download it again: {DOWNLOAD_COMMANDS[file_name]}")
 
 
 def check_jupyter() -> Findings:
@@ -310,16 +318,15 @@ def check_jupyter() -> Findings:
 
 def _check_lab(lab: Path) -> Findings:
     """Check that a JupyterLab belongs to this environment, and that its own environment has the widgets' extensions."""
-    first_line = lab.read_bytes().partition(b"\n")[0]
-    is_script = first_line.startswith(b"#!")
-    interpreter = Path(os.fsdecode(first_line[2:].strip())) if is_script else lab.resolve().parent / "python"
+    interpreter = _interpreter_of(lab)
     if not _is_in_this_environment(str(interpreter)):
         yield Problem(
             f"`jupyter lab` starts {lab}, which runs in another environment, that of {interpreter}: activate the "
             f"environment of {sys.executable} first, or run {sys.executable} -m jupyterlab"
         )
     command = [str(interpreter), "-m", "jupyter", "--paths", "--json"]
-    paths = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LAB_SECONDS)
+    paths = json.loads(listing.stdout)
     missing = [
         package
         for extension, package in LAB_EXTENSIONS.items()
@@ -331,6 +338,18 @@ def _check_lab(lab: Path) -> Findings:
             f"{lab} cannot display the explorers, because its environment lacks the extensions of "
             f"{' and '.join(missing)}: run {interpreter} -m pip install --force-reinstall --no-deps {' '.join(missing)}"
         )
+
+
+def _interpreter_of(program: Path) -> Path:
+    """Return the Python that the first line of a program names, or else the one beside the program.
+
+    In place of a long path or one with spaces, pip writes `#!/bin/sh`. `#!/usr/bin/env python3` names no path either.
+    """
+    first_line = program.read_bytes().partition(b"\n")[0]
+    named = Path(os.fsdecode(first_line.removeprefix(b"#!").strip()))
+    if first_line.startswith(b"#!") and named.name.startswith("python") and named.is_file():
+        return named
+    return program.resolve().parent / "python"
 
 
 def _is_in_this_environment(interpreter: str) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from munit_lite.config import Config, DataConfig
 from munit_lite.data.base import ImageData
 from munit_lite.data.image_files import float_to_uint8
+from munit_lite.methods import WITHOUT_STYLE, WITHOUT_STYLE_ENCODER
 from munit_lite.model import MUNIT
 from munit_lite.storage.checkpoints import load
 from munit_lite.storage.files import CheckpointError
@@ -75,12 +76,12 @@ def sample_rows(
     inputs, examples, target = images[source], images[3 - source], 3 - source
     rows = [("input", inputs), ("reconstruction", model.reconstruct(inputs, source))]
     method = model.config.method
-    if method in ("unit", "cyclegan"):
+    if method in WITHOUT_STYLE:
         return [*rows, ("translation", model.translate(inputs, source, target))]
     sampled_styles = model.sample_style(styles, torch.Generator().manual_seed(seed))
     for k, style in enumerate(sampled_styles.split(1), 1):
         rows.append((f"sampled style {k}", model.translate(inputs, source, target, style=style)))
-    if method in ("cyclegan_noise", "cyclegan_input_noise"):
+    if method in WITHOUT_STYLE_ENCODER:
         return rows
     rows.append(("example", examples))
     rows.append(("example-guided", model.translate(inputs, source, target, style_from=examples)))

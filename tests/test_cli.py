@@ -303,13 +303,15 @@ def test_compare_names_what_is_wrong(arguments, message, command):
 
 
 def test_a_number_that_is_not_finite_is_null_in_json(finished, command, monkeypatch):
-    monkeypatch.setattr(evaluation, "evaluate", lambda model, count, seed: {"there": {"error": float("nan"), "n": 3}})
+    monkeypatch.setattr(
+        evaluation, "evaluate", lambda model, count, seed, images: {"there": {"error": float("nan"), "n": 3}}
+    )
     _, out, _ = command("evaluate", finished, "--json")
     assert one_object(out)["numbers"] == {"there": {"error": None, "n": 3}}
 
 
 def test_what_a_command_prints_goes_to_stderr_when_json_is_asked_for(finished, command, monkeypatch):
-    def chatty(model, count, seed):
+    def chatty(model, count, seed, images):
         print("a note")
         return {}
 
@@ -470,7 +472,7 @@ def test_a_device_that_is_not_there_is_refused(finished, sketches, command, tmp_
 def test_a_model_is_measured_on_the_device_that_is_asked_for(finished, command, monkeypatch):
     asked, seen = [], []
 
-    def measured(model, count, seed):
+    def measured(model, count, seed, images):
         seen.extend(parameter.device.type for parameter in model.parameters())
         return {"there": {"n": 3}}
 
@@ -481,7 +483,7 @@ def test_a_model_is_measured_on_the_device_that_is_asked_for(finished, command, 
 
 
 def test_a_full_gpu_is_explained_with_a_remedy(finished, command, monkeypatch):
-    def full(model, count, seed):
+    def full(model, count, seed, images):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
 
     monkeypatch.setattr(evaluation, "evaluate", full)
@@ -490,7 +492,7 @@ def test_a_full_gpu_is_explained_with_a_remedy(finished, command, monkeypatch):
 
 
 def test_a_bug_is_shown_whole_and_the_doctor_is_named(finished, command, monkeypatch, capsys):
-    def broken(model, count, seed):
+    def broken(model, count, seed, images):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(evaluation, "evaluate", broken)
@@ -540,7 +542,7 @@ def test_other_commands_are_stopped_with_the_same_codes(sent, code, finished, co
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the background job of a shell ignores it
     before = signal.getsignal(signal.SIGTERM)
 
-    def stopped(model, count, seed):
+    def stopped(model, count, seed, images):
         os.kill(os.getpid(), sent)
         time.sleep(10)
         pytest.fail("it went on")

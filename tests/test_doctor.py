@@ -20,6 +20,7 @@ from tiny import tiny
 import munit_lite as ml
 from munit_lite import doctor
 from munit_lite.doctor import Fact, Problem, diagnose
+from munit_lite.evaluation import weight_files
 from munit_lite.experiments import notebook_times, results
 from munit_lite.experiments.results import read_results
 from munit_lite.paths import CHECKPOINTS_DIR
@@ -240,6 +241,7 @@ def user_kernels(tmp_path, monkeypatch):
     """The folder of the user's kernels, empty and preferred to those of the environment."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "user"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # of its JupyterLab
     return tmp_path / "user" / "kernels"
 
 
@@ -285,7 +287,7 @@ def test_the_mended_kernel_goes_where_jupyter_looks_first(preferred, place, user
     assert look("jupyter")[1][0].message.endswith(f"-m ipykernel install {place}")
 
 
-def test_a_missing_kernel_names_the_extra_that_installs_it(monkeypatch):
+def test_a_missing_kernel_names_the_extra_that_installs_it(user_kernels, monkeypatch):
     from jupyter_client import kernelspec
 
     def missing(self, name):
@@ -345,6 +347,33 @@ def test_the_lab_of_another_environment_is_named_and_so_is_what_it_lacks(install
     assert not any(p.essential for p in problems)
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        "#!/bin/sh\n'''exec' '{folder}/python' \"$0\" \"$@\"\n' '''\n",  # of pip, where the path is long or has spaces
+        "#!/usr/bin/env python3\n",
+        "#!{folder}/python -s\n",
+        "MZ, a program\n",
+    ],
+)
+def test_a_lab_that_does_not_name_its_python_runs_the_one_beside_it(beginning, other_lab, tmp_path, monkeypatch):
+    other_lab.write_text(beginning.replace("{folder}", str(other_lab.parent)))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "jupyter-lab").symlink_to(other_lab)
+    monkeypatch.setenv("PATH", str(tmp_path / "links"), prepend=os.pathsep)
+    facts, problems = look("jupyter")
+    assert "widgets in JupyterLab" in facts
+    assert f"another environment, that of {other_lab.parent / 'python'}:" in problems[0].message
+
+
+def test_a_lab_that_does_not_answer_is_a_problem(other_lab, monkeypatch):
+    (other_lab.parent / "python").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(doctor, "LAB_SECONDS", 0.2)
+    monkeypatch.setattr(doctor, "TOPICS", {"jupyter": doctor.check_jupyter})
+    message = diagnose().problems[-1].message
+    assert message.startswith("jupyter cannot be examined: TimeoutExpired") and "timed out" in message
+
+
 def test_the_lab_of_this_environment_is_found_without_the_path_and_shows_the_widgets(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     facts, problems = look("jupyter")
@@ -358,6 +387,7 @@ def test_optional_weights_are_looked_for_in_the_cache_of_torch(name, tmp_path, m
     digest = hashlib.sha256(content).hexdigest()
     assert Path(doctor.OPTIONAL_WEIGHTS[name]).suffix == ".pth"
     monkeypatch.setattr(doctor, "OPTIONAL_WEIGHTS", {name: f"net-{digest[:8]}.pth"})
+    monkeypatch.setattr(doctor, "DOWNLOAD_COMMANDS", {f"net-{digest[:8]}.pth": "the command"})
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     facts, problems = look("weights")
     assert facts[name].value == "not there" and not problems
@@ -369,13 +399,24 @@ def test_optional_weights_are_looked_for_in_the_cache_of_torch(name, tmp_path, m
     file.write_bytes(content[:-1])
     facts, (problem,) = look("weights")
     assert facts[name].value == "damaged" and not problem.essential
-    assert problem.message == f"{file} is damaged: remove it, and it is downloaded again when it is needed"
+    assert problem.message == f"{file} is damaged: remove it and download it again: the command"
 
 
-def test_the_weights_of_lpips_are_those_that_torchvision_loads():
-    from torchvision.models import AlexNet_Weights
+def test_weights_that_lack_their_package_are_unused(tmp_path, monkeypatch):
+    name = f"net-{hashlib.sha256(b'').hexdigest()[:8]}.pth"
+    monkeypatch.setattr(weight_files, "TORCH_FIDELITY_FILE", name)
+    monkeypatch.setattr(doctor, "OPTIONAL_WEIGHTS", {"Inception": name})
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / name).touch()
+    for spec, state in ((None, "unused without torch-fidelity"), ("installed", "found")):
+        monkeypatch.setattr(weight_files, "find_spec", {"torch_fidelity": spec}.get)
+        facts, problems = look("weights")
+        assert facts["Inception"].value == state and not problems
 
-    assert Path(AlexNet_Weights.IMAGENET1K_V1.url).name in doctor.OPTIONAL_WEIGHTS.values()
+
+def test_the_doctor_looks_for_the_weights_that_evaluate_uses():
+    assert sorted(doctor.OPTIONAL_WEIGHTS.values()) == sorted(weight_files.DOWNLOAD_COMMANDS)
 
 
 # ---------------------------------------------------------------------------------------------------------- minutes

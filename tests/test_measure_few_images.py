@@ -11,7 +11,8 @@ from torch import Tensor
 
 from munit_lite.data import open_data
 from munit_lite.data.image_files import float_to_uint8, write_png
-from munit_lite.experiments.results import read_results
+from munit_lite.experiments import results
+from munit_lite.experiments.results import read_results, read_results_file, write_results
 from munit_lite.world import DIRECTIONS, World, style_from_code
 from tools import measure_few_images as tool
 
@@ -76,6 +77,37 @@ def test_the_class_accuracy_on_training_images_is_that_of_a_translator_that_is_r
 
     assert lowest <= metrics["class_accuracy_training_images"] <= highest
     assert metrics["classes_of_training_images"] == len(content.shape_class.unique())
+
+
+def test_more_training_than_held_out_images_are_refused_before_anything_is_written(tmp_path: Path):
+    with pytest.raises(ValueError, match="--images is 401, but the discriminators are measured on 400 held-out"):
+        tool.measure_few_images(tmp_path, images=401)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_added_does_not_relabel_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
+    direction = DIRECTIONS[1, 2]
+    old = {f"{n} images": {direction: {"class_accuracy": 0.2}} for n in (5, 17)}
+    write_results(tool.RESULT, old, {"steps": 1500, "seed": 0}, "a command for both", ("training_images", "direction"))
+    before = read_results_file(tool.RESULT)["provenance"]
+
+    tool.add_run(17, 10, {direction: {"class_accuracy": 0.3}})
+    tool.add_run(3, 20, {direction: {"class_accuracy": 0.1}})
+
+    found = read_results_file(tool.RESULT)
+    accuracy = {name: metrics[direction]["class_accuracy"] for name, metrics in found["numbers"].items()}
+    assert accuracy == {"3 images": 0.1, "5 images": 0.2, "17 images": 0.3}
+    settings = found["provenance"]["settings"]
+    assert settings["runs"]["5 images"] == before and settings["seed"] == 0 and "steps" not in settings
+    assert settings["runs"]["17 images"]["command"].endswith("--images 17 --steps 10")
+    assert settings["runs"]["3 images"]["settings"]["steps"] == 20
+
+
+def test_the_first_run_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
+    tool.add_run(5, 10, {DIRECTIONS[1, 2]: {"class_accuracy": 0.2}})
+    assert read_results_file(tool.RESULT)["provenance"]["settings"]["steps"] == 10
 
 
 def test_the_stored_results_are_complete():

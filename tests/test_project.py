@@ -30,7 +30,7 @@ course.exercises.optimality course.exercises.latent_matching course.exercises.cy
 course.exercises.joint_matching course.exercises.experiments course.exercises.real_images
 course.exercises course.explorers.pictures course.explorers.widget course data.folder_layout data.folders
 data.synthetic data.fashion data storage.nvlabs callbacks interruptions training_step training
-translation_warnings inference evaluation.pretrained_networks evaluation.image_metrics
+translation_warnings inference evaluation.weight_files evaluation.pretrained_networks evaluation.image_metrics
 evaluation.fashion_metrics evaluation.unlabeled_metrics evaluation.mode_coverage
 evaluation.metric_meanings evaluation.evaluate evaluation.metric_names
 evaluation.steganography experiments.provenance experiments.results

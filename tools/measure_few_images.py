@@ -6,7 +6,6 @@ be compared with the truth. Each call trains one model and adds it to data/resul
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from munit_lite.data.image_files import float_to_uint8, list_images, write_png
 from munit_lite.evaluation.attribute_predictors import labeled_images, load_attribute_predictor
 from munit_lite.evaluation.statistics import Metrics, mean_with_interval
 from munit_lite.evaluation.world_metrics import Direction, content_metrics, style_metrics
-from munit_lite.experiments.results import read_results, write_results
+from munit_lite.experiments.provenance import provenance
+from munit_lite.experiments.results import read_results_file, write_results
 from munit_lite.model import MUNIT
 from munit_lite.presets import preset
 from munit_lite.training import train
@@ -77,7 +77,8 @@ def discriminator_metrics(model: MUNIT, folder: Path, domain: int, count: int = 
 
     Returns:
         `training_images_accepted`, `held_out_images_accepted` and `translations_rejected` in [0, 1], the last for
-        translations of training images, each with its 95 % interval over images.
+        translations of training images, each with its 95 % interval over crops. Several crops show the same image and
+        are therefore not independent, so the interval is too narrow for a statement about other images.
     """
     letter, other = "AB"[domain - 1], "BA"[domain - 1]
     files, held_out = (list_images(folder / f"{stream}{letter}") for stream in ("train", "test"))
@@ -156,18 +157,47 @@ def measure_few_images(runs: Path, images: int, steps: int = 1500) -> Path:
 
     Returns:
         The path of the written file.
+
+    Raises:
+        ValueError: there are fewer held-out images than training images, so the discriminators cannot be measured.
     """
+    if images > HELD_OUT:
+        raise ValueError(f"--images is {images}, but the discriminators are measured on {HELD_OUT} held-out images")
     folder = runs / f"{images}_images"
     write_world_folders(folder, images)
     model = train(few_images_config(folder, steps), runs / f"{images}_run").model
-    measured: dict[str, Any] = {}
-    with contextlib.suppress(FileNotFoundError):
-        measured = read_results(RESULT)
-    measured[f"{images} images"] = model_metrics(model.eval(), folder, images)
-    ordered = dict(sorted(measured.items(), key=lambda item: int(item[0].split()[0])))
-    command = "for n in 5 17 100; do python -m tools.measure_few_images --runs RUNS --images $n; done"
+    return add_run(images, steps, model_metrics(model.eval(), folder, images))
+
+
+def add_run(images: int, steps: int, metrics: dict[str, Metrics]) -> Path:
+    """Add the metrics of a run to data/results/few_images.json, where every run keeps a provenance of its own.
+
+    Args:
+        images: number of training images of each domain; earlier metrics of as many are replaced.
+        steps: training steps.
+        metrics: direction -> metrics.
+
+    Returns:
+        The path of the written file. The settings in its provenance are those that all runs share, and `runs` with the
+        provenance of each.
+    """
+    try:
+        earlier = read_results_file(RESULT)
+    except FileNotFoundError:
+        earlier = {"numbers": {}, "provenance": {"settings": {}}}
+    measured = earlier["numbers"]
+    # A file without `runs` has one provenance for all of them.
+    runs = earlier["provenance"]["settings"].get("runs") or dict.fromkeys(measured, earlier["provenance"])
     settings = {"preset": "laboratory", "dataset": "folder", "steps": steps, "seed": SEED, "held_out": HELD_OUT}
-    return write_results(RESULT, ordered, settings, command, ("training_images", "direction"))
+    command = f"python -m tools.measure_few_images --runs RUNS --images {images} --steps {steps}"
+    measured[f"{images} images"], runs[f"{images} images"] = metrics, provenance(settings, command)
+    ordered = dict(sorted(measured.items(), key=lambda item: int(item[0].split()[0])))
+    shared: dict[str, Any] = {
+        name: value
+        for name, value in settings.items()
+        if all(run["settings"].get(name) == value for run in runs.values())
+    }
+    return write_results(RESULT, ordered, shared | {"runs": runs}, command, ("training_images", "direction"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from munit_lite.data import open_data
+from munit_lite.data.base import ImageData
 from munit_lite.data.fashion import FashionData
 from munit_lite.data.folders import FolderData
 from munit_lite.evaluation import unlabeled_metrics as unlabeled
@@ -14,24 +15,18 @@ from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.fashion_metrics import fashion_metrics
 from munit_lite.evaluation.metric_meanings import ONE_OUTPUT_BOUND
 from munit_lite.evaluation.mode_coverage import NoVarietyLabelsError, domain_variety_labels, mode_coverage_metrics
-from munit_lite.evaluation.pretrained_networks import (
-    ALEXNET_FILE,
-    HOW_TO_GET_ALEXNET,
-    HOW_TO_GET_INCEPTION,
-    is_cached,
-    load_inception,
-)
 from munit_lite.evaluation.statistics import Metrics
+from munit_lite.evaluation.weight_files import HOW_TO_GET_ALEXNET, HOW_TO_GET_INCEPTION
 from munit_lite.evaluation.world_metrics import Direction, code_metrics, content_metrics, example_metrics, style_metrics
+from munit_lite.methods import WITHOUT_STYLE
 from munit_lite.model import MUNIT
 from munit_lite.world import DIRECTIONS, World
 
 MAX_CODES = 2000  # The time of the regression on codes grows with the cube of their number.
 NUM_FRACTION_INPUTS = 20  # for the style's fraction of the variance, where other metrics measure the styles in detail
-ONE_OUTPUT_METHODS = ("unit", "cyclegan")  # They ignore the style by design.
 
 
-def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Metrics]:
+def evaluate(model: MUNIT, count: int = 1000, seed: int = 1, images: ImageData | None = None) -> dict[str, Metrics]:
     """Evaluate a trained model with all metrics that apply to its dataset.
 
     Args:
@@ -39,6 +34,7 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Metric
         count: held-out contents, drawings or images per direction. The style metrics of the known world use count / 20
             inputs, its code metrics at most `MAX_CODES`; diversity and mode coverage of folders use at most 100 images.
         seed: seed of the test contents and of the sampled styles.
+        images: the dataset of the configuration. None: it is opened here.
 
     Returns:
         Direction -> metrics. The half-width of the 95 % interval of a metric `<name>` is `<name>_interval`. A folder
@@ -48,7 +44,7 @@ def evaluate(model: MUNIT, count: int = 1000, seed: int = 1) -> dict[str, Metric
         DataError: the held-out images are missing.
         ValueError: the attribute predictors cannot process images of the model's size.
     """
-    data, images = model.config.data, open_data(model.config)
+    data, images = model.config.data, images or open_data(model.config)
     if isinstance(images, FolderData):
         metrics_of = unlabeled.unlabeled_metrics(model, images, count, seed)
         if _missing_varieties(images) is None:
@@ -90,12 +86,13 @@ def _missing_varieties(data: FolderData) -> str | None:
     return None
 
 
-def explain(model: MUNIT, metrics_of: dict[str, Metrics]) -> list[str]:
+def explain(model: MUNIT, metrics_of: dict[str, Metrics], images: ImageData | None = None) -> list[str]:
     """Explain in sentences what the numbers alone do not say: a deterministic model, and metrics that are missing.
 
     Args:
         model: the evaluated model.
         metrics_of: what `evaluate` returned for it.
+        images: as for `evaluate`.
 
     Returns:
         A sentence or two for each of these that applies; none for a model whose outputs differ, with every metric.
@@ -107,7 +104,7 @@ def explain(model: MUNIT, metrics_of: dict[str, Metrics]) -> list[str]:
         ['The method unit generates one output for each input, because it ignores the style.']
     """
     config, sentences = model.config, []
-    if config.method in ONE_OUTPUT_METHODS:
+    if config.method in WITHOUT_STYLE:
         sentences.append(
             f"The method {config.method} generates one output for each input, because it ignores the style."
         )
@@ -118,27 +115,25 @@ def explain(model: MUNIT, metrics_of: dict[str, Metrics]) -> list[str]:
                 measured = f"{100 * fraction:.2f} %" if fraction >= 0.0001 else "less than 0.01 %"
                 sentences.append(
                     f"From {direction}, the model generates one output for each input: the style explains {measured} "
-                    f"of the variance of its outputs, less than {100 * ONE_OUTPUT_BOUND:g} %, which is a change of "
-                    "about 2 of 255 gray levels."
+                    f"of the variance of its outputs, less than {100 * ONE_OUTPUT_BOUND:g} %."
                 )
     if config.data.dataset != "folder" or not metrics_of:
         return sentences
     names = {name for metrics in metrics_of.values() for name in metrics}
     if "lpips_diversity" not in names:
         too_small = f"LPIPS is not measured, because it needs images of {unlabeled.MIN_LPIPS_SIZE} px or more."
-        sentences.append(too_small if is_cached(ALEXNET_FILE) else HOW_TO_GET_ALEXNET)
+        sentences.append(too_small if config.data.image_size < unlabeled.MIN_LPIPS_SIZE else HOW_TO_GET_ALEXNET)
     if not any(name.startswith("kid") for name in names):
-        found = ", ".join(
-            f"{metrics.get('images', 0)} inputs and {metrics.get('real_images', 0)} real images from {direction}"
-            for direction, metrics in metrics_of.items()
-        )
+        counts = {name: (int(m.get("images", 0)), int(m.get("real_images", 0))) for name, m in metrics_of.items()}
+        found = ", ".join(f"{n} inputs and {real} real images from {name}" for name, (n, real) in counts.items())
         too_few = (
             f"KID and FID are not measured, because they need {2 * unlabeled.KID_SUBSET_SIZE} inputs and as many real "
             f"images, but there are {found}; choose a larger count, or hold out more images."
         )
-        sentences.append(HOW_TO_GET_INCEPTION if load_inception() is None else too_few)
+        enough = all(unlabeled.has_enough_images(*numbers) for numbers in counts.values())
+        sentences.append(HOW_TO_GET_INCEPTION if enough else too_few)
     if "modes_covered" not in names:
-        images = open_data(config)
+        images = images or open_data(config)
         assert isinstance(images, FolderData)
         sentences.append(_missing_varieties(images) or "")
     return list(filter(None, sentences))

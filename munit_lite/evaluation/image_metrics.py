@@ -21,7 +21,7 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
 from munit_lite.evaluation.pretrained_networks import Features
 from munit_lite.evaluation.statistics import Metrics, mean_with_interval
-from munit_lite.evaluation.translator import Translator, translate_on_device, with_progress_bar
+from munit_lite.evaluation.translator import Images, Translator, row_batches, translate_on_device, with_progress_bar
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two batches (B, 3, H, W) in [-1, 1] -> (B,)
 Classifier = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] -> (B, M) probabilities
@@ -168,6 +168,36 @@ class _FeatureExtractor(nn.Module):
         return self.features(images)
 
 
+def image_features(images: Images, features: Features) -> Tensor:
+    """Compute the features of N images, a batch at a time: (N, D) on the CPU."""
+    return torch.cat([features(images[rows]) for rows in row_batches(images)]).cpu()
+
+
+def kid_and_fid(real: Tensor, generated: Tensor, subset_size: int = 100, seed: int = 0) -> Metrics:
+    """Compute KID and FID from features.
+
+    Args:
+        real: (N, D), of real images.
+        generated: (M, D), of generated images.
+        subset_size: images of each set in one of KID's 100 subsets; at most N and M.
+        seed: seed of KID's subsets.
+
+    Returns:
+        `kid`, `kid_std` over subsets, and `fid`.
+    """
+    extractor = _FeatureExtractor(lambda rows: rows, real.shape[1])
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
+        torch.default_generator.manual_seed(seed)
+        fid = FrechetInceptionDistance(extractor).set_dtype(torch.float64)
+        kid = KernelInceptionDistance(extractor, subset_size=subset_size)
+        for metric in (fid, kid):
+            metric.update(real.double(), real=True)
+            metric.update(generated.double(), real=False)
+        kid_mean, kid_std = (value.item() for value in kid.compute())
+        return {"kid": kid_mean, "kid_std": kid_std, "fid": fid.compute().item()}
+
+
 @torch.no_grad()
 def distribution_metrics(
     real: Tensor, generated: Tensor, features: Features, neighbors: int = 3, subset_size: int = 100, seed: int = 0
@@ -196,20 +226,8 @@ def distribution_metrics(
     fewest, needed = min(len(real), len(generated)), max(neighbors + 1, subset_size)
     if fewest < needed:
         raise ValueError(f"got {len(real)} real and {len(generated)} generated images, but need {needed} of each")
-    real_features, generated_features = (
-        torch.cat([features(batch) for batch in images.split(250)]).cpu() for images in (real, generated)
-    )
-    extractor = _FeatureExtractor(lambda rows: rows, real_features.shape[1])
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
-        torch.default_generator.manual_seed(seed)
-        fid = FrechetInceptionDistance(extractor).set_dtype(torch.float64)
-        kid = KernelInceptionDistance(extractor, subset_size=subset_size)
-        for metric in (fid, kid):
-            metric.update(real_features.double(), real=True)
-            metric.update(generated_features.double(), real=False)
-        kid_mean, kid_std = (value.item() for value in kid.compute())
-        metrics = {"fid": fid.compute().item(), "kid": kid_mean, "kid_std": kid_std}
+    real_features, generated_features = (image_features(images, features) for images in (real, generated))
+    metrics = kid_and_fid(real_features, generated_features, subset_size, seed)
     metrics["precision"] = _fraction_in_manifold(generated_features, real_features, neighbors)
     metrics["recall"] = _fraction_in_manifold(real_features, generated_features, neighbors)
     return metrics | {

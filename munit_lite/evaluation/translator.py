@@ -6,7 +6,7 @@ MUNIT, the baselines and the oracle implement all three interfaces.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -58,6 +58,18 @@ class EncoderDecoder(Encoder, Protocol):
         ...
 
 
+class Images(Protocol):
+    """Images that can be indexed by rows: a tensor (N, 3, H, W) in [-1, 1], or images that are read when indexed."""
+
+    def __len__(self) -> int:
+        """Return N."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Tensor:
+        """Return the images of some rows, (B, 3, H, W)."""
+        ...
+
+
 class MeanStyleTranslator:
     """A deterministic control: translate every input with the mean style of the prior."""
 
@@ -81,6 +93,16 @@ def batch_size(images: Tensor) -> int:
         16
     """
     return max(1, MAX_BATCH_PIXELS // (images.shape[2] * images.shape[3]))
+
+
+def row_batches(images: Images) -> tuple[Tensor, ...]:
+    """Return the row numbers of images, `batch_size` at a time.
+
+    Example:
+        >>> [len(rows) for rows in row_batches(torch.zeros(20, 3, 256, 256))]
+        [16, 4]
+    """
+    return torch.arange(len(images)).split(batch_size(images[:1]))
 
 
 def translate_on_device(model: Translator, images: Tensor, source: int, target: int, style: Tensor) -> Tensor:

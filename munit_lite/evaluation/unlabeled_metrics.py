@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -11,21 +13,24 @@ from torch import Tensor
 from munit_lite.data.folders import FolderData
 from munit_lite.evaluation.image_metrics import (
     Distance,
-    distribution_metrics,
+    image_features,
+    kid_and_fid,
     lpips,
     output_diversity,
     pixel_distance,
     real_diversity,
 )
-from munit_lite.evaluation.pretrained_networks import ALEXNET_FILE, Features, is_cached, load_inception
+from munit_lite.evaluation.pretrained_networks import Features, load_inception
 from munit_lite.evaluation.statistics import Metrics, mean_with_interval
 from munit_lite.evaluation.translator import (
     EncodingTranslator,
+    Images,
     Translator,
-    batch_size,
+    row_batches,
     translate_on_device,
     with_progress_bar,
 )
+from munit_lite.evaluation.weight_files import ALEXNET_FILE, is_usable
 from munit_lite.world import DIRECTIONS
 
 MAX_INPUTS, PAIRS_PER_INPUT = 100, 19  # the paper's, for diversity
@@ -42,8 +47,32 @@ class ReconstructingTranslator(EncodingTranslator, Protocol):
         ...
 
 
+class HeldOutImages:
+    """Held-out images of a domain in a random order, read when they are indexed, so that few are in memory at once.
+
+    Args:
+        data: images of two domains.
+        domain: 1 or 2.
+        count: how many images; fewer if there are not as many.
+        seed: seed of the order.
+    """
+
+    def __init__(self, data: FolderData, domain: int, count: int, seed: int) -> None:
+        self._data, self._file_set = data, data.files.test[domain - 1]
+        generator = torch.Generator().manual_seed(seed)
+        self._order = torch.randperm(len(self._file_set.files), generator=generator)[:count]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._order)
+
+    def __getitem__(self, rows: slice | Tensor, /) -> Tensor:
+        """Read the images of some rows: (B, 3, H, W) in [-1, 1]."""
+        return self._data.center_crops(self._file_set, self._order[rows].tolist())
+
+
 @torch.no_grad()
-def reconstruction_metrics(model: ReconstructingTranslator, images: Tensor, source: int, seed: int = 0) -> Metrics:
+def reconstruction_metrics(model: ReconstructingTranslator, images: Images, source: int, seed: int = 0) -> Metrics:
     """Measure how well a model returns to its input, directly and through the other domain.
 
     Errors are mean absolute errors of pixels in [-1, 1], so an error of 0.02 is 1 % of the range.
@@ -61,17 +90,15 @@ def reconstruction_metrics(model: ReconstructingTranslator, images: Tensor, sour
         - `other_image_error`, the difference between x and another input: an upper limit for a useful reconstruction.
     """
     styles = model.sample_style(len(images), torch.Generator().manual_seed(seed))
-    size = batch_size(images)
-    batches = list(zip(images.split(size), styles.split(size), strict=True))
-    errors: dict[str, list[Tensor]] = {"reconstruction_error": [], "cycle_error": []}
-    for batch, sampled_style in with_progress_bar(batches, f"reconstructing domain {source}", unit="batch"):
-        x = batch.to(styles.device)
-        translation = model.translate(x, source, 3 - source, style=sampled_style)
+    errors = defaultdict(list)
+    for rows in with_progress_bar(row_batches(images), f"reconstructing domain {source}", unit="batch"):
+        x = images[rows].to(styles.device)
+        translation = model.translate(x, source, 3 - source, style=styles[rows])
         cycle = model.translate(translation, 3 - source, source, style=model.encode_style(x, source))
         errors["reconstruction_error"].append(pixel_distance(model.reconstruct(x, source), x).float().cpu())
         errors["cycle_error"].append(pixel_distance(cycle, x).float().cpu())
-    if len(images) > 1:
-        errors["other_image_error"] = [pixel_distance(images, images.roll(1, 0))]
+        if len(images) > 1:
+            errors["other_image_error"].append(pixel_distance(images[rows - 1].to(x.device), x).cpu())
     metrics: Metrics = {}
     for name, values in errors.items():
         metrics[name], metrics[f"{name}_interval"] = mean_with_interval(torch.cat(values))
@@ -94,7 +121,7 @@ def diversity_metrics(model: Translator, images: Tensor, real: Tensor, source: i
         images have at least `MIN_LPIPS_SIZE` pixels, also `lpips_diversity` and `lpips_diversity_real_images`.
     """
     distances: dict[str, Distance] = {"pixel": pixel_distance}
-    if is_cached(ALEXNET_FILE) and min(images.shape[2:]) >= MIN_LPIPS_SIZE:
+    if is_usable(ALEXNET_FILE) and min(images.shape[2:]) >= MIN_LPIPS_SIZE:
         distances["lpips"] = lpips
     metrics: Metrics = {}
     for name, distance in distances.items():
@@ -162,8 +189,9 @@ def variance_fractions(
     within = torch.stack(within_input)  # (N,) estimates of the variance of b + r
     mean_square_style = count * (style_sums / count).var(0).sum()
     mean_square_rest = (count * within.mean() - mean_square_style) / (count - 1)
-    deviations = torch.stack(input_means) - torch.stack(input_means).mean(0)
-    between = deviations.square().sum(1) * count / (count - 1) - mean_square_rest / num_styles  # (N,), of a
+    mean = style_sums.mean(0) / count
+    deviations = torch.stack([(input_mean - mean).square().sum() for input_mean in input_means])
+    between = deviations * count / (count - 1) - mean_square_rest / num_styles  # (N,), of a
     variance_of_input = between.mean().clamp_min(0)
     total = (within.mean() + variance_of_input).item()
     if total <= 1e-12:
@@ -191,15 +219,21 @@ def has_enough_images(inputs: int, real: int) -> bool:
     return min(inputs, real) >= 2 * KID_SUBSET_SIZE
 
 
+@torch.no_grad()
 def inception_metrics(
-    model: Translator, images: Tensor, real: Tensor, source: int, inception: tuple[str, Features], seed: int = 0
+    model: Translator,
+    images: Images,
+    features_of: Mapping[int, Tensor],
+    source: int,
+    inception: tuple[str, Features],
+    seed: int = 0,
 ) -> Metrics:
     """Compute KID and FID between translations, one for each input, and real images of the target domain.
 
     Args:
         model: translates from `source` into the other domain.
-        images: inputs (N, 3, H, W) in [-1, 1]; see `has_enough_images`.
-        real: images (M, 3, H, W) of the target domain.
+        images: N inputs; see `has_enough_images`.
+        features_of: domain -> features of its real images, (N, D) of the inputs and (M, D) of the target domain.
         source: 1 or 2.
         inception: what `load_inception` returns.
         seed: seed of the sampled styles and of KID's subsets.
@@ -211,11 +245,16 @@ def inception_metrics(
     """
     suffix, features = inception
     styles = model.sample_style(len(images), torch.Generator().manual_seed(seed))
-    translations = translate_on_device(model, images, source, 3 - source, styles)
+    translations = torch.cat(
+        [
+            features(translate_on_device(model, images[rows], source, 3 - source, styles[rows]))
+            for rows in row_batches(images)
+        ]
+    )
     metrics: Metrics = {}
-    for control, generated in (("", translations), ("_untranslated", images)):
-        found = distribution_metrics(real, generated, features, subset_size=KID_SUBSET_SIZE, seed=seed)
-        metrics |= {f"{name}{control}{suffix}": found[name] for name in ("kid", "kid_std", "fid")}
+    for control, generated in (("", translations), ("_untranslated", features_of[source])):
+        found = kid_and_fid(features_of[3 - source], generated, KID_SUBSET_SIZE, seed)
+        metrics |= {f"{name}{control}{suffix}": value for name, value in found.items()}
     return metrics
 
 
@@ -237,21 +276,19 @@ def unlabeled_metrics(model: ReconstructingTranslator, data: FolderData, count: 
     Raises:
         DataError: an image cannot be read.
     """
-    images = {}
-    for domain, file_set in enumerate(data.files.test, 1):
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(file_set.files), generator=generator)[: max(count, 4)]
-        images[domain] = data.center_crops(file_set, order.tolist())
-    inception, metrics_of = load_inception(), {}
+    images = {domain: HeldOutImages(data, domain, count, seed) for domain in (1, 2)}
+    inception = load_inception() if has_enough_images(len(images[1]), len(images[2])) else None
+    features_of = {domain: image_features(images[domain], inception[1]) for domain in images} if inception else {}
+    metrics_of = {}
     for source, target in DIRECTIONS:
-        inputs, real = images[source][:count], images[target]
+        inputs, real = images[source], HeldOutImages(data, target, max(count, 4), seed)
         several = inputs[:MAX_INPUTS]
         metrics = reconstruction_metrics(model, inputs, source, seed)
         metrics |= diversity_metrics(model, several, real[: 2 * MAX_INPUTS], source, seed)
         if len(several) > 1:
             metrics |= variance_fractions(model, several, source, seed=seed)
-        if inception and has_enough_images(len(inputs), len(real)):
-            metrics |= inception_metrics(model, inputs, real, source, inception, seed)
+        if inception:
+            metrics |= inception_metrics(model, inputs, features_of, source, inception, seed)
         metrics |= {"images": len(inputs), "real_images": len(real), "inputs": len(several)}
         metrics_of[f"domain {source} to domain {target}"] = {
             name: value for name, value in metrics.items() if not (name.endswith("_interval") and math.isnan(value))

@@ -17,7 +17,7 @@ MAIN_METRICS = (
     "class_accuracy", "position_error", "diversity_ratio", "sampled_style_r2",
     "edge_agreement", "improvement_over_random_photos", "diversity",
     "reconstruction_error", "cycle_error", "style_variance_fraction", "pixel_diversity", "lpips_diversity",
-    "kid", "fid", "cis", "is",
+    "kid", "fid", "kid_torchvision", "fid_torchvision", "cis", "is",
 )  # fmt: skip
 Key = tuple[str, str]  # what was measured, such as "sketch to painting", and the metric
 ABSENT = "–"

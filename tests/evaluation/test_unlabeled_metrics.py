@@ -12,16 +12,18 @@ from PIL import Image
 
 import munit_lite as ml
 from munit_lite.data import open_data
+from munit_lite.data.folders import FolderData
 from munit_lite.evaluation import evaluate as evaluation
-from munit_lite.evaluation import image_metrics, pretrained_networks, translator, unlabeled_metrics
+from munit_lite.evaluation import image_metrics, pretrained_networks, translator, unlabeled_metrics, weight_files
 from munit_lite.evaluation.metric_meanings import METRIC_MEANINGS, meaning_of
-from munit_lite.evaluation.pretrained_networks import ALEXNET_FILE, INCEPTION_FILE, TORCH_FIDELITY_FILE, load_inception
+from munit_lite.evaluation.pretrained_networks import load_inception
 from munit_lite.evaluation.unlabeled_metrics import (
     diversity_metrics,
     inception_metrics,
     reconstruction_metrics,
     variance_fractions,
 )
+from munit_lite.evaluation.weight_files import ALEXNET_FILE, INCEPTION_FILE, TORCH_FIDELITY_FILE
 
 pytestmark = pytest.mark.numerical
 
@@ -186,6 +188,12 @@ def test_errors_of_known_shifts_are_their_lengths(source, cycle):
     assert found["other_image_error_interval"] == pytest.approx(1.96 * gaps.std(ddof=1) / math.sqrt(40), rel=1e-5)
 
 
+def test_errors_of_several_batches_are_those_of_one(monkeypatch):
+    whole = reconstruction_metrics(Shifts(), INPUTS, 1)
+    monkeypatch.setattr(translator, "MAX_BATCH_PIXELS", 7 * 64)
+    assert reconstruction_metrics(Shifts(), INPUTS, 1) == pytest.approx(whole, rel=1e-6)
+
+
 def test_the_cycle_is_the_one_that_the_training_loss_measures(tmp_path):
     model, images = folder_model(write_folder(tmp_path)), torch.rand(3, 3, 64, 64) * 2 - 1
     with torch.no_grad():
@@ -233,7 +241,11 @@ def test_kid_and_fid_compare_translations_and_untranslated_inputs_with_real_imag
         def translate(self, images, source, target, style=None):
             return images + 2
 
-    found = inception_metrics(Shift(None), inputs, real, 1, ("_torchvision", lambda images: images[:, :, 0, 0]))
+    def features(images):
+        return images[:, :, 0, 0]
+
+    features_of = {1: features(inputs), 2: features(real)}
+    found = inception_metrics(Shift(None), inputs, features_of, 1, ("_torchvision", features))
     assert set(found) == {
         f"{name}{control}_torchvision" for name in ("kid", "kid_std", "fid") for control in ("", "_untranslated")
     }
@@ -245,6 +257,11 @@ def test_kid_and_fid_compare_translations_and_untranslated_inputs_with_real_imag
 
 def test_no_weights_no_network(empty_cache):
     assert load_inception() is None
+
+
+def test_the_files_are_those_that_torchvision_loads():
+    weights = (torchvision.models.AlexNet_Weights, torchvision.models.Inception_V3_Weights)
+    assert [w.IMAGENET1K_V1.url.rsplit("/", 1)[1] for w in weights] == [ALEXNET_FILE, INCEPTION_FILE]
 
 
 def test_the_network_of_published_values_is_preferred_and_gets_bytes(empty_cache, monkeypatch):
@@ -259,7 +276,7 @@ def test_the_network_of_published_values_is_preferred_and_gets_bytes(empty_cache
 
     for file in (INCEPTION_FILE, TORCH_FIDELITY_FILE):
         (empty_cache / file).touch()
-    monkeypatch.setattr(pretrained_networks, "find_spec", lambda name: name == "torch_fidelity")
+    monkeypatch.setattr(weight_files, "find_spec", lambda name: name == "torch_fidelity" or None)
     monkeypatch.setattr(torchmetrics.image.fid, "NoTrainInceptionV3", Published)
     suffix, features = load_inception()
     tones = torch.tensor([-1.0, 0.0, 1.0]).repeat(20)[:, None, None, None].expand(-1, 3, 2, 2)
@@ -285,7 +302,8 @@ def test_torchvisions_network_sees_what_its_own_preprocessing_gives_it(empty_cac
 # ------------------------------------------------------------------------------------------------------ everything
 
 
-def test_photos_without_varieties_are_measured_in_both_directions(tmp_path, empty_cache):
+def test_photos_without_varieties_are_measured_in_both_directions(tmp_path, empty_cache, monkeypatch):
+    monkeypatch.setattr(unlabeled_metrics, "KID_SUBSET_SIZE", 2)
     model = folder_model(write_folder(tmp_path / "photos", test=(6, 5)))
     found = evaluation.evaluate(model, count=4)
     assert list(found) == ["domain 1 to domain 2", "domain 2 to domain 1"]
@@ -321,20 +339,59 @@ def test_a_model_that_generates_no_numbers_is_not_hidden(tmp_path, empty_cache):
     assert math.isnan(metrics["cycle_error"]) and math.isnan(metrics["pixel_diversity"])
 
 
-def test_too_few_images_for_kid_are_counted_in_a_sentence(tmp_path, empty_cache, monkeypatch):
+@pytest.mark.parametrize("cached", [False, True])
+def test_too_few_images_for_kid_are_counted_in_a_sentence_and_no_network_is_built(cached, tmp_path, empty_cache):
+    if cached:
+        (empty_cache / INCEPTION_FILE).touch()  # holds no weights, so building the network would fail
     model = folder_model(write_folder(tmp_path / "photos"))
-    monkeypatch.setattr(unlabeled_metrics, "load_inception", lambda: ("", lambda images: images.flatten(1)))
-    monkeypatch.setattr(evaluation, "load_inception", unlabeled_metrics.load_inception)
     note = next(note for note in evaluation.explain(model, evaluation.evaluate(model, count=2)) if "KID" in note)
     assert "need 100 inputs and as many real images" in note and "2 inputs and 2 real images from domain 1" in note
 
 
+def test_too_small_images_for_lpips_are_named_instead_of_a_download(tmp_path, empty_cache):
+    model = folder_model(write_folder(tmp_path / "photos"), image_size=16, discriminator_scales=1)
+    note = evaluation.explain(model, evaluation.evaluate(model, count=2))[0]
+    assert note == "LPIPS is not measured, because it needs images of 32 px or more."
+
+
+def test_images_that_are_already_open_are_not_opened_again(tmp_path, empty_cache, monkeypatch):
+    model = folder_model(write_folder(tmp_path / "photos"))
+    images = open_data(model.config)
+    monkeypatch.setattr(evaluation, "open_data", lambda config: pytest.fail("the data was opened again"))
+    assert evaluation.explain(model, evaluation.evaluate(model, 2, images=images), images)
+
+
+def test_few_images_are_in_memory_at_once(tmp_path, empty_cache, monkeypatch):
+    read, center_crops = [], FolderData.center_crops
+
+    def counting(data, file_set, indices):
+        read.append(len(indices))
+        return center_crops(data, file_set, indices)
+
+    monkeypatch.setattr(FolderData, "center_crops", counting)
+    monkeypatch.setattr(unlabeled_metrics, "MAX_INPUTS", 3)
+    monkeypatch.setattr(unlabeled_metrics, "KID_SUBSET_SIZE", 15)
+    monkeypatch.setattr(unlabeled_metrics, "load_inception", lambda: ("", lambda images: images.mean((2, 3))))
+    monkeypatch.setattr(translator, "MAX_BATCH_PIXELS", 5 * 64 * 64)
+    model = folder_model(write_folder(tmp_path / "photos", test=(30, 30)))
+    found = evaluation.evaluate(model, count=30)["domain 1 to domain 2"]
+    assert found["images"] == found["real_images"] == 30 and "kid" in found
+    assert max(read) == 2 * unlabeled_metrics.MAX_INPUTS
+
+
 def test_kid_is_measured_with_weights_and_images(tmp_path, empty_cache, monkeypatch):
     model = folder_model(write_folder(tmp_path / "photos", test=(8, 9)))
-    monkeypatch.setattr(unlabeled_metrics, "load_inception", lambda: ("", lambda images: images.mean((2, 3))))
+    seen = []
+
+    def features(images):
+        seen.append(len(images))
+        return images.mean((2, 3))
+
+    monkeypatch.setattr(unlabeled_metrics, "load_inception", lambda: ("", features))
     monkeypatch.setattr(unlabeled_metrics, "KID_SUBSET_SIZE", 4)
     found = evaluation.evaluate(model, count=9)
     assert all({"kid", "kid_std", "fid", "fid_untranslated"} <= metrics.keys() for metrics in found.values())
+    assert seen == [8, 9, 8, 9]  # the real images of both domains once, then the translations
     assert not [note for note in evaluation.explain(model, found) if "KID" in note]
 
 
@@ -383,7 +440,7 @@ def fraction(value):
             {"sketch to painting": fraction(2e-4), "painting to sketch": fraction(0.2)},
             [
                 "From sketch to painting, the model generates one output for each input: the style explains 0.02 % of "
-                "the variance of its outputs, less than 0.1 %, which is a change of about 2 of 255 gray levels."
+                "the variance of its outputs, less than 0.1 %."
             ],
         ),
         ("fashion32", {"drawing to photo": fraction(1e-12)}, ["From drawing to photo, the model generates one output"]),

@@ -57,6 +57,13 @@ def test_the_table_has_a_row_per_direction_and_metric_and_a_dash_for_what_is_abs
     assert len(side_by_side(columns, ["class_accuracy"]).splitlines()) == 2 + 2
 
 
+def test_kid_and_fid_are_shown_whichever_network_measured_them(tmp_path):
+    for suffix in ("", "_torchvision"):
+        file = write_results(tmp_path / "photos.json", {"1 to 2": {f"kid{suffix}": 0.01, f"fid{suffix}": 90.0}}, {}, "")
+        rows = [line.split(" | ")[1] for line in side_by_side(read_columns(file)).splitlines()[2:]]
+        assert rows == [f"{name}{suffix}".replace("_", " ") for name in ("kid", "fid")]
+
+
 def test_an_unknown_metric_and_a_file_of_another_kind_are_named(run_file, tmp_path):
     with pytest.raises(ValueError, match="no file has the metric 'beauty'; the metrics are class_accuracy, diversity"):
         side_by_side(read_columns(run_file), ["beauty"])
