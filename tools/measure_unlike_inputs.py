@@ -104,7 +104,7 @@ def held_out_images(config: Config, count: int) -> tuple[Tensor, Tensor]:
 def wrong_images(config: Config, domain: int, count: int, datasets: tuple[str, ...]) -> dict[str, Tensor]:
     """Return images that do not belong to a domain, by their kind; each (N, 3, H, W) uint8."""
     size = config.data.image_size
-    own, other = (held_out_images(config, 10 * count)[k - 1][:count] for k in (domain, 3 - domain))
+    own, other = (select_evenly(held_out_images(config, 10 * count)[k - 1], count) for k in (domain, 3 - domain))
     generator = torch.Generator().manual_seed(0)
     kinds = {
         "inverted gray levels": 255 - own,
@@ -116,7 +116,7 @@ def wrong_images(config: Config, domain: int, count: int, datasets: tuple[str, .
         foreign = from_dict(read_header(shipped_checkpoints()[name])["config"])
         if foreign.data.dataset != config.data.dataset:
             for k, images in enumerate(held_out_images(foreign, 10 * count), 1):
-                kinds[f"{name}, domain {k}"] = TF.resize(images[:count], [size, size], antialias=True)
+                kinds[f"{name}, domain {k}"] = TF.resize(select_evenly(images, count), [size, size], antialias=True)
     kinds["noise"] = torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
     kinds["gray noise"] = kinds["noise"][:, :1].expand(-1, 3, -1, -1)
     kinds["flat color"] = kinds["noise"][:, :, :1, :1].expand(-1, -1, size, size)
@@ -135,6 +135,12 @@ def wrong_images(config: Config, domain: int, count: int, datasets: tuple[str, .
     if (gray.int() - own.int()).abs().max() > 8:  # only where the domain has colors
         kinds["converted to gray"] = gray
     return kinds
+
+
+def select_evenly(images: Tensor, count: int) -> Tensor:
+    """Select images at equal distances, because the photos of a folder are sorted by their variety."""
+    count = min(count, len(images))
+    return images[torch.arange(count) * len(images) // count]
 
 
 def random_crops(photos: list[np.ndarray], count: int, size: int) -> Tensor:
