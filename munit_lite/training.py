@@ -104,7 +104,8 @@ def train(
         first = folder.load_state(trainer.state(0)) if folder.has_state() else 0
         own_callbacks = list(default_callbacks(folder.path) if callbacks is None else callbacks) if is_main else []
         history = folder.truncate_history(until=first) if is_main else []
-        folder.image_statistics = measure_domains(data) if is_main else None
+        if is_main and folder.image_statistics is None:
+            folder.image_statistics = measure_domains(data)
         checkpoint_steps = {
             round(config.steps * (k + 1) / config.num_checkpoints) for k in range(config.num_checkpoints)
         }

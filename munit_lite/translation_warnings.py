@@ -13,7 +13,9 @@ from munit_lite.model import MUNIT
 
 SIZE_FACTOR = 1.3  # a shorter side that differs from the trained size by more than this factor gets a warning: see
 # data/results/own_images.md for what other sizes cost
-SAME_OUTPUT_LEVELS = 2.0  # outputs that differ by less than this mean number of gray levels (0 to 255) count as equal
+# Outputs in several styles count as equal below this standard deviation in gray levels (0 to 255). Four values of a
+# normal distribution with this standard deviation lie 2 gray levels apart, the largest minus the smallest.
+SAME_OUTPUT_DEVIATION = 1.0
 _NAMED = 3  # at most this many files in one warning
 
 
@@ -58,8 +60,8 @@ def warn_of_images(model: MUNIT, files: Sequence[Path], values: Tensor, domain: 
     if model.image_statistics is None:
         return []
     mismatch, other = find_mismatches(model.image_statistics, values, domain), 3 - domain
-    noun, warnings = "example" if examples else "image", []
-    if mismatch.reasons:
+    noun, warnings, one = "example" if examples else "image", [], len(files) == 1
+    if mismatch.reasons and not (one and mismatch.majority_is_other):
         named = []
         for k, reason in list(mismatch.reasons.items())[:_NAMED]:
             details = [f"looks like domain {other}"] if k in mismatch.like_other else []
@@ -72,13 +74,14 @@ def warn_of_images(model: MUNIT, files: Sequence[Path], values: Tensor, domain: 
             f"{_count(len(mismatch.reasons), len(files), noun)} {verb} from the images of domain {domain} that the "
             f"model was trained on, so the {'styles' if examples else 'translations'} may be meaningless: {listed}"
         )
-    if mismatch.majority_is_other or (mismatch.like_other and len(mismatch.like_other) == len(files)):
+    if mismatch.majority_is_other:
         advice = (
             f"--style-from needs images of domain {domain}, the target"
             if examples
             else f"to translate from domain {other}, use --source {other}"
         )
-        warnings.append(f"most {noun}s look more like domain {other} than like domain {domain}: {advice}")
+        subject = f"the {noun} looks" if one else f"most {noun}s look"
+        warnings.append(f"{subject} more like domain {other} than like domain {domain}: {advice}")
     return warnings
 
 
@@ -89,8 +92,8 @@ def warn_of_equal_outputs(model: MUNIT, num_styles: int, examples: bool, spreads
         model: the method of its configuration may have no style.
         num_styles: styles in which each image was translated.
         examples: whether the styles were taken from examples.
-        spreads: for each image how much its outputs in all styles differ: the largest minus the smallest value of
-            each pixel and channel, averaged, in gray levels from 0 to 255.
+        spreads: for each image the standard deviation of its outputs over the styles, as the root mean square over
+            pixels and channels, in gray levels from 0 to 255.
 
     Returns:
         no warning or one.
@@ -100,11 +103,11 @@ def warn_of_equal_outputs(model: MUNIT, num_styles: int, examples: bool, spreads
         if method in WITHOUT_STYLE:
             return [f"the method {method} has no style: each image has one translation, the same in every style"]
         return [f"the method {method} has no style encoder: --style-from changes nothing; leave it out"]
-    if num_styles > 1 and max(spreads) < SAME_OUTPUT_LEVELS:
+    if num_styles > 1 and max(spreads) < SAME_OUTPUT_DEVIATION:
         cause = "the examples have almost the same style, or the model ignores it" if examples else "it ignores styles"
         return [
-            f"the model writes almost the same image in every style ({cause}): the {num_styles} translations of each "
-            f"image differ by less than {SAME_OUTPUT_LEVELS:g} of 255 gray levels on average"
+            f"the model writes almost the same image in every style ({cause}): the standard deviation of the "
+            f"{num_styles} translations of each image is below {SAME_OUTPUT_DEVIATION:g} of 255 gray levels"
         ]
     return []
 

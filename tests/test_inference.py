@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tiny import tiny
 
 import munit_lite as ml
 from munit_lite.config import check_size
+from munit_lite.data import image_files
 from munit_lite.data.image_files import float_to_uint8, write_png
 from munit_lite.inference import MAX_PIXELS, SHEET_CELL, SHEET_INPUTS, SHEET_STYLES, translate_files
 from munit_lite.world import DOMAIN_NAMES, World
@@ -176,6 +178,31 @@ def test_an_image_that_is_too_large_for_memory_is_refused_with_a_size_that_is_no
     assert Image.open(tmp_path / "out" / "large_style1.png").size == (48, 32)
 
 
+def test_the_limit_applies_to_what_is_translated(tmp_path):
+    """Not to what the crop removes, to the image at the trained size, or to examples."""
+    model = ml.build(tiny(image_size=384)).eval()
+    panorama = picture(tmp_path / "panorama.png", 1600, 100)  # 384 x 6144 at the trained size
+    for name, options in {
+        "cropped": {"crop": "square"},
+        "smaller": {"size": 16, "style_from": panorama},
+        "longer": {"crop": "square", "size": 64},
+    }.items():
+        file = picture(tmp_path / "longer.png", 1700, 100) if name == "longer" else panorama
+        translate_files(model, file, tmp_path / name, styles=1, **options)
+    with pytest.raises(ml.DataError, match="would be translated at 6144 x 384 pixels"):
+        translate_files(model, panorama, tmp_path / "whole", styles=1)
+    with pytest.raises(ml.DataError, match="1700 x 100 pixels, but its long side must be at most 16 times"):
+        translate_files(model, tmp_path / "longer.png", tmp_path / "whole", styles=1, size=16)
+
+
+def test_an_image_is_decoded_once(model, sketches, tmp_path, monkeypatch):
+    examples = picture(tmp_path / "examples" / "a.png", seed=9).parent
+    opened, convert = [], image_files._convert_to_rgb
+    monkeypatch.setattr(image_files, "_convert_to_rgb", lambda *of: opened.append(of[0].name) or convert(*of))
+    translate_files(model, sketches, tmp_path / "out", style_from=examples)
+    assert sorted(opened) == ["a.png", "sketch0.png", "sketch1.png", "sketch2.png"]
+
+
 # ------------------------------------------------------------------------------------------------------ warnings
 
 
@@ -215,7 +242,7 @@ def test_another_size_than_the_trained_one_gets_a_warning(model, tmp_path, width
         (
             "munit, style ignored",
             {},
-            "almost the same image in every style .it ignores styles.: the 3 translations",
+            "almost the same image in every style .it ignores styles.: the standard deviation of the 3 translations",
         ),
         (
             "munit, style ignored",
@@ -239,7 +266,7 @@ def test_styles_that_change_nothing_are_reported(sketches, tmp_path, method, opt
     assert [re.match(".*" + message, w) is not None for w in done["warnings"]] == ([True] if message else [])
     outputs = [pixels(tmp_path / "out" / file.name) for file in sorted((tmp_path / "out").glob("sketch0_*"))]
     if len(outputs) > 1:  # what the message says is what the files hold
-        assert (np.ptp(outputs, axis=0).mean() < 2) == bool(message)
+        assert (np.var(outputs, axis=0, ddof=1).mean() ** 0.5 < 1) == bool(message)
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +302,39 @@ def test_images_of_the_wrong_domain_get_a_warning(painter, tmp_path, inputs, sou
     assert len(done["warnings"]) == len(messages), done["warnings"]
     for warning, message in zip(done["warnings"], messages, strict=True):
         assert re.search(message, warning)
+
+
+@pytest.mark.parametrize("examples", [False, True])
+def test_a_single_image_of_the_wrong_domain_gets_one_warning(painter, tmp_path, examples):
+    folder = rendered(tmp_path / "inputs", 1, 1 if examples else 2)
+    options = {"style_from": folder} if examples else {}
+    inputs = rendered(tmp_path / "sketches", 1, 1) if examples else folder
+    noun, domains = ("example", (1, 2)) if examples else ("image", (2, 1))
+    (warning,) = translate_files(painter, inputs, tmp_path / "out", styles=2, **options)["warnings"]
+    assert warning.startswith(f"the {noun} looks more like domain {domains[0]} than like domain {domains[1]}: ")
+
+
+def test_a_folder_of_which_only_most_images_look_like_the_other_domain_gets_one_warning(painter, tmp_path, monkeypatch):
+    statistics = painter.image_statistics
+    no_limits = {"max_distance": 1e9, "max_ratio": 1e9}
+    domains = [domain | no_limits for domain in statistics["domains"]]
+    monkeypatch.setattr(painter, "image_statistics", statistics | {"domains": domains})
+    folder = rendered(tmp_path / "inputs", 4, 2)
+    shutil.copy(rendered(tmp_path / "sketches", 1, 1) / "sketch0.png", folder)
+    (warning,) = translate_files(painter, folder, tmp_path / "out", styles=2)["warnings"]
+    assert warning.startswith("most images look more like domain 2 than like domain 1: ")
+
+
+@pytest.mark.parametrize("num_styles", [2, 4, 40])
+def test_a_small_spread_is_measured_alike_with_few_and_with_many_styles(
+    model, sketches, tmp_path, monkeypatch, num_styles
+):
+    spreads = []
+    monkeypatch.setattr("munit_lite.inference.warn_of_equal_outputs", lambda *of: spreads.extend(of[3]) or [])
+    translate_files(model, sketches, tmp_path / "out", styles=num_styles)
+    for k in range(3):
+        outputs = [pixels(file) for file in (tmp_path / "out").glob(f"sketch{k}_*")]
+        assert spreads[k] == pytest.approx(np.var(outputs, axis=0, ddof=1).mean() ** 0.5)
 
 
 def test_the_warning_names_the_file_and_what_is_unusual(painter, tmp_path):

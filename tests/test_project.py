@@ -20,7 +20,7 @@ networks config acceleration.devices acceleration.distributed model acceleration
 acceleration.parallel_domains losses objective methods.cyclegan methods.unit methods.bicyclegan methods
 acceleration.objective acceleration.accelerate acceleration storage.files storage.tensors paths
 storage.checkpoints storage.run_folder training_errors data.image_files counter_rng world data.base
-data.image_statistics samples presets data.fetch data.downloads evaluation.statistics evaluation.translator
+samples presets data.fetch data.downloads evaluation.statistics evaluation.translator
 theory.linear_gaussian theory.two_sample theory.verdicts evaluation.attribute_predictors
 evaluation.world_metrics evaluation.convergence course.figures course.diagrams course.exercises.framework
 course.exercises.inputs course.exercises.shared_latent_assumption course.exercises.content_encoder
@@ -29,8 +29,9 @@ course.exercises.latent_reconstruction course.exercises.adversarial_loss course.
 course.exercises.optimality course.exercises.latent_matching course.exercises.cycle_consistency
 course.exercises.joint_matching course.exercises.experiments course.exercises.real_images
 course.exercises course.explorers.pictures course.explorers.widget course data.folder_layout data.folders
-data.synthetic data.fashion data storage.nvlabs callbacks interruptions training_step training
-translation_warnings inference evaluation.weight_files evaluation.pretrained_networks evaluation.image_metrics
+data.image_statistics data.synthetic data.fashion data storage.nvlabs callbacks interruptions
+training_step training translation_warnings inference evaluation.weight_files
+evaluation.pretrained_networks evaluation.image_metrics
 evaluation.fashion_metrics evaluation.unlabeled_metrics evaluation.mode_coverage
 evaluation.metric_meanings evaluation.evaluate evaluation.metric_names
 evaluation.steganography experiments.provenance experiments.results

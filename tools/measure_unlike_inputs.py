@@ -7,9 +7,9 @@ from the data root.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import skimage.data
@@ -21,8 +21,8 @@ from torch import Tensor
 from munit_lite.config import Config, from_dict
 from munit_lite.data import open_data
 from munit_lite.data.folders import FolderData
-from munit_lite.data.image_files import float_to_uint8
-from munit_lite.data.image_statistics import find_mismatches, image_statistics
+from munit_lite.data.image_files import float_to_uint8, read_image
+from munit_lite.data.image_statistics import compress_as_jpeg, find_mismatches, image_statistics
 from munit_lite.experiments.results import write_results
 from munit_lite.storage.checkpoints import shipped_checkpoints
 from munit_lite.storage.tensors import read_header
@@ -31,11 +31,15 @@ from munit_lite.world import World
 DATASETS = ("world32", "fashion32", "apples2citrus")  # checkpoints, each of another dataset
 VALID = "held-out images of the domain"
 VALID_JPEG = "held-out images of the domain, saved as JPEG"
+VALID_WHOLE = "held-out images of the domain, whole frame"  # of folders, whose images are otherwise center crops
+VALID_FOLDERS, SWAPPED_FOLDERS = "folders of 5 held-out images of the domain", "folders of 5 images of the other domain"
+MEAN = "mean of wrong kinds"
+FOLDERS = 1000  # of 5 images, drawn at random
 FRESH_SEED = 1000  # added to the seed of a model of the known world, so that no test image was seen in any choice
 
 
 def measure_model(name: str, count: int, datasets: tuple[str, ...] = DATASETS) -> dict[str, dict[str, float]]:
-    """Measure the fraction of images that are reported as unlike a domain.
+    """Measure the fraction of images that are reported as unlike a domain, and of folders reported as the other one.
 
     Args:
         name: a shipped checkpoint.
@@ -43,32 +47,42 @@ def measure_model(name: str, count: int, datasets: tuple[str, ...] = DATASETS) -
         datasets: checkpoints whose datasets provide wrong images.
 
     Returns:
-        for "domain 1" and "domain 2" the fraction of each kind, and the mean over the kinds of wrong images.
+        for "domain 1" and "domain 2" the fraction of each kind of images and folders, and the mean over the kinds of
+        wrong images.
     """
     header = read_header(shipped_checkpoints()[name])
     config = from_dict(header["config"])
     size, fractions = config.data.image_size, {}
+    measure = partial(image_statistics, size=size)
+    find = partial(find_mismatches, header["image_statistics"])
+    held_out = held_out_images(config, 10 * count)
     for domain in (1, 2):
-        valid = held_out_images(config, 10 * count)[domain - 1]
-        kinds = wrong_images(config, domain, count, datasets)
-        rates = {
-            kind: len(
-                find_mismatches(header["image_statistics"], image_statistics(images, size), domain).reasons
-            ) / len(images)
-            for kind, images in kinds.items()
-        }  # fmt: skip
-        compressed = torch.stack([TF.jpeg(image, 75) for image in valid])
-        mean = sum(rates.values()) / len(rates)
-        fractions[f"domain {domain}"] = (
-            {
-                kind: len(find_mismatches(header["image_statistics"], image_statistics(images, size), domain).reasons)
-                / len(images)
-                for kind, images in {VALID: valid, VALID_JPEG: compressed}.items()
-            }
-            | {"mean of wrong kinds": mean}
-            | rates
-        )
+        own, other = held_out[domain - 1], held_out[2 - domain]
+        valid = {VALID: measure(own), VALID_JPEG: measure(compress_as_jpeg(own))}
+        if config.data.dataset == "folder":
+            valid[VALID_WHOLE] = whole_frames(config, domain)
+        wrong = {kind: measure(images) for kind, images in wrong_images(config, domain, count, datasets).items()}
+        rates = {kind: len(find(values, domain).reasons) / len(values) for kind, values in (valid | wrong).items()}
+        folders = {VALID_FOLDERS: valid[VALID], SWAPPED_FOLDERS: measure(other)}
+        rates |= {kind: majority_rate(header["image_statistics"], values, domain) for kind, values in folders.items()}
+        fractions[f"domain {domain}"] = {MEAN: sum(rates[kind] for kind in wrong) / len(wrong)} | rates
     return fractions
+
+
+def majority_rate(statistics: dict[str, Any], values: Tensor, domain: int) -> float:
+    """Return the fraction of random folders of 5 images that are reported as images of the other domain."""
+    generator = torch.Generator().manual_seed(0)
+    folders = torch.rand(FOLDERS, len(values), generator=generator).argsort(1)[:, :5]
+    return sum(find_mismatches(statistics, values[folder], domain).majority_is_other for folder in folders) / FOLDERS
+
+
+def whole_frames(config: Config, domain: int) -> Tensor:
+    """Return the statistics of the whole frames of a folder's held-out images, as `translate` reads them."""
+    data, size = open_data(config), config.data.image_size
+    assert isinstance(data, FolderData)
+    return torch.cat(
+        [image_statistics(read_image(file, size)[None], size) for file in data.files.test[domain - 1].files]
+    )
 
 
 @cache
@@ -90,7 +104,7 @@ def held_out_images(config: Config, count: int) -> tuple[Tensor, Tensor]:
 def wrong_images(config: Config, domain: int, count: int, datasets: tuple[str, ...]) -> dict[str, Tensor]:
     """Return images that do not belong to a domain, by their kind; each (N, 3, H, W) uint8."""
     size = config.data.image_size
-    own, other = (held_out_images(config, 10 * count)[k - 1][:count] for k in (domain, 3 - domain))
+    own, other = (select_evenly(held_out_images(config, 10 * count)[k - 1], count) for k in (domain, 3 - domain))
     generator = torch.Generator().manual_seed(0)
     kinds = {
         "inverted gray levels": 255 - own,
@@ -102,7 +116,7 @@ def wrong_images(config: Config, domain: int, count: int, datasets: tuple[str, .
         foreign = from_dict(read_header(shipped_checkpoints()[name])["config"])
         if foreign.data.dataset != config.data.dataset:
             for k, images in enumerate(held_out_images(foreign, 10 * count), 1):
-                kinds[f"{name}, domain {k}"] = TF.resize(images[:count], [size, size], antialias=True)
+                kinds[f"{name}, domain {k}"] = TF.resize(select_evenly(images, count), [size, size], antialias=True)
     kinds["noise"] = torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
     kinds["gray noise"] = kinds["noise"][:, :1].expand(-1, 3, -1, -1)
     kinds["flat color"] = kinds["noise"][:, :, :1, :1].expand(-1, -1, size, size)
@@ -121,6 +135,12 @@ def wrong_images(config: Config, domain: int, count: int, datasets: tuple[str, .
     if (gray.int() - own.int()).abs().max() > 8:  # only where the domain has colors
         kinds["converted to gray"] = gray
     return kinds
+
+
+def select_evenly(images: Tensor, count: int) -> Tensor:
+    """Select images at equal distances, because the photos of a folder are sorted by their variety."""
+    count = min(count, len(images))
+    return images[torch.arange(count) * len(images) // count]
 
 
 def random_crops(photos: list[np.ndarray], count: int, size: int) -> Tensor:

@@ -84,7 +84,7 @@ def statistics() -> None:
 
     Fashion-MNIST and the folders of images are read from the data root.
     """
-    measured: dict[str, dict[str, Any]] = {}
+    measured: dict[str, dict[str, Any] | None] = {}
     for path in shipped_checkpoints().values():
         tensors, header = read_tensors(path)
         config = from_dict(header["config"])

@@ -118,8 +118,8 @@ def describe_few_images(files: DatasetFiles) -> str:
     return (
         f"there are {len(train_1):,} training images of domain 1 (such as {train_1[0]}) and {len(train_2):,} of domain "
         f"2 (such as {train_2[0]}): with {FEW_IMAGES} or fewer, a discriminator memorizes its real images. In our "
-        "measurements, translations ignored the class of their input with 5 or 17 images, and often lost it with 100 "
-        "(data/results/own_images.md); add images before you change anything else"
+        "measurements, translations did not keep the shape of the input with 5 or 17 images, and often lost it with "
+        "100 (data/results/own_images.md); add images before you change anything else"
     )
 
 

@@ -106,12 +106,13 @@ def list_images(folder: Path, recursive: bool = True) -> list[Path]:
     return files
 
 
-def read_image(file: Path, shorter_side: int) -> Tensor:
+def read_image(file: Path, shorter_side: int, square: bool = False) -> Tensor:
     """Read an image by the rules of this module.
 
     Args:
         file: the image.
         shorter_side: length of its shorter side after resizing, in pixels.
+        square: keep its center square only.
 
     Returns:
         (3, h, w) uint8.
@@ -119,19 +120,24 @@ def read_image(file: Path, shorter_side: int) -> Tensor:
     Raises:
         DataError: the image cannot be read or used.
     """
-    return torch.from_numpy(read_pixels(file, shorter_side).copy()).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(read_pixels(file, shorter_side, square=square).copy()).permute(2, 0, 1).contiguous()
 
 
 def read_pixels(
-    file: Path, shorter_side: int | None, half: Half = "whole", max_pixels: int | None = None
+    file: Path,
+    shorter_side: int | None,
+    half: Half = "whole",
+    square: bool = False,
+    max_pixels: int | None = None,
 ) -> np.ndarray:
-    """Read an image, or one half of a picture that shows a pair, as a NumPy array.
+    """Read an image, its center square, or one half of a picture that shows a pair, as a NumPy array.
 
     Args:
         file: the image.
         shorter_side: length of the shorter side after resizing, in pixels; None keeps the size of the image.
         half: the part to keep: the left or right half, or the whole image.
-        max_pixels: after resizing; an image with more is refused before it is resized.
+        square: keep the center square only; the image may then be of any shape.
+        max_pixels: of the result; an image with more is refused before it is resized.
 
     Returns:
         (h, w, 3) uint8.
@@ -140,7 +146,8 @@ def read_pixels(
         DataError: the image cannot be read or used.
     """
     with _open_image(file) as image_file, _report_errors(file):
-        _check_shape(file, image_file.size, half)
+        if not square:
+            _check_shape(file, image_file.size, half)
         # PIL can decode a JPEG at 1/2, 1/4 or 1/8 of its size. Where that leaves twice the pixels that are needed, it
         # is ten times as fast.
         if shorter_side is not None:
@@ -153,6 +160,10 @@ def read_pixels(
             image = image.crop(
                 (0, 0, middle, image.height) if half == "left" else (middle, 0, 2 * middle, image.height)
             )
+        if square:
+            side = min(image.size)
+            left, top = ((length - side) // 2 for length in image.size)
+            image = image.crop((left, top, left + side, top + side))
         shorter_side = shorter_side or min(image.size)
         scale = shorter_side / min(image.size)
         width, height = (max(shorter_side, round(length * scale)) for length in image.size)

@@ -115,7 +115,7 @@ class RunFolder:
         save_state(self.state_file, state, config, self.image_statistics)
 
     def load_state(self, state: TrainingState) -> int:
-        """Load the saved state.
+        """Load the saved state, and the statistics of the training images from its header.
 
         Args:
             state: its modules and optimizers receive the saved tensors.
@@ -130,6 +130,7 @@ class RunFolder:
         try:
             _check_same(from_dict(header["config"]), self.read_config(), self.state_file)
             state.load_state_dict(tensors)
+            self.image_statistics = header.get("image_statistics")
             return int(header["step"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, CheckpointError):

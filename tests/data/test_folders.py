@@ -451,6 +451,6 @@ def test_training_on_few_images_says_how_many_there_are_and_what_to_expect(count
     assert message == (
         f"there are {count_1} training images of domain 1 (such as {folder}/trainA/000.png) and {count_2} of domain 2 "
         f"(such as {folder}/trainB/300.png): with 100 or fewer, a discriminator memorizes its real images. In our "
-        "measurements, translations ignored the class of their input with 5 or 17 images, and often lost it with 100 "
-        "(data/results/own_images.md); add images before you change anything else"
+        "measurements, translations did not keep the shape of the input with 5 or 17 images, and often lost it with "
+        "100 (data/results/own_images.md); add images before you change anything else"
     )
