@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from painter import Painter
 
 from munit_lite.evaluation import image_metrics
 from munit_lite.evaluation.attribute_predictors import AttributePredictor
@@ -23,19 +24,6 @@ pytestmark = pytest.mark.numerical
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-class Painter:
-    """Paints every pixel of a translation with `tone(input's value, style)`; styles are uniform on (0, 1)."""
-
-    def __init__(self, tone):
-        self.tone = tone
-
-    def sample_style(self, count, generator=None):
-        return torch.rand(count, 1, generator=generator)
-
-    def translate(self, images, source, target, style=None):
-        return self.tone(images[:, 0, 0, 0], style[:, 0])[:, None, None, None].expand(-1, 3, 8, 8)
 
 
 def tone_distance(one, other):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchmetrics.image.fid
 import torchvision
+from painter import Painter
 from PIL import Image
 
 import munit_lite as ml
@@ -44,19 +45,6 @@ def empty_cache(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     return folder
-
-
-class Painter:
-    """Paints every pixel with `tone(input's value, style)`; styles are uniform on (0, 1)."""
-
-    def __init__(self, tone):
-        self.tone = tone
-
-    def sample_style(self, count, generator=None):
-        return torch.rand(count, 1, generator=generator)
-
-    def translate(self, images, source, target, style=None):
-        return self.tone(images[:, 0, 0, 0], style[:, 0])[:, None, None, None].expand(-1, 3, *images.shape[2:])
 
 
 def write_folder(root: Path, train=(3, 3), test=(2, 2), side=80) -> Path:
