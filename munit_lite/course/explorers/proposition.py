@@ -88,7 +88,7 @@ def run_checks(broken: str, strength: float, units: int, seed: int) -> dict[str,
         broken: one of `BREAKS`.
         strength: from 0 (the oracle itself) to 1.
         units: images of each domain.
-        seed: of the images, sampled styles and permutations.
+        seed: of the images and sampled styles.
 
     Returns:
         A verdict for each key of `CHECK_NAMES`.
@@ -104,7 +104,7 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
         broken: one of `BREAKS`.
         strength: 0 … 1.
         units: images of each domain.
-        seed: seed of the images, sampled styles and permutations.
+        seed: seed of the images and sampled styles.
     """
     results = run_checks(broken, strength, units, seed)
     figure, (axis,) = subplots(1, (7.5, 2.9))
