@@ -1,7 +1,7 @@
 """Measure how often the proposition checks err.
 
-`python -m tools.calibrate_propositions` writes data/results/propositions_calibration.json in about 25 minutes. What it has
-measured is saved after each part.
+`python -m tools.calibrate_propositions` writes data/results/propositions_calibration.json in about 25 minutes. It saves
+what it has after each part.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from munit_lite.theory.error_rates import (
 )
 from munit_lite.theory.oracle import PixelWorld
 from munit_lite.theory.propositions import (
+    UNITS,
     record_content_preservation,
     record_joint_matching,
     record_latent_matching,
@@ -44,14 +45,14 @@ class CalibrationSettings:
     """Runs of each variant that no check can detect."""
     variant_units: int = 500
     """Images of each domain for the variants."""
-    units: int = 1000
+    units: int = UNITS
     """Images of each domain for everything else."""
-    repetitions: int = 200
+    repetitions: int = 400
     """Samples for each effect and equality."""
     population: int = 1500
     """Images of each domain from which they are sampled."""
-    model: str = "world32_step_1000"
-    """The checkpoint whose codes, images and translations are resampled; its effects exceed all that are calibrated."""
+    models: tuple[str, ...] = ("world32_step_1000", "world32")
+    """A checkpoint whose records are resampled, and another whose codes replace those of the first if they suffice."""
     inverted_images: int = 500
     """Images of each domain to which E* is fitted."""
 
@@ -70,11 +71,13 @@ def main(settings: CalibrationSettings) -> Path:
         group: measure_content_floor(settings.units, settings.repetitions, seed) for group, seed in FLOOR_SEEDS.items()
     }
     save("floor")
-    model, world, numbers["resampled"] = load(settings.model), PixelWorld(), {}
-    for record in (record_latent_matching, record_joint_matching, record_content_preservation, record_optimality):
-        records = record(model, world, settings.population, 4000)
-        numbers["resampled"] |= count_resampled_statuses(records, settings.units, settings.repetitions)
-        save(records.claim)
+    world, numbers["resampled"] = PixelWorld(), {}
+    recorders = (record_latent_matching, record_joint_matching, record_content_preservation, record_optimality)
+    for name in settings.models:
+        for record in recorders if name == settings.models[0] else recorders[:1]:
+            records = record(load(name), world, settings.population, 4000)
+            numbers["resampled"] |= count_resampled_statuses(records, settings.units, settings.repetitions)
+            save(f"{name}, {records.claim}")
     numbers["pixels"] = measure_inversion_errors(settings.inverted_images)
     save("pixels")
     numbers["variants"] = {}

@@ -21,7 +21,7 @@ from munit_lite.theory.propositions import (
     CheckRecords,
     record_content_preservation,
 )
-from munit_lite.theory.two_sample import kernel_test, scaled_kernel
+from munit_lite.theory.two_sample import scaled_kernel, weighted_mmd2
 from munit_lite.theory.variants import OracleVariant
 from munit_lite.theory.verdicts import (
     FAILS,
@@ -32,7 +32,6 @@ from munit_lite.theory.verdicts import (
     Finding,
     PropositionVerdict,
     error_finding,
-    normalized_finding,
     summarize_errors,
 )
 
@@ -92,30 +91,28 @@ def count_resampled_statuses(
     is chosen so that the effect is the wanted multiple of the margin. Of errors the margin is chosen instead.
 
     Args:
-        records: what a check measured of a model whose effects exceed all the multiples.
+        records: what a check measured of a model. Equalities whose effects are smaller than 1.5 times the margin are
+            left out.
         units: size of each sample.
         repetitions: number of samples for each effect.
         seed: of the samples.
 
     Returns:
         equality -> multiple of the margin -> number of each status.
-
-    Raises:
-        ValueError: an effect of the model is too small.
     """
     generator = torch.Generator().manual_seed(seed)
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for (name, _), (a, b) in records.samples.items():
-        kernel, counts[name] = scaled_kernel(a, b, BANDWIDTH).float(), {}
+        kernel = scaled_kernel(a, b, BANDWIDTH).float()
+        if _mixture_effect(kernel, 1.0) < max(RELATIVE_EFFECTS) * EFFECT_THRESHOLD:
+            continue
+        counts[name] = {}
         for multiple in RELATIVE_EFFECTS:
-            fraction, findings = _mixture_fraction(kernel, multiple * EFFECT_THRESHOLD), []
-            for _ in range(repetitions):
-                index = torch.randint(len(kernel) // 2, (2 * units,), generator=generator)
-                of_model = torch.rand(2 * units, generator=generator) < fraction
-                of_model[units:] = False
-                index[~of_model] += len(kernel) // 2
-                sample = kernel.index_select(0, index).index_select(1, index)
-                findings.append(normalized_finding(name, "", kernel_test(sample, units), EFFECT_THRESHOLD))
+            fraction = _mixture_fraction(kernel, multiple * EFFECT_THRESHOLD)
+            weights = (_weights(kernel, t, units, repetitions, generator) for t in (fraction, 0.0))
+            effect, low, high, max_effect = weighted_mmd2(kernel, *weights)
+            intervals = (torch.stack([effect, low, high]) / max_effect).T.tolist()
+            findings = [Finding(name, "", "", *interval, threshold=EFFECT_THRESHOLD) for interval in intervals]
             counts[name][f"{multiple:g}"] = _count_statuses(findings)
     for (name, _), (errors, _) in records.errors.items():
         summaries = resample_errors(errors, units, repetitions, seed)
@@ -126,6 +123,13 @@ def count_resampled_statuses(
             for multiple in RELATIVE_EFFECTS
         }
     return counts
+
+
+def _weights(kernel: Tensor, fraction: float, units: int, repetitions: int, generator: torch.Generator) -> Tensor:
+    """Sample from the population t A + (1 - t) B: how often each unit is chosen, (2 population, repetitions)."""
+    index = torch.randint(len(kernel) // 2, (repetitions, units), generator=generator)
+    index += len(kernel) // 2 * (torch.rand(index.shape, generator=generator) >= fraction)
+    return torch.zeros(repetitions, len(kernel)).scatter_add_(1, index, torch.ones(index.shape)).T
 
 
 def resample_errors(errors: Tensor, units: int, repetitions: int, seed: int = 0) -> list[ErrorSummary]:
@@ -154,17 +158,18 @@ def measure_content_floor(units: int, repetitions: int, seed: int) -> dict[str, 
     return floor
 
 
-def _mixture_fraction(kernel: Tensor, effect: float) -> float:
-    """Return t for which the population (1 - t) B + t A differs from B by a normalized effect."""
+def _mixture_effect(kernel: Tensor, t: float) -> float:
+    """Return the normalized effect by which the population t A + (1 - t) B differs from B."""
     half = len(kernel) // 2
     quarters = kernel[:half, :half], kernel[:half, half:], kernel[half:, half:]
     a, between, b = (quarter.mean(dtype=torch.float64).item() for quarter in quarters)
+    within = t**2 * a + 2 * t * (1 - t) * between + (1 - t) ** 2 * b
+    return t**2 * (a + b - 2 * between) / (within + b)
 
-    def excess(t: float) -> float:
-        within = t**2 * a + 2 * t * (1 - t) * between + (1 - t) ** 2 * b
-        return t**2 * (a + b - 2 * between) / (within + b) - effect
 
-    return float(brentq(excess, 0.0, 1.0))
+def _mixture_fraction(kernel: Tensor, effect: float) -> float:
+    """Return the t for which `_mixture_effect` is a given effect."""
+    return float(brentq(lambda t: _mixture_effect(kernel, t) - effect, 0.0, 1.0, xtol=1e-6))
 
 
 def _count_statuses(decided: Sequence[Finding | PropositionVerdict]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import pdist, squareform
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -35,7 +35,7 @@ class TwoSampleResult:
     Args:
         method: what the effect is: "MMD²" or "classifier accuracy".
         effect: unbiased estimate; its expectation is `null_effect` if the distributions are equal.
-        low: lower end of the effect's 95 % interval (see `kernel_test`; for the classifier a normal one over held-out
+        low: lower end of the effect's 95 % interval (see `weighted_mmd2`; for the classifier a normal one over held-out
             units).
         high: upper end of that interval.
         p_value: fraction of permutations with an effect at least as large; the observed order counts as one of them,
@@ -137,13 +137,14 @@ def scaled_kernel(a: Sample, b: Sample, bandwidth: float) -> Tensor:
         (m + n, m + n) in float64.
     """
     blocks_a, blocks_b = _validate_samples(a, b)
-    scaled_a, scaled_b = [], []
+    squares = np.zeros(())
     for block_a, block_b in zip(blocks_a, blocks_b, strict=True):
-        distances = pdist(torch.cat([block_a, block_b]).flatten(0, -2).numpy())
-        scale = float(np.median(distances[distances > 0])) if distances.any() else 1.0
-        scaled_a.append(block_a / scale)
-        scaled_b.append(block_b / scale)
-    return gaussian_kernel(torch.cat(scaled_a, -1), torch.cat(scaled_b, -1), bandwidth * len(blocks_a) ** 0.5)
+        rows = torch.cat([block_a, block_b])
+        distances = pdist(rows.flatten(0, -2).numpy())
+        positive = distances[distances > 0]
+        scale = np.partition(positive, len(positive) // 2)[len(positive) // 2] if len(positive) else 1.0
+        squares = squares + (distances / scale) ** 2
+    return _unit_kernel(squares, rows, bandwidth * len(blocks_a) ** 0.5)
 
 
 def gaussian_kernel(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
@@ -155,13 +156,16 @@ def gaussian_kernel(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
         bandwidth: in the units of the features.
 
     Returns:
-        (m + n, m + n).
+        (m + n, m + n) in float64.
     """
     rows = torch.cat([a, b])
-    rows = rows[:, None] if rows.ndim == 2 else rows
-    flat = rows.flatten(0, 1)
-    kernel = torch.cdist(flat, flat).square_().mul_(-0.5 / bandwidth**2).exp_()
-    return kernel.view(len(rows), rows.shape[1], len(rows), rows.shape[1]).mean((1, 3))
+    return _unit_kernel(pdist(rows.flatten(0, -2).numpy(), "sqeuclidean"), rows, bandwidth)
+
+
+def _unit_kernel(squares: np.ndarray, rows: Tensor, bandwidth: float) -> Tensor:
+    """Return the kernel between units from the condensed squared distances between rows."""
+    kernel = torch.from_numpy(squareform(np.exp(squares / (-2 * bandwidth**2)))).fill_diagonal_(1)
+    return kernel.unflatten(0, (len(rows), -1)).unflatten(2, (len(rows), -1)).mean((1, 3)) if rows.ndim == 3 else kernel
 
 
 def kernel_test(
@@ -169,38 +173,61 @@ def kernel_test(
 ) -> TwoSampleResult:
     """Do what `mmd_test` does with the kernel between all units of both samples.
 
-    The interval holds all values that a score test does not reject. The variance of the estimate is modeled as
-    V0 + s MMD²: V0 is its variance if the distributions are equal, and s follows from the jackknife. Without this
-    increase the interval would be too short wherever the estimate happens to be too small. If the distributions are
-    equal, the estimate is skewed and the interval lies above zero in about 6 % of all cases; test that by the p-value.
-
     Args:
         kernel: symmetric, (units, units); its diagonal is not used.
         first_group: number of units in the first group, which come first.
         permutations: at most this many; 0 computes the effect alone, with p = 1.
         generator: samples the permutations.
     """
-    m, n = first_group, len(kernel) - first_group
-    kernel = kernel.clone().fill_diagonal_(0)  # a unit is not compared with itself, otherwise the estimate is biased
-    own_a, own_b = kernel[:m, :m].sum(1), kernel[m:, m:].sum(1)
-    across_a, across_b = kernel[:m, m:].sum(1), kernel[:m, m:].sum(0)
-    max_effect = (own_a.sum() / (m * (m - 1)) + own_b.sum() / (n * (n - 1))).item()  # groups that do not overlap
-    effect = max_effect - 2 * across_a.sum().item() / (m * n)
+    in_a = (torch.arange(len(kernel)) < first_group).to(kernel.dtype)[:, None]
+    effect, low, high, max_effect = (value.item() for value in weighted_mmd2(kernel, in_a, 1 - in_a))
     p_value = sequential_permutation_test(
-        lambda labels: _discrepancy(kernel, labels, m), effect, m + n, m, permutations, generator
+        lambda labels: _discrepancy(kernel, labels, first_group),
+        effect,
+        len(kernel),
+        first_group,
+        permutations,
+        generator,
     )
-    jackknife = 0.0
-    for own, across, m_, n_ in ((own_a, across_a, m, n), (own_b, across_b, n, m)):
-        left_out = (own.sum() - 2 * own) / ((m_ - 1) * (m_ - 2)) - 2 * (across.sum() - across) / ((m_ - 1) * n_)
-        jackknife += (m_ - 1) * left_out.var(correction=0).item()
-    null_variance = _null_variance(kernel, torch.cat([own_a + across_a, own_b + across_b]), m)
+    return TwoSampleResult("MMD²", effect, low, high, p_value, 0.0, max_effect)
+
+
+def weighted_mmd2(kernel: Tensor, weights_a: Tensor, weights_b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Estimate the squared MMD, with intervals, of R pairs of groups that consist of repeated units.
+
+    An interval holds all values that a score test does not reject. The variance of the estimate is modeled as
+    V0 + s MMD²: V0 is its variance if the distributions are equal, and s follows from the jackknife. Without this
+    increase the interval would be too short wherever the estimate happens to be too small. If the distributions are
+    equal, the estimate is skewed and the interval lies above zero in about 6 % of all cases; test that by the p-value.
+
+    Args:
+        kernel: symmetric, (units, units).
+        weights_a: how often the first group contains each unit, (units, R).
+        weights_b: the same for the second group.
+
+    Returns:
+        The effect, both ends of its 95 % interval and the effect of groups that do not overlap, each (R,).
+    """
+    m, n, diagonal = weights_a.sum(0), weights_b.sum(0), kernel.diagonal()[:, None]
+    to_a, to_b = kernel @ weights_a, kernel @ weights_b
+    own_a, own_b = to_a - diagonal, to_b - diagonal  # a unit is not compared with itself: the estimate is unbiased
+    max_effect = (weights_a * own_a).sum(0) / (m * (m - 1)) + (weights_b * own_b).sum(0) / (n * (n - 1))
+    effect = max_effect - 2 * (weights_a * to_b).sum(0) / (m * n)
+    jackknife = torch.zeros_like(effect)
+    for weights, own, across, m_, n_ in ((weights_a, own_a, to_b, m, n), (weights_b, own_b, to_a, n, m)):
+        left_out = 2 * (across / n_ - own / (m_ - 2)) / (m_ - 1)  # up to a constant, the estimate without the unit
+        deviations = left_out - (weights * left_out).sum(0) / m_
+        jackknife += (weights * deviations.square()).sum(0) * (m_ - 1) / m_
+    weights, rows = weights_a + weights_b, to_a + to_b - diagonal
+    squares = kernel.square() @ weights - diagonal.square()
+    null_variance = _null_variance(m, n, (weights * torch.stack([squares, rows.square(), rows])).sum(1))
     # The jackknife counts twice the variance that remains without an effect (Efron and Stein, The jackknife estimate
     # of variance, Annals of Statistics 1981).
-    increase = max(jackknife - 2 * null_variance, 0.0)
-    half_slope = _NORMAL_QUANTILE**2 * increase / max(effect, null_variance**0.5) / 2
-    center = effect + half_slope
-    half_width = (half_slope**2 + _NORMAL_QUANTILE**2 * null_variance + 2 * half_slope * max(effect, 0.0)) ** 0.5
-    return TwoSampleResult("MMD²", effect, center - half_width, center + half_width, p_value, 0.0, max_effect)
+    increase = (jackknife - 2 * null_variance).clamp_min(0)
+    half_slope = _NORMAL_QUANTILE**2 * increase / torch.maximum(effect, null_variance.sqrt()) / 2
+    variance = _NORMAL_QUANTILE**2 * null_variance + 2 * half_slope * effect.clamp_min(0)
+    half_width = (half_slope.square() + variance).sqrt()
+    return effect, effect + half_slope - half_width, effect + half_slope + half_width, max_effect
 
 
 def quadratic_classifier() -> Any:
@@ -339,20 +366,24 @@ def _validate_samples(a: Sample, b: Sample) -> tuple[list[Tensor], list[Tensor]]
 
 def _discrepancy(kernel: Tensor, labels: Tensor, m: int) -> Tensor:
     """Return the unbiased discrepancy for each row of 0/1 labels, (P, units) -> (P,)."""
-    n, rows = len(kernel) - m, kernel.sum(1)
-    within_a, total_a = (labels * (labels @ kernel)).sum(1), labels @ rows
+    n, diagonal = len(kernel) - m, kernel.diagonal()
+    rows = kernel.sum(1) - diagonal
+    within_a, total_a = (labels * (labels @ kernel - labels * diagonal)).sum(1), labels @ rows
     between, within_b = total_a - within_a, rows.sum() - 2 * total_a + within_a
     return within_a / (m * (m - 1)) + within_b / (n * (n - 1)) - 2 * between / (m * n)
 
 
-def _null_variance(kernel: Tensor, rows: Tensor, m: int) -> float:
+def _null_variance(m: Tensor, n: Tensor, sums: Tensor) -> Tensor:
     """Compute the variance of the discrepancy of equal distributions, up to a factor of 1 + O(1 / units).
 
     Row and column effects of the kernel cancel in the discrepancy. What is left after they are subtracted is
-    uncorrelated, and its sum of squares follows from the sums of the rows.
+    uncorrelated, and its sum of squares follows from three sums over the units.
+
+    Args:
+        m: units of the first group, (R,).
+        n: units of the second group, (R,).
+        sums: of the squared kernel, of the squared sums of its rows and of the kernel, without the diagonal, (3, R).
     """
-    units, n = len(kernel), len(kernel) - m
-    squares = kernel.square().sum() - 2 * rows.square().sum() / (units - 2)
-    squares += rows.sum().square() / ((units - 1) * (units - 2))
-    mean_square = squares.item() / (units * (units - 1))
-    return mean_square * (2 / (m * (m - 1)) + 2 / (n * (n - 1)) + 4 / (m * n))
+    units = m + n
+    squares = sums[0] - 2 * sums[1] / (units - 2) + sums[2].square() / ((units - 1) * (units - 2))
+    return squares / (units * (units - 1)) * (2 / (m * (m - 1)) + 2 / (n * (n - 1)) + 4 / (m * n))

@@ -117,7 +117,10 @@ def test_in_the_recorded_run_every_seed_detects_every_broken_variant():
 def test_in_the_recorded_run_at_most_5_percent_of_the_verdicts_at_the_margin_are_false():
     recorded = read_results_file("propositions_calibration")
     repetitions = recorded["provenance"]["settings"]["repetitions"]
-    assert recorded["provenance"]["settings"]["units"] == 1000 and len(recorded["numbers"]["resampled"]) == 17
+    assert (
+        recorded["provenance"]["settings"]["units"] == propositions.UNITS
+        and len(recorded["numbers"]["resampled"]) == 17
+    )
     for name, counts in recorded["numbers"]["resampled"].items():
         assert max(counts["1"][HOLDS], counts["1"][FAILS]) <= 0.05 * repetitions, name
         assert counts["0.75"][FAILS] == counts["1.25"][HOLDS] == 0, name
@@ -137,7 +140,7 @@ def test_in_the_recorded_run_the_tolerance_lets_the_oracle_pass():
     for measured in floor["tolerance"].values():
         assert tolerance - 0.04 < measured["high_975"] < tolerance
     for measured in floor["check"].values():
-        assert measured["passed"] >= 0.95 and measured["units"] == 1000
+        assert measured["passed"] >= 0.95 and measured["units"] == propositions.UNITS
 
 
 def test_the_mixture_of_two_populations_has_the_wanted_effect():

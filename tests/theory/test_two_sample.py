@@ -204,7 +204,18 @@ def test_the_variance_without_an_effect_is_that_of_permutations(m, n):
         within = kernel[a][:, a].sum() / (m * (m - 1)) + kernel[b][:, b].sum() / (n * (n - 1))
         effects.append((within - 2 * kernel[a][:, b].mean()).item())
     # The standard error of the variance of 5,000 values is at least 2 %.
-    assert two_sample._null_variance(kernel, kernel.sum(1), m) == pytest.approx(np.var(effects), rel=0.08)
+    sums = torch.stack([kernel.square().sum(), kernel.sum(1).square().sum(), kernel.sum()])[:, None]
+    result = two_sample._null_variance(torch.tensor([m]), torch.tensor([n]), sums).item()
+    assert result == pytest.approx(np.var(effects), rel=0.08)
+
+
+def test_weights_repeat_units():
+    units, index = normal(40, 2, 0), torch.randint(40, (2, 50), generator=rng(1))
+    weights = torch.stack([torch.bincount(row, minlength=40) for row in index]).double()[:, :, None]
+    result = two_sample.weighted_mmd2(gaussian_kernel(units[:20], units[20:], 0.7), *weights)
+    expected = kernel_test(gaussian_kernel(units[index[0]], units[index[1]], 0.7), 50)
+    for value, name in zip(result, ("effect", "low", "high", "max_effect"), strict=True):
+        assert value.item() == pytest.approx(getattr(expected, name), rel=1e-9)
 
 
 def test_relabeling_the_units_does_not_change_the_kernel():
