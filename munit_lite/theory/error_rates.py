@@ -112,7 +112,7 @@ def count_resampled_statuses(
             weights = (_weights(kernel, t, units, repetitions, generator) for t in (fraction, 0.0))
             effect, low, high, max_effect = weighted_mmd2(kernel, *weights)
             intervals = (torch.stack([effect, low, high]) / max_effect).T.tolist()
-            findings = [Finding(name, "", "", *interval, threshold=EFFECT_THRESHOLD) for interval in intervals]
+            findings = [Finding(name, "", "", x, low_x, high_x, EFFECT_THRESHOLD) for x, low_x, high_x in intervals]
             counts[name][f"{multiple:g}"] = _count_statuses(findings)
     for (name, _), (errors, _) in records.errors.items():
         summaries = resample_errors(errors, units, repetitions, seed)

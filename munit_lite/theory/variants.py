@@ -325,3 +325,39 @@ UNDETECTABLE_VARIANTS = (
 )
 
 ORACLE_VARIANTS = (ORACLE, *BROKEN_VARIANTS, *UNDETECTABLE_VARIANTS)
+
+# ------------------------------------------------------------------------------------------- breaks of any strength
+
+
+def _edit_oracle(encode: CodeEdit | None = None, decode: CodeEdit | None = None) -> OracleVariant:
+    """Edit the encoder or the decoder of domain 2 of the oracle."""
+    encode_edits, decode_edits = ({} if edit is None else {2: edit} for edit in (encode, decode))
+    return OracleVariant("broken by hand", "", ORACLE.expected, encode=encode_edits, decode=decode_edits)
+
+
+def _correlated(strength: float) -> OracleVariant:
+    factor = torch.linalg.cholesky((1 - 0.9 * strength) * _IDENTITY + 0.9 * strength)
+    return _edit_oracle(transform_style(factor.inverse()), transform_style(factor))
+
+
+def _content_in_style(strength: float) -> OracleVariant:
+    weight, scale = 0.8 * strength, math.sqrt(1 - (0.8 * strength) ** 2)
+    return _edit_oracle(leak_content_into_style(weight, scale), leak_content_into_style(-weight / scale, 1 / scale))
+
+
+# By name: strength, from 0 (the oracle) to 1 -> the variant.
+BREAKS: dict[str, Callable[[float], OracleVariant]] = {
+    "styles of domain 2 scaled, in E and G": lambda t: _edit_oracle(
+        transform_style(_IDENTITY / (1 + t)), transform_style((1 + t) * _IDENTITY)
+    ),
+    "styles of domain 2 correlated, in E and G": _correlated,
+    "content in the style, with the same variance": _content_in_style,
+    "content in the style, encoder only": lambda t: _edit_oracle(leak_content_into_style(1.5 * t)),
+    "a larger size in domain 2, in E and G": lambda t: _edit_oracle(
+        edit_content(SIZE_COLUMN, lambda size: size - t), edit_content(SIZE_COLUMN, lambda size: size + t)
+    ),
+    "style negated, encoder only": lambda t: _edit_oracle(transform_style((1 - 2 * t) * _IDENTITY)),
+    "content and style mixed by a rotation, in E and G": lambda t: _edit_oracle(
+        mix_content_and_style(-t * math.pi / 2), mix_content_and_style(t * math.pi / 2)
+    ),
+}

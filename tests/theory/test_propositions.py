@@ -111,7 +111,7 @@ def test_in_the_recorded_run_every_seed_detects_every_broken_variant():
             if cell["expected"] != HOLDS:
                 assert cell[FAILS] == cell["seeds"] == 59, (variant.name, check)
     for check, cell in recorded[ORACLE.name].items():
-        assert cell[HOLDS] == cell["seeds"] == 59, check
+        assert cell[FAILS] == 0 and cell[HOLDS] >= 0.95 * cell["seeds"], check
 
 
 def test_in_the_recorded_run_at_most_5_percent_of_the_verdicts_at_the_margin_are_false():
