@@ -138,14 +138,15 @@ def scaled_kernel(a: Sample, b: Sample, bandwidth: float) -> Tensor:
         (m + n, m + n) in float64.
     """
     blocks_a, blocks_b = _validate_samples(a, b)
-    squares = np.zeros(())
+    squares = np.zeros(1)
     for block_a, block_b in zip(blocks_a, blocks_b, strict=True):
         rows = torch.cat([block_a, block_b])
         distances = pdist(rows.flatten(0, -2).numpy())
         spaced = distances[:: 1 + len(distances) // _MAX_DISTANCES]
         positive = spaced[spaced > 0]
         scale = np.partition(positive, len(positive) // 2)[len(positive) // 2] if len(positive) else 1.0
-        squares = squares + (distances / scale) ** 2
+        distances /= scale
+        squares = squares + np.square(distances, out=distances)
     return _unit_kernel(squares, rows, bandwidth * len(blocks_a) ** 0.5)
 
 
@@ -166,7 +167,8 @@ def gaussian_kernel(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
 
 def _unit_kernel(squares: np.ndarray, rows: Tensor, bandwidth: float) -> Tensor:
     """Return the kernel between units from the condensed squared distances between rows."""
-    kernel = torch.from_numpy(squareform(np.exp(squares / (-2 * bandwidth**2)))).fill_diagonal_(1)
+    squares *= -0.5 / bandwidth**2
+    kernel = torch.from_numpy(squareform(np.exp(squares, out=squares), checks=False)).fill_diagonal_(1)
     return kernel.unflatten(0, (len(rows), -1)).unflatten(2, (len(rows), -1)).mean((1, 3)) if rows.ndim == 3 else kernel
 
 

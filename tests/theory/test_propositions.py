@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from scipy import stats
 
 from munit_lite.experiments import results
 from munit_lite.experiments.results import read_results, read_results_file
@@ -269,6 +270,10 @@ def test_the_interval_of_the_quantile_covers_it():
         errors = torch.rand(150, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         summary = summarize_errors(errors)
         covered += summary.low <= 0.95 <= summary.high
+        if seed < 5:
+            interval = stats.quantile_test(errors[: 72 + seed].numpy(), p=0.95).confidence_interval(0.95)
+            few = summarize_errors(errors[: 72 + seed])
+            assert (few.low, few.high) == (interval.low, interval.high)
     assert covered >= 370  # 380 of 400 are expected; fewer than 370 in one of 100 runs of a right interval
     with pytest.raises(ValueError, match="71 errors cannot bound their 95 % quantile; 72 or more"):
         summarize_errors(torch.rand(71))

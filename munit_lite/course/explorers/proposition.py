@@ -69,6 +69,8 @@ def render(broken: str, strength: float, units: int, seed: int) -> Image:
         axis.annotate(result.status, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axis.axvline(1, color="black", lw=1, linestyle="--")
     axis.set_xscale("symlog", linthresh=1)
+    axis.set_xticks((0, 1, 10, 100, 1000), ("0", "1", "10", "100", "1000"))  # the default labels take 50 ms to typeset
+    axis.minorticks_off()
     axis.set_yticks(range(len(results)), [CHECK_NAMES[name] for name in results])
     axis.set(xlabel="effect / threshold (dashed: 1)", xlim=(-0.05, 1e3), ylim=(len(results) - 0.5, -0.5))
     return figure_to_image(figure, _sentence(results, broken, strength, units))
