@@ -17,6 +17,7 @@ from munit_lite.theory.oracle import PixelWorld
 from munit_lite.theory.propositions import EFFECT_THRESHOLD
 from munit_lite.theory.variants import BREAKS
 from munit_lite.theory.verdicts import nrmse
+from tools import record_propositions
 
 pytestmark = pytest.mark.numerical
 
@@ -88,3 +89,16 @@ def test_the_recorded_states_come_closer_to_the_oracle():
 def test_the_recorded_oracle_passes_every_check_on_pixels():
     for check, verdict in read_results("pixel_oracle_propositions").items():
         assert verdict["status"] == "holds", check
+
+
+def test_the_recording_script_measures_curves_of_the_recorded_form(monkeypatch):
+    name = "styles of domain 2 scaled, in E and G"
+    monkeypatch.setattr(record_propositions, "BREAKS", {name: BREAKS[name]})
+    monkeypatch.setattr(record_propositions, "STRENGTHS", (0.0, 1.0))
+    measured, recorded = record_propositions.measure_dose_curves(400, 1)[name], read_results("dose_curves")[name]
+    assert {check: set(curves) for check, curves in measured.items()} == {
+        check: set(curves) for check, curves in recorded.items()
+    }
+    for strength in ("0", "1"):
+        style = (curves["latent_matching"]["p(s2) = q"][strength] for curves in (measured, recorded))
+        assert next(style) == pytest.approx(next(style), abs=0.08)  # 400 images instead of 1,000
