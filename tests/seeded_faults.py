@@ -135,8 +135,8 @@ FAULTS = (
         "a permutation test does not count the sample's own order, so that its p-value can be 0",
         ("11",),
         "theory/two_sample.py",
-        "return (1 + len(exceedances)) / (permutations + 1), effects",
-        "return len(exceedances) / permutations, effects",
+        "return (1 + len(exceedances)) / (permutations + 1)",
+        "return len(exceedances) / permutations",
     ),
     Fault(
         "held-out rows fitted",

@@ -8,6 +8,7 @@ from images. If those are predicted attributes, a test that does not reject says
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -23,19 +24,58 @@ from munit_lite.theory.verdicts import (
     JOINT,
     MARGINAL,
     RECONSTRUCTION,
-    ErrorSummary,
     PropositionVerdict,
-    decide,
-    summarize_nrmse,
+    error_finding,
+    normalized_finding,
+    nrmse,
+    summarize_errors,
 )
 from munit_lite.world import DIRECTIONS
 
-ALPHA = 0.001
 BANDWIDTH = 0.35  # in median distances; a wider kernel hardly sees that one style depends on another among 14 factors
-EFFECT_THRESHOLD = 0.04  # a normalized MMD² up to this counts as zero; bounding it that low takes about 500 units
+EFFECT_THRESHOLD = 0.04  # a normalized MMD² up to this counts as zero
+UNITS = 2000  # so many decide effects of half and of 1.5 times the margin in at least 80 % of all cases
 _BATCH_SIZE = 100
 
 _Blocks: TypeAlias = tuple[Tensor, ...]
+
+
+@dataclass
+class CheckRecords:
+    """What a check measured of each unit, before any statistic is computed.
+
+    Args:
+        claim: what is checked.
+        units: independent images of each domain.
+        measured: what the two-sample tests compare.
+        samples: for each (name, reason) the two samples of an equality, blocks (units, features) in float64.
+        errors: for each (name, reason) the NRMSE of each unit, (units,), and its tolerance.
+    """
+
+    claim: str
+    units: int
+    measured: str
+    samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = field(default_factory=dict)
+    errors: dict[tuple[str, str], tuple[Tensor, float]] = field(default_factory=dict)
+
+    def compare(self, name: str, reason: str, a: _Blocks, b: _Blocks) -> None:
+        """Add two samples that must have one distribution, blocks (units, ...)."""
+        first, second = (tuple(block.flatten(1).double().cpu() for block in sample) for sample in (a, b))
+        self.samples[name, reason] = first, second
+
+    def add_error(self, name: str, reason: str, estimate: Tensor, target: Tensor, tolerance: float) -> None:
+        """Add two tensors (units, ...) that must be equal."""
+        self.errors[name, reason] = nrmse(estimate, target), tolerance
+
+    def decide(self) -> PropositionVerdict:
+        """Return the verdict, with one finding for each equality."""
+        findings, unused = [], torch.Generator()
+        for (name, reason), (a, b) in self.samples.items():
+            test = mmd_test(a, b, unused, permutations=0, bandwidth=BANDWIDTH)
+            findings.append(normalized_finding(name, reason, test, EFFECT_THRESHOLD))
+        for (name, reason), (errors, tolerance) in self.errors.items():
+            findings.append(error_finding(name, reason, summarize_errors(errors), tolerance))
+        return PropositionVerdict(self.claim, tuple(findings), self.units, self.measured)
 
 
 class _CheckInputs:
@@ -77,27 +117,14 @@ class _CheckInputs:
         """Measure the factors of images of a domain, as `ObservedWorld.factors` does."""
         return self.world.factors(images, domain)
 
-    def decide(
-        self,
-        claim: str,
-        samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] | None = None,
-        errors: dict[tuple[str, str], ErrorSummary] | None = None,
-        measured: str = "",
-    ) -> PropositionVerdict:
-        """Test the equality of each two samples, and combine these tests with the errors."""
-        permutations = round(len(samples or {}) / ALPHA) - 1  # so that Holm's p can be as small as ALPHA
-        tests = {}
-        for equality, blocks in (samples or {}).items():
-            a, b = ([block.flatten(1).double().cpu() for block in sample] for sample in blocks)
-            tests[equality] = mmd_test(a, b, self.generator, permutations, bandwidth=BANDWIDTH)
-        measured, tolerance = measured or self.world.measured, self.world.tolerance
-        return decide(claim, tests, errors or {}, EFFECT_THRESHOLD, tolerance, self.units, ALPHA, measured)
-
 
 def _in_batches(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     with torch.no_grad():
         batches = zip(*(tensor.split(_BATCH_SIZE) for tensor in tensors), strict=True)
         return torch.cat([function(*batch) for batch in batches])
+
+
+# ---------------------------------------------------------------------------------------------------------- checks
 
 
 def check_optimality(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
@@ -110,8 +137,8 @@ def check_optimality(model: EncoderDecoder, world: ObservedWorld, units: int, se
     Args:
         model: the oracle, a variant of it, or a trained model.
         world: the source of the images.
-        units: independent images of each domain, 100 or more; a fifth of them sets the bandwidths of the tests.
-        seed: of the images, sampled styles and permutations.
+        units: independent images of each domain, 100 or more; see `UNITS`.
+        seed: of the images and sampled styles.
 
     Raises:
         ValueError: `units` is below 100.
@@ -122,42 +149,56 @@ def check_optimality(model: EncoderDecoder, world: ObservedWorld, units: int, se
         >>> check_optimality(Oracle(world), world, units=500, seed=0).status
         'holds'
     """
-    inputs = _CheckInputs(model, world, units, seed)
-    samples, errors = {}, {}
+    return record_optimality(model, world, units, seed).decide()
+
+
+def record_optimality(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> CheckRecords:
+    """Measure what `check_optimality` decides on; the arguments are the same."""
+    inputs, tolerances = _CheckInputs(model, world, units, seed), world.tolerances
+    measured = f"{world.measured} for translations, images and codes for reconstructions"
+    records = CheckRecords("Proposition 1, the minimum is reached", units, measured)
     for i, j in DIRECTIONS:
         content, style_j = inputs.encode_content(inputs.x[i], i), inputs.sample_style()
         translation = inputs.decode(content, style_j, j)
         real = inputs.factors(inputs.x[j], j)
-        samples[f"p(x{i}→{j}) = p(x{j})", ADVERSARIAL] = (inputs.factors(translation, j), real)
-        reconstruction = inputs.decode(content, inputs.encode_style(inputs.x[i], i), i)
-        errors[f"image {i} recon", RECONSTRUCTION] = summarize_nrmse(reconstruction, inputs.x[i])
-        errors[f"content {i} recon", RECONSTRUCTION] = summarize_nrmse(inputs.encode_content(translation, j), content)
-        errors[f"style {j} recon", RECONSTRUCTION] = summarize_nrmse(inputs.encode_style(translation, j), style_j)
-    measured = f"{world.measured} for translations, images and codes for reconstructions"
-    return inputs.decide("Proposition 1, the minimum is reached", samples, errors, measured)
+        records.compare(f"p(x{i}→{j}) = p(x{j})", ADVERSARIAL, inputs.factors(translation, j), real)
+        image = inputs.decode(content, inputs.encode_style(inputs.x[i], i), i)
+        content_again, style_again = inputs.encode_content(translation, j), inputs.encode_style(translation, j)
+        records.add_error(f"image {i} recon", RECONSTRUCTION, image, inputs.x[i], tolerances.images)
+        records.add_error(f"content {i} recon", RECONSTRUCTION, content_again, content, tolerances.codes)
+        records.add_error(f"style {j} recon", RECONSTRUCTION, style_again, style_j, tolerances.codes)
+    return records
 
 
 def check_latent_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
     """Check proposition 2: p(c1) = p(c2), p(s1) = q, p(s2) = q, and content is independent of style.
 
     Proposition 3 needs the independence, which the three marginals do not imply: (c_i, s_i) is tested against
-    p(c_j) ⊗ q. Contents and styles are divided by their median distances, so no scale is preferred. Among the
-    thousands of features of a content map all distances are nearly equal, so a test of whole maps has almost no
-    power. For maps the channel means are therefore compared, too. The arguments are those of `check_optimality`.
+    p(c_j) ⊗ q. Contents and styles are divided by their median distances, so no scale is preferred. Of content maps the
+    channel means are compared: among the thousands of features of a whole map all distances are nearly equal, so that
+    a kernel has no power. A verdict on maps therefore says nothing about the arrangement within a channel. The
+    arguments are those of `check_optimality`.
     """
+    return record_latent_matching(model, world, units, seed).decide()
+
+
+def record_latent_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> CheckRecords:
+    """Measure what `check_latent_matching` decides on; the arguments are those of `check_optimality`."""
     inputs = _CheckInputs(model, world, units, seed)
     content = {i: inputs.encode_content(inputs.x[i], i) for i in (1, 2)}
     style = {i: inputs.encode_style(inputs.x[i], i) for i in (1, 2)}
-    samples: dict[tuple[str, str], tuple[_Blocks, _Blocks]] = {
-        ("p(c1) = p(c2)", MARGINAL): ((content[1],), (content[2],))
-    }
-    if content[1].ndim == 4:  # maps
-        samples["p(c1) = p(c2), channel means", MARGINAL] = ((content[1].mean((2, 3)),), (content[2].mean((2, 3)),))
+    maps = content[1].ndim == 4
+    if maps:
+        content = {i: code.mean((2, 3)) for i, code in content.items()}
+    measured = "the codes, of content maps the channel means" if maps else "the codes"
+    records = CheckRecords("Proposition 2, latents match", units, measured)
+    records.compare("p(c1) = p(c2)", MARGINAL, (content[1],), (content[2],))
     for i in (1, 2):
-        samples[f"p(s{i}) = q", MARGINAL] = ((style[i],), (inputs.sample_style(),))
+        records.compare(f"p(s{i}) = q", MARGINAL, (style[i],), (inputs.sample_style(),))
     for i, j in DIRECTIONS:
-        samples[f"p(c{i}, s{i}) = p(c{j}) ⊗ q", JOINT] = ((content[i], style[i]), (content[j], inputs.sample_style()))
-    return inputs.decide("Proposition 2, latents match", samples, measured="the codes")
+        independent = content[j], inputs.sample_style()
+        records.compare(f"p(c{i}, s{i}) = p(c{j}) ⊗ q", JOINT, (content[i], style[i]), independent)
+    return records
 
 
 def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
@@ -167,15 +208,19 @@ def check_joint_matching(model: EncoderDecoder, world: ObservedWorld, units: int
     difference between the styles alone would be too small to detect, so the styles are also tested without the
     others. The arguments are those of `check_optimality`.
     """
+    return record_joint_matching(model, world, units, seed).decide()
+
+
+def record_joint_matching(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> CheckRecords:
+    """Measure what `check_joint_matching` decides on; the arguments are those of `check_optimality`."""
     inputs = _CheckInputs(model, world, units, seed)
     image_1_to_2, image_2_to_1 = inputs.translate(1), inputs.translate(2)
     from_1 = (*inputs.factors(inputs.x[1], 1), *inputs.factors(image_1_to_2, 2))
     from_2 = (*inputs.factors(image_2_to_1, 1), *inputs.factors(inputs.x[2], 2))
-    samples = {
-        ("p(x1, x1→2) = p(x2→1, x2)", FAILS): (from_1, from_2),
-        ("their styles alone", FAILS): (from_1[2::3], from_2[2::3]),
-    }
-    return inputs.decide("Proposition 3, joint distributions match", samples)
+    records = CheckRecords("Proposition 3, joint distributions match", units, world.measured)
+    records.compare("p(x1, x1→2) = p(x2→1, x2)", FAILS, from_1, from_2)
+    records.compare("their styles alone", FAILS, from_1[2::3], from_2[2::3])
+    return records
 
 
 def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> PropositionVerdict:
@@ -183,15 +228,20 @@ def check_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, units: 
 
     The arguments are those of `check_optimality`.
     """
+    return record_cycle_consistency(model, world, units, seed).decide()
+
+
+def record_cycle_consistency(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> CheckRecords:
+    """Measure what `check_cycle_consistency` decides on; the arguments are those of `check_optimality`."""
     inputs = _CheckInputs(model, world, units, seed)
-    errors = {}
+    records = CheckRecords("Proposition 4, cycles close", units, "images and codes")
     for i, j in DIRECTIONS:
         image, style = inputs.x[i], inputs.sample_style()
         translation, source_style = _augmented_translation(inputs, image, style, i, j)
         cycle_image, cycle_style = _augmented_translation(inputs, translation, source_style, j, i)
-        errors[f"image {i}→{j}→{i}", FAILS] = summarize_nrmse(cycle_image, image)
-        errors[f"style {j} recon", FAILS] = summarize_nrmse(cycle_style, style)
-    return inputs.decide("Proposition 4, cycles close", errors=errors, measured="images and codes")
+        records.add_error(f"image {i}→{j}→{i}", FAILS, cycle_image, image, world.tolerances.images)
+        records.add_error(f"style {j} recon", FAILS, cycle_style, style, world.tolerances.codes)
+    return records
 
 
 def _augmented_translation(inputs: _CheckInputs, image: Tensor, style: Tensor, i: int, j: int) -> tuple[Tensor, Tensor]:
@@ -206,13 +256,18 @@ def check_content_preservation(
 
     The arguments are those of `check_optimality`.
     """
+    return record_content_preservation(model, world, units, seed).decide()
+
+
+def record_content_preservation(model: EncoderDecoder, world: ObservedWorld, units: int, seed: int) -> CheckRecords:
+    """Measure what `check_content_preservation` decides on; the arguments are those of `check_optimality`."""
     inputs = _CheckInputs(model, world, units, seed)
-    errors = {}
+    records = CheckRecords("Beyond the propositions, content is preserved", units, world.measured)
     for i, j in DIRECTIONS:
         translation = inputs.translate(i)
         content, target = (torch.cat(inputs.factors(x, k)[:2], dim=1) for x, k in ((translation, j), (inputs.x[i], i)))
-        errors[f"content of x{i}→{j}", FAILS] = summarize_nrmse(content, target)
-    return inputs.decide("Beyond the propositions, content is preserved", errors=errors)
+        records.add_error(f"content of x{i}→{j}", FAILS, content, target, world.tolerances.content)
+    return records
 
 
 CHECKS = {
@@ -241,7 +296,7 @@ def check_trained_model(model: MUNIT, units: int, seed: int) -> dict[str, Propos
     Args:
         model: trained on the known world.
         units: as in `check_optimality`.
-        seed: of the images, sampled styles and permutations.
+        seed: of the images and sampled styles.
 
     Raises:
         ValueError: the model was trained on other data, for which there are no attribute predictors.

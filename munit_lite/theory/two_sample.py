@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from scipy.spatial.distance import pdist, squareform
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -22,6 +23,8 @@ from torch import Tensor
 
 Sample: TypeAlias = Tensor | Sequence[Tensor]
 
+_NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
+_MAX_DISTANCES = 2**17  # of more distances, for 512 units or more, evenly spaced ones estimate the median well enough
 _BATCH_SIZE = 250  # permutations evaluated together
 _MAX_EXCEEDANCES = 100  # permutations that reach the observed effect: the p-value is then known to a tenth of itself
 
@@ -33,7 +36,8 @@ class TwoSampleResult:
     Args:
         method: what the effect is: "MMD²" or "classifier accuracy".
         effect: unbiased estimate; its expectation is `null_effect` if the distributions are equal.
-        low: lower end of the effect's 95 % interval (jackknife over units; for the classifier over held-out units).
+        low: lower end of the effect's 95 % interval (see `weighted_mmd2`; for the classifier a normal one over held-out
+            units).
         high: upper end of that interval.
         p_value: fraction of permutations with an effect at least as large; the observed order counts as one of them,
             unless sampling stopped early.
@@ -65,7 +69,7 @@ def mmd2(a: Tensor, b: Tensor, bandwidth: float) -> float:
         >>> round(mmd2(torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [3.0]]), bandwidth=1.0), 3)
         0.769
     """
-    return _observed_discrepancy(_gaussian_kernel(_pairwise_distances(a, b), bandwidth), len(a))
+    return kernel_test(gaussian_kernel(a, b, bandwidth), len(a)).effect
 
 
 def gaussian_mmd2(
@@ -102,20 +106,17 @@ def mmd_test(
     b: Sample,
     generator: torch.Generator,
     permutations: int = 999,
-    held_out_fraction: float = 0.2,
     bandwidth: float = 1.0,
 ) -> TwoSampleResult:
     """Test equality of two distributions by permutations of the unbiased MMD² with a Gaussian kernel.
 
-    Each block is divided by the median distance between held-out units. Those are not tested, so the bandwidth does
-    not depend on what is permuted.
+    Each block is divided by the median distance between the rows of both samples, which no permutation changes.
 
     Args:
-        a: first sample, as the module describes it, with its units in random order.
+        a: first sample, as the module describes it.
         b: second sample.
         generator: samples the permutations.
-        permutations: at most this many; 999, or another number one below a multiple of 1000, allows p = 0.001 exactly.
-        held_out_fraction: fraction of the units that set the bandwidth.
+        permutations: at most this many; 999 allows p = 0.001 exactly, and 0 computes the effect alone, with p = 1.
         bandwidth: in units of those median distances (for several blocks, of the root of their sum of squares).
 
     Raises:
@@ -127,18 +128,110 @@ def mmd_test(
         >>> mmd_test(a, b + 2, generator).p_value
         0.001
     """
+    return kernel_test(scaled_kernel(a, b, bandwidth), len(_blocks(a)[0]), permutations, generator)
+
+
+def scaled_kernel(a: Sample, b: Sample, bandwidth: float) -> Tensor:
+    """Compute the kernel of `mmd_test` between all units of both samples.
+
+    Returns:
+        (m + n, m + n) in float64.
+    """
     blocks_a, blocks_b = _validate_samples(a, b)
-    first_a, first_b = (max(2, round(held_out_fraction * len(blocks[0]))) for blocks in (blocks_a, blocks_b))
-    scaled_a, scaled_b = [], []
+    squares = np.zeros(1)
     for block_a, block_b in zip(blocks_a, blocks_b, strict=True):
-        held_out = torch.cat([block_a[:first_a].flatten(0, -2), block_b[:first_b].flatten(0, -2)])
-        distances = torch.pdist(held_out)
-        scale = distances[distances > 0].median() if (distances > 0).any() else torch.ones(())
-        scaled_a.append(block_a[first_a:] / scale)
-        scaled_b.append(block_b[first_b:] / scale)
-    rows_a, rows_b = torch.cat(scaled_a, dim=-1), torch.cat(scaled_b, dim=-1)
-    kernel = _gaussian_kernel(_pairwise_distances(rows_a, rows_b), bandwidth * len(blocks_a) ** 0.5)
-    return _kernel_test(kernel, len(rows_a), permutations, generator)
+        rows = torch.cat([block_a, block_b])
+        distances = pdist(rows.flatten(0, -2).numpy())
+        spaced = distances[:: 1 + len(distances) // _MAX_DISTANCES]
+        positive = spaced[spaced > 0]
+        scale = np.partition(positive, len(positive) // 2)[len(positive) // 2] if len(positive) else 1.0
+        distances /= scale
+        squares = squares + np.square(distances, out=distances)
+    return _unit_kernel(squares, rows, bandwidth * len(blocks_a) ** 0.5)
+
+
+def gaussian_kernel(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
+    """Compute exp(-|x - y|² / (2 bandwidth²)) between all units of both samples; several rows of a unit are averaged.
+
+    Args:
+        a: (m, D) or (m, rows, D).
+        b: (n, D) or (n, rows, D).
+        bandwidth: in the units of the features.
+
+    Returns:
+        (m + n, m + n) in float64.
+    """
+    rows = torch.cat([a, b])
+    return _unit_kernel(pdist(rows.flatten(0, -2).numpy(), "sqeuclidean"), rows, bandwidth)
+
+
+def _unit_kernel(squares: np.ndarray, rows: Tensor, bandwidth: float) -> Tensor:
+    """Return the kernel between units from the condensed squared distances between rows."""
+    squares *= -0.5 / bandwidth**2
+    kernel = torch.from_numpy(squareform(np.exp(squares, out=squares), checks=False)).fill_diagonal_(1)
+    return kernel.unflatten(0, (len(rows), -1)).unflatten(2, (len(rows), -1)).mean((1, 3)) if rows.ndim == 3 else kernel
+
+
+def kernel_test(
+    kernel: Tensor, first_group: int, permutations: int = 0, generator: torch.Generator | None = None
+) -> TwoSampleResult:
+    """Do what `mmd_test` does with the kernel between all units of both samples.
+
+    Args:
+        kernel: symmetric, (units, units); its diagonal is not used.
+        first_group: number of units in the first group, which come first.
+        permutations: at most this many; 0 computes the effect alone, with p = 1.
+        generator: samples the permutations.
+    """
+    in_a = (torch.arange(len(kernel)) < first_group).to(kernel.dtype)[:, None]
+    effect, low, high, max_effect = (value.item() for value in weighted_mmd2(kernel, in_a, 1 - in_a))
+    p_value = sequential_permutation_test(
+        lambda labels: _discrepancy(kernel, labels, first_group),
+        effect,
+        len(kernel),
+        first_group,
+        permutations,
+        generator,
+    )
+    return TwoSampleResult("MMD²", effect, low, high, p_value, 0.0, max_effect)
+
+
+def weighted_mmd2(kernel: Tensor, weights_a: Tensor, weights_b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Estimate the squared MMD, with intervals, of R pairs of groups that consist of repeated units.
+
+    An interval holds all values that a score test does not reject. The variance of the estimate is modeled as
+    V0 + s MMD²: V0 is its variance if the distributions are equal, and s follows from the jackknife. Without this
+    increase the interval would be too short wherever the estimate happens to be too small. If the distributions are
+    equal, the estimate is skewed and the interval lies above zero in about 6 % of all cases; test that by the p-value.
+
+    Args:
+        kernel: symmetric, (units, units).
+        weights_a: how often the first group contains each unit, (units, R).
+        weights_b: the same for the second group.
+
+    Returns:
+        The effect, both ends of its 95 % interval and the effect of groups that do not overlap, each (R,).
+    """
+    m, n, diagonal = weights_a.sum(0), weights_b.sum(0), kernel.diagonal()[:, None]
+    to_a, to_b = kernel @ weights_a, kernel @ weights_b
+    own_a, own_b = to_a - diagonal, to_b - diagonal  # a unit is not compared with itself: the estimate is unbiased
+    max_effect = (weights_a * own_a).sum(0) / (m * (m - 1)) + (weights_b * own_b).sum(0) / (n * (n - 1))
+    effect = max_effect - 2 * (weights_a * to_b).sum(0) / (m * n)
+    jackknife = torch.zeros_like(effect)
+    for weights, own, across, m_, n_ in ((weights_a, own_a, to_b, m, n), (weights_b, own_b, to_a, n, m)):
+        left_out = 2 * (across / n_ - own / (m_ - 2)) / (m_ - 1)  # up to a constant, the estimate without the unit
+        deviations = left_out - (weights * left_out).sum(0) / m_
+        jackknife += (weights * deviations.square()).sum(0) * (m_ - 1) / m_
+    weights, rows = weights_a + weights_b, to_a + to_b - diagonal
+    squares = kernel.square() @ weights - diagonal.square()
+    null_variance = _null_variance(m, n, (weights * torch.stack([squares, rows.square(), rows])).sum(1))
+    # The jackknife counts twice the variance that remains without an effect (Efron and Stein, The jackknife estimate
+    # of variance, Annals of Statistics 1981).
+    increase = (jackknife - 2 * null_variance).clamp_min(0)
+    half_slope = _NORMAL_QUANTILE**2 * increase / torch.maximum(effect, null_variance.sqrt()) / 2
+    variance = _NORMAL_QUANTILE**2 * null_variance + 2 * half_slope * effect.clamp_min(0)
+    half_width = (half_slope.square() + variance).sqrt()
+    return effect, effect + half_slope - half_width, effect + half_slope + half_width, max_effect
 
 
 def quadratic_classifier() -> Any:
@@ -189,8 +282,9 @@ def classifier_test(
 
     effect = 0.5 + (scores_a.mean() - scores_b.mean()).item() / 2
     error = (scores_a.var().item() / count_a + scores_b.var().item() / count_b) ** 0.5 / 2
-    p_value, _ = sequential_permutation_test(accuracy, effect, len(pooled), count_a, permutations, generator)
-    return _result("classifier accuracy", effect, error, p_value, 0.5, 1.0)
+    p_value = sequential_permutation_test(accuracy, effect, len(pooled), count_a, permutations, generator)
+    low, high = effect - _NORMAL_QUANTILE * error, effect + _NORMAL_QUANTILE * error
+    return TwoSampleResult("classifier accuracy", effect, low, high, p_value, 0.5, 1.0)
 
 
 def sequential_permutation_test(
@@ -199,8 +293,8 @@ def sequential_permutation_test(
     units: int,
     first_group: int,
     permutations: int,
-    generator: torch.Generator,
-) -> tuple[float, Tensor]:
+    generator: torch.Generator | None,
+) -> float:
     """Compute the p-value of an effect by random permutations of the units.
 
     Sampling stops once `_MAX_EXCEEDANCES` permutations reach the observed effect: their fraction among those sampled
@@ -213,11 +307,8 @@ def sequential_permutation_test(
         first_group: number of units in the first group.
         permutations: at most this many.
         generator: samples them.
-
-    Returns:
-        the p-value, and the effects of the permutations that were sampled.
     """
-    effects = torch.empty(0, dtype=torch.float64)
+    effects = exceedances = torch.empty(0, dtype=torch.float64)
     while len(effects) < permutations:
         batch_size = min(_BATCH_SIZE, permutations - len(effects))
         order = torch.rand(batch_size, units, generator=generator, dtype=torch.float64)
@@ -227,8 +318,8 @@ def sequential_permutation_test(
         slack = 1e-12 * max(1.0, effects.abs().max().item())  # equal sums may differ in their last bits
         exceedances = torch.nonzero(effects >= effect - slack).flatten()
         if len(exceedances) >= _MAX_EXCEEDANCES:
-            return _MAX_EXCEEDANCES / (int(exceedances[_MAX_EXCEEDANCES - 1]) + 1), effects
-    return (1 + len(exceedances)) / (permutations + 1), effects
+            return _MAX_EXCEEDANCES / (int(exceedances[_MAX_EXCEEDANCES - 1]) + 1)
+    return (1 + len(exceedances)) / (permutations + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -251,11 +342,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 # -------------------------------------------------------------------------------------------------------- helpers
 
 
+def _blocks(sample: Sample) -> Sequence[Tensor]:
+    return [sample] if isinstance(sample, Tensor) else sample
+
+
 def _validate_samples(a: Sample, b: Sample) -> tuple[list[Tensor], list[Tensor]]:
     """Return the blocks of both samples in float64."""
     samples = []
     for sample in (a, b):
-        blocks = [block.double() for block in ([sample] if isinstance(sample, Tensor) else sample)]
+        blocks = [block.double() for block in _blocks(sample)]
         if not blocks or len({block.shape[:-1] for block in blocks}) != 1 or blocks[0].ndim not in (2, 3):
             shapes = ", ".join(str(tuple(block.shape)) for block in blocks)
             raise ValueError(
@@ -273,75 +368,26 @@ def _validate_samples(a: Sample, b: Sample) -> tuple[list[Tensor], list[Tensor]]
     return samples[0], samples[1]
 
 
-def _pairwise_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return the distances between all rows of both samples, (units, units, rows, rows)."""
-    rows = torch.cat([a, b])
-    rows = rows[:, None] if rows.ndim == 2 else rows
-    units, rows_per_unit, _ = rows.shape
-    flat = rows.flatten(0, 1)
-    return torch.cdist(flat, flat).view(units, rows_per_unit, units, rows_per_unit).transpose(1, 2)
-
-
-def _gaussian_kernel(distances: Tensor, bandwidth: float) -> Tensor:
-    return torch.exp(-distances.square() / (2 * bandwidth**2))
-
-
-def _unit_kernel(kernel: Tensor) -> Tensor:
-    """Average the kernel over the rows of each two units; zero it between a unit and itself (otherwise biased)."""
-    return kernel.mean((2, 3)).fill_diagonal_(0)
-
-
-def _observed_discrepancy(kernel: Tensor, first_group: int) -> float:
-    kernel = _unit_kernel(kernel)
-    labels = (torch.arange(len(kernel)) < first_group).to(kernel.dtype)
-    return _discrepancy(kernel, labels[None], first_group).item()
-
-
 def _discrepancy(kernel: Tensor, labels: Tensor, m: int) -> Tensor:
     """Return the unbiased discrepancy for each row of 0/1 labels, (P, units) -> (P,)."""
-    within_a, within_b, between = _mean_kernels(kernel, labels, m)
-    return within_a + within_b - 2 * between
-
-
-def _mean_kernels(kernel: Tensor, labels: Tensor, m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean kernel within the first group, within the second, and between them, for each row of labels."""
-    n = len(kernel) - m
-    rows = kernel.sum(1)
-    within_a, total_a = (labels * (labels @ kernel)).sum(1), labels @ rows
+    n, diagonal = len(kernel) - m, kernel.diagonal()
+    rows = kernel.sum(1) - diagonal
+    within_a, total_a = (labels * (labels @ kernel - labels * diagonal)).sum(1), labels @ rows
     between, within_b = total_a - within_a, rows.sum() - 2 * total_a + within_a
-    return within_a / (m * (m - 1)), within_b / (n * (n - 1)), between / (m * n)
+    return within_a / (m * (m - 1)) + within_b / (n * (n - 1)) - 2 * between / (m * n)
 
 
-def _jackknife_variance(kernel: Tensor, m: int) -> float:
-    """Estimate the variance of the discrepancy by leaving out each unit once."""
-    n = len(kernel) - m
-    own_a, own_b, cross = kernel[:m, :m].sum(1), kernel[m:, m:].sum(1), kernel[:m, m:]
-    variance = 0.0
-    for own, across, m_, n_ in ((own_a, cross.sum(1), m, n), (own_b, cross.sum(0), n, m)):
-        left_out = (own.sum() - 2 * own) / ((m_ - 1) * (m_ - 2)) - 2 * (across.sum() - across) / ((m_ - 1) * n_)
-        variance += (m_ - 1) * left_out.var(correction=0).item()
-    return variance
+def _null_variance(m: Tensor, n: Tensor, sums: Tensor) -> Tensor:
+    """Compute the variance of the discrepancy of equal distributions, up to a factor of 1 + O(1 / units).
 
+    Row and column effects of the kernel cancel in the discrepancy. What is left after they are subtracted is
+    uncorrelated, and its sum of squares follows from three sums over the units.
 
-def _kernel_test(kernel: Tensor, first_group: int, permutations: int, generator: torch.Generator) -> TwoSampleResult:
-    kernel, units = _unit_kernel(kernel), len(kernel)
-    labels = (torch.arange(units) < first_group).double()
-    within_a, within_b, between = (mean.item() for mean in _mean_kernels(kernel, labels[None], first_group))
-    effect = within_a + within_b - 2 * between
-    max_effect = within_a + within_b  # the kernel between groups that do not overlap is 0
-    p_value, permuted = sequential_permutation_test(
-        lambda labels: _discrepancy(kernel, labels, first_group), effect, units, first_group, permutations, generator
-    )
-    # The jackknife counts twice the variance that remains without an effect (Efron and Stein, The jackknife estimate
-    # of variance, Annals of Statistics 1981); the permutations estimate it once.
-    null_variance = permuted.var().item()
-    error = max(_jackknife_variance(kernel, first_group) - null_variance, null_variance) ** 0.5
-    return _result("MMD²", effect, error, p_value, 0.0, max_effect)
-
-
-def _result(
-    method: str, effect: float, error: float, p_value: float, null_effect: float, max_effect: float
-) -> TwoSampleResult:
-    """Build the result from the effect and its standard error."""
-    half_width = NormalDist().inv_cdf(0.975) * error
-    return TwoSampleResult(method, effect, effect - half_width, effect + half_width, p_value, null_effect, max_effect)
+    Args:
+        m: units of the first group, (R,).
+        n: units of the second group, (R,).
+        sums: of the squared kernel, of the squared sums of its rows and of the kernel, without the diagonal, (3, R).
+    """
+    units = m + n
+    squares = sums[0] - 2 * sums[1] / (units - 2) + sums[2].square() / ((units - 1) * (units - 2))
+    return squares / (units * (units - 1)) * (2 / (m * (m - 1)) + 2 / (n * (n - 1)) + 4 / (m * n))

@@ -182,6 +182,7 @@ def mix_content_and_style(angle: float) -> CodeEdit:
 # ---------------------------------------------------------------------------------------------------- variants
 
 _ADVERSARIAL_AND_RECONSTRUCTION = f"{ADVERSARIAL}, {RECONSTRUCTION}"
+_MARGINAL_AND_JOINT = f"{MARGINAL}, {JOINT}"  # codes whose marginals differ have another joint distribution, too
 
 ORACLE = OracleVariant("oracle", "E*, G*", ExpectedReasons(HOLDS, HOLDS, HOLDS, HOLDS))
 
@@ -193,28 +194,28 @@ BROKEN_VARIANTS = (
     OracleVariant(
         "styles scaled",
         "G₂(c, 2s), E₂ˢ = s/2",
-        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
+        ExpectedReasons(ADVERSARIAL, _MARGINAL_AND_JOINT, FAILS, HOLDS),
         encode={2: transform_style(_IDENTITY / 2)},
         decode={2: transform_style(2 * _IDENTITY)},
     ),
     OracleVariant(
         "styles correlated",
         "G₂(c, Ls), E₂ˢ = L⁻¹s",
-        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
+        ExpectedReasons(ADVERSARIAL, _MARGINAL_AND_JOINT, FAILS, HOLDS),
         encode={2: transform_style(_CORRELATE.inverse())},
         decode={2: transform_style(_CORRELATE)},
     ),
     OracleVariant(
         "one style coordinate collapsed",
         "G₁ and G₂ ignore their first one, E₁ˢ and E₂ˢ give 0 for it",
-        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, MARGINAL, FAILS, FAILS),
+        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, _MARGINAL_AND_JOINT, FAILS, FAILS),
         encode={1: zero_first_style_coordinate, 2: zero_first_style_coordinate},
         decode={1: zero_first_style_coordinate, 2: zero_first_style_coordinate},
     ),
     OracleVariant(
         "content into style",
         "E₂ˢ = s + 1.5 g(c), and G₂ takes it out",
-        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
+        ExpectedReasons(ADVERSARIAL, _MARGINAL_AND_JOINT, FAILS, HOLDS),
         encode={2: leak_content_into_style(1.5)},
         decode={2: leak_content_into_style(-1.5)},
     ),
@@ -228,26 +229,26 @@ BROKEN_VARIANTS = (
     OracleVariant(
         "content into style, encoder only",
         "E₂ˢ = s + 1.5 g(c), G*",
-        ExpectedReasons(RECONSTRUCTION, MARGINAL, HOLDS, FAILS),
+        ExpectedReasons(RECONSTRUCTION, _MARGINAL_AND_JOINT, HOLDS, FAILS),
         encode={2: leak_content_into_style(1.5)},
     ),
     OracleVariant(
         "style into content, one encoder",
         "E₁ᶜ = c + 2s₁, G*",
-        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, MARGINAL, FAILS, FAILS),
+        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, _MARGINAL_AND_JOINT, FAILS, FAILS),
         encode={1: leak_style_into_content},
         preserves_content=False,
     ),
     OracleVariant(
         "p(c) differs between domains",
         "E*, G*",
-        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
+        ExpectedReasons(ADVERSARIAL, _MARGINAL_AND_JOINT, FAILS, HOLDS),
         world="different_frequencies",
     ),
     OracleVariant(
         "two contents, one image",
         "G₂(|x|, …), E₂ a section",
-        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, MARGINAL, FAILS, FAILS),
+        ExpectedReasons(_ADVERSARIAL_AND_RECONSTRUCTION, _MARGINAL_AND_JOINT, FAILS, FAILS),
         encode={2: edit_content(X_COLUMN, torch.abs)},
         decode={2: edit_content(X_COLUMN, torch.abs)},
         preserves_content=False,
@@ -261,14 +262,14 @@ BROKEN_VARIANTS = (
     OracleVariant(
         "UNIT-like",
         "all of z is content, Eˢ = 0",
-        ExpectedReasons(RECONSTRUCTION, MARGINAL, HOLDS, FAILS),
+        ExpectedReasons(RECONSTRUCTION, _MARGINAL_AND_JOINT, HOLDS, FAILS),
         encode={1: move_style_into_content, 2: move_style_into_content},
         decode={1: split_style_from_content, 2: split_style_from_content},
     ),
     OracleVariant(
         "content bijection that is no symmetry",
         "size + 1 in G₂, size − 1 in E₂",
-        ExpectedReasons(ADVERSARIAL, MARGINAL, FAILS, HOLDS),
+        ExpectedReasons(ADVERSARIAL, _MARGINAL_AND_JOINT, FAILS, HOLDS),
         encode={2: edit_content(SIZE_COLUMN, lambda size: size - 1)},
         decode={2: edit_content(SIZE_COLUMN, lambda size: size + 1)},
         preserves_content=False,
@@ -324,3 +325,39 @@ UNDETECTABLE_VARIANTS = (
 )
 
 ORACLE_VARIANTS = (ORACLE, *BROKEN_VARIANTS, *UNDETECTABLE_VARIANTS)
+
+# ------------------------------------------------------------------------------------------- breaks of any strength
+
+
+def _edit_oracle(encode: CodeEdit | None = None, decode: CodeEdit | None = None) -> OracleVariant:
+    """Edit the encoder or the decoder of domain 2 of the oracle."""
+    encode_edits, decode_edits = ({} if edit is None else {2: edit} for edit in (encode, decode))
+    return OracleVariant("broken by hand", "", ORACLE.expected, encode=encode_edits, decode=decode_edits)
+
+
+def _correlated(strength: float) -> OracleVariant:
+    factor = torch.linalg.cholesky((1 - 0.9 * strength) * _IDENTITY + 0.9 * strength)
+    return _edit_oracle(transform_style(factor.inverse()), transform_style(factor))
+
+
+def _content_in_style(strength: float) -> OracleVariant:
+    weight, scale = 0.8 * strength, math.sqrt(1 - (0.8 * strength) ** 2)
+    return _edit_oracle(leak_content_into_style(weight, scale), leak_content_into_style(-weight / scale, 1 / scale))
+
+
+# By name: strength, from 0 (the oracle) to 1 -> the variant.
+BREAKS: dict[str, Callable[[float], OracleVariant]] = {
+    "styles of domain 2 scaled, in E and G": lambda t: _edit_oracle(
+        transform_style(_IDENTITY / (1 + t)), transform_style((1 + t) * _IDENTITY)
+    ),
+    "styles of domain 2 correlated, in E and G": _correlated,
+    "content in the style, with the same variance": _content_in_style,
+    "content in the style, encoder only": lambda t: _edit_oracle(leak_content_into_style(1.5 * t)),
+    "a larger size in domain 2, in E and G": lambda t: _edit_oracle(
+        edit_content(SIZE_COLUMN, lambda size: size - t), edit_content(SIZE_COLUMN, lambda size: size + t)
+    ),
+    "style negated, encoder only": lambda t: _edit_oracle(transform_style((1 - 2 * t) * _IDENTITY)),
+    "content and style mixed by a rotation, in E and G": lambda t: _edit_oracle(
+        mix_content_and_style(-t * math.pi / 2), mix_content_and_style(t * math.pi / 2)
+    ),
+}

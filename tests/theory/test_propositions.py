@@ -4,20 +4,22 @@ import dataclasses
 
 import pytest
 import torch
+from scipy import stats
 
 from munit_lite.experiments import results
-from munit_lite.experiments.results import read_results
-from munit_lite.theory import propositions
-from munit_lite.theory.oracle import CodeWorld, Oracle, PixelWorld
+from munit_lite.experiments.results import read_results, read_results_file
+from munit_lite.theory import error_rates, propositions
+from munit_lite.theory.oracle import CodeWorld, LookupWorld, Oracle, PixelWorld
 from munit_lite.theory.propositions import (
-    ALPHA,
+    BANDWIDTH,
     CHECKS,
     EFFECT_THRESHOLD,
     check_all,
     check_cycle_consistency,
     check_joint_matching,
+    record_joint_matching,
 )
-from munit_lite.theory.two_sample import TwoSampleResult
+from munit_lite.theory.two_sample import TwoSampleResult, holm, mmd_test, scaled_kernel
 from munit_lite.theory.variants import BROKEN_VARIANTS, ORACLE, ORACLE_VARIANTS, UNDETECTABLE_VARIANTS
 from munit_lite.theory.verdicts import (
     ADVERSARIAL,
@@ -29,7 +31,7 @@ from munit_lite.theory.verdicts import (
     UNDECIDED,
     Finding,
     PropositionVerdict,
-    decide,
+    normalized_finding,
     summarize_errors,
     summarize_nrmse,
 )
@@ -70,21 +72,6 @@ def test_every_variant_gets_the_predicted_verdicts(verdicts, name):
 
 
 @pytest.mark.slow
-@each_variant
-def test_effects_of_failures_are_large_and_other_effects_are_bounded(verdicts, name):
-    for checked in verdicts(name).values():
-        for result in checked.values():
-            assert result.alpha == ALPHA == 0.001 and result.units == UNITS
-            for finding in result.findings:
-                if finding.status == FAILS and finding.p_value is not None:
-                    assert finding.p_value <= ALPHA and finding.effect > EFFECT_THRESHOLD and finding.low > 0
-                if finding.status == HOLDS:
-                    assert finding.high <= finding.threshold and (
-                        finding.p_value is None or finding.threshold == EFFECT_THRESHOLD
-                    )
-
-
-@pytest.mark.slow
 def test_if_the_minimum_is_reached_all_propositions_hold(verdicts):
     for name in BY_NAME:
         for checked in verdicts(name).values():
@@ -116,23 +103,6 @@ def test_the_cycle_of_a_unit_like_model_loses_only_the_style(verdicts):
 # ------------------------------------------------------------------------------------------------- error rates
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("check", ["joint_matching"])
-def test_of_a_hundred_nulls_at_most_eleven_are_rejected(check):
-    world, rejected = CodeWorld(), 0
-    for seed in range(100):
-        result = CHECKS[check](Oracle(world), world, 100, 5000 + seed)
-        rejected += min(finding.p_value for finding in result.findings) <= 0.05
-    assert rejected <= 11  # 99 % of what a true level of .05 gives
-
-
-def test_the_recorded_run_rejects_nulls_at_the_nominal_rate():
-    recorded = read_results("propositions_calibration")
-    for name, counts in recorded["nulls"].items():
-        assert 7 <= counts["rejected"] <= 36 and counts[HOLDS] + counts[UNDECIDED] + counts[FAILS] == 400, name
-        assert counts[FAILS] <= 2 and counts[UNDECIDED] <= 20, name  # at .001
-
-
 def test_in_the_recorded_run_every_seed_detects_every_broken_variant():
     recorded = read_results("propositions_calibration")["variants"]
     assert set(recorded) == set(BY_NAME)
@@ -141,11 +111,56 @@ def test_in_the_recorded_run_every_seed_detects_every_broken_variant():
             assert cell["expected"] == getattr(variant.expected, check)
             if cell["expected"] != HOLDS:
                 assert cell[FAILS] == cell["seeds"] == 59, (variant.name, check)
+    for check, cell in recorded[ORACLE.name].items():
+        assert cell[FAILS] == 0 and cell[HOLDS] >= 0.95 * cell["seeds"], check
+
+
+def test_in_the_recorded_run_at_most_5_percent_of_the_verdicts_at_the_margin_are_false():
+    recorded = read_results_file("propositions_calibration")
+    repetitions = recorded["provenance"]["settings"]["repetitions"]
+    assert (
+        recorded["provenance"]["settings"]["units"] == propositions.UNITS
+        and len(recorded["numbers"]["resampled"]) == 17
+    )
+    for name, counts in recorded["numbers"]["resampled"].items():
+        assert max(counts["1"][HOLDS], counts["1"][FAILS]) <= 0.05 * repetitions, name
+        assert counts["0.75"][FAILS] == counts["1.25"][HOLDS] == 0, name
+
+
+def test_in_the_recorded_run_80_percent_are_decided_rightly_at_half_and_at_one_and_a_half_times_the_margin():
+    recorded = read_results_file("propositions_calibration")
+    repetitions = recorded["provenance"]["settings"]["repetitions"]
+    for name, counts in recorded["numbers"]["resampled"].items():
+        assert min(counts["0.5"][HOLDS], counts["1.5"][FAILS]) >= 0.8 * repetitions, name
+
+
+def test_in_the_recorded_run_the_tolerance_lets_the_oracle_pass():
+    """It was set from one group of seeds; the oracle passes on another."""
+    floor = read_results("propositions_calibration")["floor"]
+    tolerance = PixelWorld.tolerances.content
+    for measured in floor["tolerance"].values():
+        assert tolerance - 0.04 < measured["high_975"] < tolerance
+    for measured in floor["check"].values():
+        assert measured["passed"] >= 0.95 and measured["units"] == propositions.UNITS
+
+
+def test_the_mixture_of_two_populations_has_the_wanted_effect():
+    size = 100
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, size, 3, generator=generator, dtype=torch.float64)
+    kernel = scaled_kernel(a * 0.3 + 1, b, BANDWIDTH)
+    fraction = error_rates._mixture_fraction(kernel, 0.05)
+    weights = torch.cat([torch.full((size,), fraction), torch.full((size,), 1 - fraction)]).double() / size
+    reference = torch.cat([torch.zeros(size), torch.full((size,), 1 / size)]).double()
+    within, other = weights @ kernel @ weights, reference @ kernel @ reference
+    assert ((within + other - 2 * weights @ kernel @ reference) / (within + other)).item() == pytest.approx(0.05)
+    with pytest.raises(ValueError, match="sign"):
+        error_rates._mixture_fraction(kernel, 0.99)
 
 
 def test_in_the_recorded_run_codes_are_recovered_from_pixels():
     for name, errors in read_results("propositions_calibration")["pixels"].items():
-        assert errors["units"] == 500 and errors["quantile_95"] <= errors["high"] < 1e-10, name
+        assert errors["units"] == 500 and errors["q95"] <= errors["high"] < 1e-10, name
 
 
 def test_four_outputs_of_one_image_must_not_count_as_four_units():
@@ -157,8 +172,10 @@ def test_four_outputs_of_one_image_must_not_count_as_four_units():
             return super().images(index // 4, seed, domain, stream)
 
     for seed in range(10):
-        result = check_joint_matching(Oracle(world), Repeated(), 200, seed)
-        wrong += min(finding.p_value for finding in result.findings) <= 0.05
+        records = record_joint_matching(Oracle(world), Repeated(), 200, seed)
+        generator = torch.Generator().manual_seed(seed)
+        tests = [mmd_test(*samples, generator, 199, BANDWIDTH) for samples in records.samples.values()]
+        wrong += min(holm([test.p_value for test in tests])) <= 0.05
     assert wrong >= 8
 
 
@@ -170,6 +187,17 @@ def pixels():
     return PixelWorld()
 
 
+def test_looked_up_codes_are_those_that_the_fit_finds(pixels):
+    world = LookupWorld()
+    images = {domain: world.images(torch.arange(30), 5, domain) for domain in (1, 2)}
+    for domain, x in images.items():
+        torch.testing.assert_close(x, pixels.images(torch.arange(30), 5, domain), rtol=0, atol=0)
+        for found, fitted in zip(world.invert(x.clone(), domain), pixels.invert(x, domain), strict=True):
+            assert (found - fitted).abs().median() < 1e-11
+    with pytest.raises(KeyError):
+        world.invert(images[1] + 0.1, 1)
+
+
 @pytest.mark.slow
 def test_the_cycles_of_the_pixel_oracle_close(pixels):
     result = check_cycle_consistency(Oracle(pixels), pixels, 100, 0)
@@ -179,29 +207,7 @@ def test_the_cycles_of_the_pixel_oracle_close(pixels):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["oracle", "content into style", "deterministic translator"])
-def test_predicted_attributes_of_images_lead_to_the_verdicts_of_exact_factors(pixels, name):
-    """The encoders look up the code to save time; images and attribute predictors are the real ones."""
-    known = {}
-
-    class LookupWorld:
-        """Compute E* by looking up the code that an image was rendered from."""
-
-        measured, tolerance, variant = pixels.measured, pixels.tolerance, "standard"
-
-        def images(self, index, seed, domain, stream):
-            return self.render(*pixels.codes(index, seed, domain, stream), domain)
-
-        def render(self, content, style, domain):
-            images = pixels.render(content, style, domain)
-            known.update(zip((x.numpy().tobytes() for x in images), zip(content, style, strict=True), strict=True))
-            return images
-
-        def invert(self, images, domain):
-            codes = [known[x.numpy().tobytes()] for x in images]
-            return torch.stack([c for c, _ in codes]), torch.stack([s for _, s in codes])
-
-        factors = staticmethod(pixels.factors)
-
+def test_predicted_attributes_of_images_lead_to_the_verdicts_of_exact_factors(name):
     world = LookupWorld()
     result = check_joint_matching(Oracle(world, BY_NAME[name]), world, UNITS, 0)
     assert result.status == (HOLDS if name == "oracle" else FAILS), result.report()
@@ -210,50 +216,42 @@ def test_predicted_attributes_of_images_lead_to_the_verdicts_of_exact_factors(pi
 # --------------------------------------------------------------------------------------------------------- verdicts
 
 
-def finding(status, reason=FAILS, effect=0.1, high=0.2):
-    return Finding(reason, reason, status, "error", effect, 0.0, high, 0.04)
+def finding(status, reason=FAILS):
+    low, high = {HOLDS: (0.0, 0.03), FAILS: (0.05, 0.06), UNDECIDED: (0.03, 0.05)}[status]
+    return Finding(reason, reason, "error", (low + high) / 2, low, high, 0.04)
 
 
 def test_a_verdict_fails_with_any_finding_and_holds_with_all():
     def status(*findings):
-        return PropositionVerdict("claim", tuple(findings), 100, ALPHA, "factors")
+        return PropositionVerdict("claim", tuple(findings), 100, "factors")
 
     assert status(finding(HOLDS), finding(HOLDS)).status == HOLDS
     assert status(finding(HOLDS), finding(UNDECIDED)).status == UNDECIDED
     failing = status(finding(UNDECIDED, ADVERSARIAL), finding(FAILS, RECONSTRUCTION))
     assert failing.status == FAILS and failing.reasons == "reconstruction, undecided"
-    assert status(finding(FAILS, MARGINAL), finding(FAILS, JOINT)).reasons == MARGINAL  # a marginal explains the joint
+    assert status(finding(FAILS, MARGINAL), finding(FAILS, JOINT)).reasons == "marginal, joint"
     assert status(finding(HOLDS, MARGINAL), finding(FAILS, JOINT)).reasons == JOINT
     assert "undecided, because fails is not settled" in status(finding(HOLDS), finding(UNDECIDED)).summary()
 
 
 @pytest.mark.parametrize(
-    ("effect", "low", "high", "p", "status"),
+    ("effect", "low", "high", "status"),
     [
-        (0.001, -0.01, 0.012, 0.4, HOLDS),
-        (0.02, 0.015, 0.025, 0.0005, HOLDS),  # rejected, but below the threshold
-        (0.3, 0.2, 0.4, 0.0005, FAILS),
-        (0.3, -0.2, 0.8, 0.4, UNDECIDED),  # large, but not rejected
-        (0.01, -0.1, 0.12, 0.4, UNDECIDED),  # not rejected, but not bounded either
+        (0.001, -0.01, 0.012, HOLDS),
+        (0.02, 0.015, 0.025, HOLDS),  # not zero, but below the margin
+        (0.3, 0.2, 0.4, FAILS),
+        (0.06, 0.03, 0.09, UNDECIDED),  # the estimate exceeds the margin, the interval does not
+        (0.3, -0.2, 0.8, UNDECIDED),
+        (0.01, -0.1, 0.12, UNDECIDED),  # not distinguished from zero, but not bounded either
     ],
 )
-def test_a_test_that_does_not_reject_does_not_imply_that_the_equality_holds(effect, low, high, p, status):
+def test_the_status_is_that_of_the_whole_interval(effect, low, high, status):
     max_effect = 2.0  # effects are normalized by it
-    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, p, 0.0, max_effect)
-    result = decide("claim", {("name", ADVERSARIAL): test}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, "factors")
-    assert result.status == status and result.findings[0].effect == pytest.approx(effect)
-    assert result.findings[0].name in result.summary() and "500 images" in result.summary()
-
-
-def test_the_tests_of_a_check_are_adjusted_together():
-    test = TwoSampleResult("MMD²", 0.3, 0.2, 0.4, 0.0006, 0.0, 1.0)
-    one, two = (
-        decide(
-            "", {(str(k), ADVERSARIAL): test for k in range(count)}, {}, EFFECT_THRESHOLD, 0.05, 500, ALPHA, ""
-        ).statuses[ADVERSARIAL]
-        for count in (1, 2)
-    )
-    assert (one, two) == (FAILS, UNDECIDED)  # Holm adjusts .0006 to .0012
+    test = TwoSampleResult("MMD²", effect * 2, low * 2, high * 2, 0.4, 0.0, max_effect)
+    found = normalized_finding("name", ADVERSARIAL, test, EFFECT_THRESHOLD)
+    assert found.status == status and found.effect == pytest.approx(effect)
+    summary = PropositionVerdict("claim", (found,), 500, "factors").summary()
+    assert found.name in summary and "500 images" in summary
 
 
 def test_nrmse_is_normalized_by_the_spread_of_the_targets():
@@ -262,7 +260,7 @@ def test_nrmse_is_normalized_by_the_spread_of_the_targets():
     assert mean_prediction.median == pytest.approx(1, abs=0.05)  # guessing the mean is an error of 1
     for scale in (1.0, 1e-3, 1e3):
         near = summarize_nrmse(scale * (target + 0.7), scale * target)
-        assert near.median == pytest.approx(0.1, rel=0.02) and near.low <= near.quantile_95 <= near.high <= near.maximum
+        assert near.median == pytest.approx(0.1, rel=0.02) and near.low <= near.q95 <= near.high <= near.maximum
     assert summarize_nrmse(torch.full((100, 2), 3.0), torch.full((100, 2), 2.5)).median == 0.5  # nothing to divide by
 
 
@@ -272,6 +270,10 @@ def test_the_interval_of_the_quantile_covers_it():
         errors = torch.rand(150, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         summary = summarize_errors(errors)
         covered += summary.low <= 0.95 <= summary.high
+        if seed < 5:
+            interval = stats.quantile_test(errors[: 72 + seed].numpy(), p=0.95).confidence_interval(0.95)
+            few = summarize_errors(errors[: 72 + seed])
+            assert (few.low, few.high) == (interval.low, interval.high)
     assert covered >= 370  # 380 of 400 are expected; fewer than 370 in one of 100 runs of a right interval
     with pytest.raises(ValueError, match="71 errors cannot bound their 95 % quantile; 72 or more"):
         summarize_errors(torch.rand(71))
@@ -306,7 +308,7 @@ def test_the_verdict_on_the_minimum_states_what_was_measured(verdicts):
     for state in ("world32_step_1000", "world32_step_2000", "world32_step_4000", "world32"):
         recorded = read_results(f"{state}_propositions")["optimality"]
         assert recorded["measured"] == f"{PixelWorld.measured} for translations, images and codes for reconstructions"
-        assert recorded["units"] == UNITS and recorded["status"] == FAILS
+        assert recorded["units"] == 1000 and recorded["status"] == FAILS
 
 
 @pytest.mark.slow
@@ -314,11 +316,15 @@ def test_the_calibration_script_writes_records_of_the_recorded_form(tmp_path, mo
     monkeypatch.setattr(results, "RESULTS_DIR", tmp_path)
     monkeypatch.setattr(calibrate_propositions, "BROKEN_VARIANTS", BROKEN_VARIANTS[:1])
     monkeypatch.setattr(calibrate_propositions, "UNDETECTABLE_VARIANTS", ())
-    calibrate_propositions.main(calibrate_propositions.CalibrationSettings(2, 3, 1, 100, 72))
+    settings = calibrate_propositions.CalibrationSettings(
+        seeds=2, variant_units=100, units=100, repetitions=3, population=200, inverted_images=72
+    )
+    calibrate_propositions.main(settings)
     written = read_results("propositions_calibration")
     monkeypatch.undo()
     recorded = read_results("propositions_calibration")
-    for section in ("pixels", "nulls"):
+    assert written.keys() == recorded.keys()
+    for section in ("pixels", "floor", "resampled"):
         assert {name: set(values) for name, values in written[section].items()} == {
             name: set(values) for name, values in recorded[section].items()
         }
@@ -329,9 +335,9 @@ def test_the_calibration_script_writes_records_of_the_recorded_form(tmp_path, mo
         }
     assert written["variants"][BROKEN_VARIANTS[0].name]["cycle_consistency"] == {
         "expected": HOLDS,
-        "as_expected": 3,
-        "seeds": 3,
-        HOLDS: 3,
+        "as_expected": 2,
+        "seeds": 2,
+        HOLDS: 2,
         FAILS: 0,
         UNDECIDED: 0,
     }
