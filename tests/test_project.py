@@ -36,8 +36,8 @@ evaluation.fashion_metrics evaluation.unlabeled_metrics evaluation.mode_coverage
 evaluation.metric_meanings evaluation.evaluate evaluation.metric_names
 evaluation.steganography experiments.provenance experiments.results
 experiments.markdown experiments.claims theory.variants theory.inversion theory.oracle
-theory.propositions theory.error_rates theory.graded_distances experiments.sweep_plan experiments.notebook_times
-experiments.side_by_side experiments.sweep experiments.tables experiments.convergence_curves
+theory.propositions theory.error_rates theory.graded_distances theory.identifiability experiments.sweep_plan
+experiments.notebook_times experiments.side_by_side experiments.sweep experiments.tables experiments.convergence_curves
 experiments.benchmark_tables experiments.benchmark experiments.recipe_tables course.equation_display
 course.equations course.notebook
 course.explorers.proposition course.explorers.model_explorer course.explorers.world
