@@ -27,7 +27,6 @@ from munit_lite.config import Config
 from munit_lite.data import open_data
 from munit_lite.evaluation.attribute_predictors import load_attribute_predictor
 from munit_lite.evaluation.statistics import mean_with_interval
-from munit_lite.evaluation.translator import translate_on_device
 from munit_lite.evaluation.world_metrics import Direction
 from munit_lite.experiments.results import read_results, write_results
 from munit_lite.model import MUNIT
@@ -254,7 +253,6 @@ def train_with_anchors(config: Config, anchors: int) -> MUNIT:
     return trainer.ema_model()
 
 
-@torch.no_grad()
 def measure_pixels(anchors: int, seed: int, steps: int, count: int = 1000) -> dict[str, dict[str, float]]:
     """Train in the laboratory world with the paper's independent first weights, and measure the pairing of classes.
 
@@ -265,12 +263,18 @@ def measure_pixels(anchors: int, seed: int, steps: int, count: int = 1000) -> di
         count: test images of each direction.
 
     Returns:
-        for each direction how classes are paired, the errors of position and size, and the reconstruction error.
+        for each direction the metrics of `pixel_metrics`, and the seconds of the training.
     """
     start = time.perf_counter()
-    config = preset("laboratory", seed=seed, steps=steps, same_initial_weights=False)
-    model, world, size = train_with_anchors(config, anchors), World("laboratory"), config.data.image_size
-    seconds, numbers = time.perf_counter() - start, {}
+    model = train_with_anchors(preset("laboratory", seed=seed, steps=steps, same_initial_weights=False), anchors)
+    seconds = time.perf_counter() - start
+    return {name: metrics | {"seconds": seconds} for name, metrics in pixel_metrics(model, seed, count).items()}
+
+
+@torch.no_grad()
+def pixel_metrics(model: MUNIT, seed: int, count: int) -> dict[str, dict[str, float]]:
+    """Measure for each direction how a model pairs classes, and its errors of position, size and reconstruction."""
+    numbers, world, size = {}, World("laboratory"), model.config.data.image_size
     for (source, target), name in DIRECTIONS.items():
         predictor, generator = load_attribute_predictor(target, "laboratory"), torch.Generator().manual_seed(seed)
         direction = Direction(model, predictor, world, source, seed, size)
@@ -281,8 +285,7 @@ def measure_pixels(anchors: int, seed: int, steps: int, count: int = 1000) -> di
             predicted.append(attributes.shape_class)
             position_errors.append((attributes.position - batch.content.position).norm(dim=1))
             size_errors.append((attributes.size - batch.content.size).abs())
-            styles = model.encode_style(batch.images, source)
-            recon = translate_on_device(model, batch.images, source, source, styles)
+            recon = model.reconstruct(batch.images, source)
             recon_errors.append((recon - batch.images).abs().mean((1, 2, 3)))
         pairing = class_pairing(torch.cat(truth), torch.cat(predicted))
         measured = {"position_error": position_errors, "size_error": size_errors, "reconstruction_error": recon_errors}
@@ -293,7 +296,6 @@ def measure_pixels(anchors: int, seed: int, steps: int, count: int = 1000) -> di
             "followed_permutation": pairing.followed,
             "frequency_gap": pairing.frequency_gap,
             **{key: torch.cat(values).mean().item() for key, values in measured.items()},
-            "seconds": seconds,
         }
     return numbers
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 from scipy import stats
 
+from munit_lite.experiments.results import read_results
 from munit_lite.methods import build
 from munit_lite.objective import Objective
 from munit_lite.presets import preset
 from munit_lite.theory.identifiability import (
+    FACTOR_PAIRINGS,
     LABELS,
     NUM_CLASSES,
     InvertibleMap,
@@ -30,7 +32,7 @@ from munit_lite.theory.identifiability import (
 )
 from munit_lite.theory.oracle import CodeWorld
 from munit_lite.world import World
-from tools.measure_identifiability import AnchoredObjective, decode_factors, measure_pixels, rate
+from tools.measure_identifiability import AnchoredObjective, decode_factors, measure_pixels, rate, vector_conditions
 
 pytestmark = pytest.mark.numerical
 
@@ -201,12 +203,12 @@ def test_a_rotation_changes_the_distribution_of_a_content_that_is_not_normal(dis
 @pytest.mark.parametrize("distribution", ["normal", "two values", "exponential"])
 def test_every_converged_run_keeps_a_content_that_is_not_normal_up_to_its_sign(distribution):
     world = plane_world(distribution, count=20_000)
-    trained = train_vectors(world, VectorTraining(runs=12, steps=800, discriminator_width=24))
+    trained = train_vectors(world, VectorTraining(runs=20, steps=800, discriminator_width=24))
     codes, runs = translate_codes(trained.model, world, 1)
     names = [factor_pairing(codes[:, :1], run[:, :1]) for run, ok in zip(runs, trained.converged, strict=True) if ok]
-    assert len(names) >= 2
+    assert names  # about a third of the runs converge if the content is not normal
     if distribution == "normal":
-        assert "mixed" in names and len(names) == 12  # the rotation is free, and nothing else can be wrong
+        assert "mixed" in names and len(names) == 20  # the rotation is free, and nothing else can be wrong
     else:
         assert set(names) <= ({"kept"} if distribution == "exponential" else {"kept", "reflected"})
 
@@ -220,7 +222,7 @@ def test_labels_of_every_class_restore_the_pairing_of_classes():
         codes, runs = translate_codes(trained.model, world, 1)
         pairings = [class_pairing(codes[:, :6].argmax(1), run[:, :6].argmax(1)) for run in runs]
         counts.append(sum(pairing.name == "kept" for pairing in pairings))
-    assert counts[1] == 6 and counts[0] <= 3  # by chance 1 of 24
+    assert counts[1] >= 4 and counts[0] <= 2  # without labels, the chance of a run is 1/24
 
 
 # ------------------------------------------------------------------------------------------------ directions, angles
@@ -248,7 +250,32 @@ def test_directions_are_derivatives_of_the_rendered_images():
         assert np.quantile(np.abs(jacobians[:, :, k] - difference.numpy()), 0.999) < 1e-4  # edges of pixels have kinks
 
 
-# ------------------------------------------------------------------------------------------------------- the tool
+# ------------------------------------------------------------------------------------------- the tool, its results
+
+
+def test_the_stored_results_hold_every_condition_and_agree_with_what_can_be_derived():
+    results = read_results("identifiability")
+    for experiment, conditions in vector_conditions().items():
+        assert results[experiment].keys() == conditions.keys()
+        for numbers in results[experiment].values():
+            assert numbers["runs"] >= 30 and numbers["cpu_seconds"] / numbers["runs"] < 15
+            assert sum(numbers[f"factors_{name}"] for name in FACTOR_PAIRINGS) == pytest.approx(1)
+    # Without information, each of the permutations that are symmetries is equally likely: 24 of the classes of the
+    # cyclic world, of which the two groups leave 4.
+    for experiment, name, chance in (
+        ("unsupervised", "cyclic world", 1 / 24),
+        ("labels", "two groups of classes, 0% wrong", 1 / 4),
+    ):
+        assert results[experiment][name]["classes_kept_low"] < chance < results[experiment][name]["classes_kept_high"]
+    assert results["labels"]["every class, 0% wrong"]["classes_kept"] == 1
+    plane = results["plane"]
+    assert plane["normal"]["factors_mixed"] > 0.75
+    assert plane["exponential"]["factors_kept_and_converged"] == 30 * plane["exponential"]["converged"]
+    assert (
+        plane["two values"]["factors_mixed_and_converged"] == 0 < plane["two values"]["factors_reflected_and_converged"]
+    )
+    for angles in results["angles"]["true renderer"].values():
+        assert 45 < angles["smallest"] < angles["mean"] < 90
 
 
 def test_rates_have_exact_intervals():
