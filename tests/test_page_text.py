@@ -2,10 +2,10 @@
 
 import doctest
 
-from tools import laboratory_page, page_text
+from tools import page_text, pages
 
 
 def test_the_examples_run():
-    for module in (page_text, laboratory_page):
+    for module in (page_text, pages):
         failed, attempted = doctest.testmod(module)
         assert attempted > 0 and failed == 0
