@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from munit_lite.evaluation.statistics import mean_over_directions
 from munit_lite.experiments.results import read_results, read_results_file
 from munit_lite.translation_warnings import warn_of_size
-from tools import own_images_page
 from tools.measure_own_images import SHIFTS
-from tools.own_images_page import FLICKER_FIGURE, MODELS, PAGE, SIZES_FIGURE, flicker, page, worse_factors
-from tools.page_figures import read_digest
+from tools.own_images_page import FLICKER_FIGURE, MODELS, PAGE, SIZES_FIGURE, cell, flicker, page, sizes_shown
+from tools.pages import digest_of
 
 
 def test_the_page_is_what_the_results_give():
@@ -18,12 +18,12 @@ def test_the_page_is_what_the_results_give():
 
 
 def test_the_figures_show_the_results():
-    digests = {FLICKER_FIGURE: own_images_page.flicker_digest(), SIZES_FIGURE: own_images_page.sizes_digest()}
-    assert {path: read_digest(path) for path in digests} == digests, "run: python -m tools.own_images_page"
+    for path, data in {FLICKER_FIGURE: read_results("video_flicker"), SIZES_FIGURE: sizes_shown()}.items():
+        assert Image.open(path).info["digest"] == digest_of(data), "run: python -m tools.own_images_page"
 
 
 @pytest.mark.parametrize(
-    ("value", "half_width", "cell"),
+    ("value", "half_width", "text"),
     [
         (0.5, 0.04, "0.50 ± 0.04"),
         (1.0, 0.0, "> 0.99"),
@@ -32,8 +32,15 @@ def test_the_figures_show_the_results():
         (0.98, 0.01, "0.98 ± 0.01"),
     ],
 )
-def test_a_share_of_none_or_of_all_is_printed_as_a_bound(value: float, half_width: float, cell: str):
-    assert own_images_page._cell({"1 to 2": {"x": value, "x_interval": half_width}}, "x") == cell
+def test_a_share_of_none_or_of_all_is_printed_as_a_bound(value: float, half_width: float, text: str):
+    assert cell({"1 to 2": {"x": value, "x_interval": half_width}}, "x") == text
+
+
+def worse_factors(sizes, metric, sign=1):
+    """The factors at which a metric is worse than at factor 1 by more than both half-widths together."""
+    found = {factor: mean_over_directions(metrics, metric) for factor, metrics in sizes.items()}
+    value, half_width = found["1"]
+    return [factor for factor, (v, h) in found.items() if sign * (value - v) > half_width + h]
 
 
 def test_the_page_claims_of_other_sizes_what_the_results_say():
