@@ -31,6 +31,7 @@ test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## everything that must hold
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/oxlint --deny-warnings site/static munit_lite/course/explorers
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term
 	$(OLDEST) $(BIN)/pytest -n 2 --dist loadfile -m "numerical and not processes"
@@ -41,6 +42,7 @@ quick: export OMP_NUM_THREADS = 1
 quick: $(READY)  ## linters and the tests that are not slow, in two minutes
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/oxlint --deny-warnings site/static munit_lite/course/explorers
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 

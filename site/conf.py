@@ -28,6 +28,9 @@ from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the API pages document the package that stands beside this folder
+
+from tools.page_model import write_scripts  # noqa: E402
+
 API = ["index", "world", "networks", "losses", "model", "objective", "training"]
 API += ["methods", "config", "presets", "files"]
 START = "README"
@@ -47,7 +50,7 @@ PARTS = {
 
 project = "munit-lite"
 root_doc = START
-include_patterns = ["README.md", "ERRATA.md", "data/**.md", "notebooks/*.ipynb", "site/api/*.md"]
+include_patterns = ["README.md", "ERRATA.md", "data/**.md", "notebooks/*.ipynb", "site/draw.md", "site/api/*.md"]
 exclude_patterns = [".*", "build", "runs", "**/.ipynb_checkpoints"]
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 
@@ -68,8 +71,8 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "munit-lite"
 html_math_renderer = "mathml"
-html_static_path = ["static"]
-html_css_files = ["book.css"]
+html_static_path = ["static", "../munit_lite/course/explorers/widget.css"]
+html_css_files = ["book.css", "widget.css", "page/page.css"]
 html_theme_options = {"navigation_with_keys": True}
 html_copy_source = False
 html_show_copyright = False
@@ -88,6 +91,7 @@ def contents() -> str:
         part: [page for number in found.split() for page in pages(f"notebooks/{number}_*.ipynb")]
         for part, found in PARTS.items()
     }
+    parts["In the page"] = ["site/draw"]
     parts["Beside it"] = ["ERRATA", "data/README", *pages("data/results/*.md"), *pages("data/checkpoints/*.md")]
     parts["API"] = [f"site/api/{page}" for page in API]
     tables = [
@@ -236,8 +240,9 @@ def visit_math(translator: HTML5Translator, node: nodes.math | nodes.math_block)
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
-    """The start page is the index of the site."""
+    """Make the start page the index of the site, and write the scripts that come from the package."""
     if exception is None:
+        write_scripts(app.outdir / "_static" / "page")
         shutil.copy(app.outdir / f"{START}.html", app.outdir / "index.html")
 
 
