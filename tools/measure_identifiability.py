@@ -141,7 +141,11 @@ def measure_condition(condition: Condition) -> dict[str, float]:
         (at_the_start,) = class_pairings([translate_codes(untrained, world, source=1)])
         numbers["class_accuracy_at_the_start"] = sum(pairing.accuracy for pairing in at_the_start) / total
     loss, interval = mean_with_interval(trained.discriminator_loss)
-    return numbers | {"discriminator_loss": loss, "discriminator_loss_interval": interval, "cpu_seconds": seconds}
+    return numbers | {
+        "discriminator_loss": loss,
+        "discriminator_loss_interval": interval,
+        "cpu_seconds_per_run": seconds,
+    }
 
 
 def class_pairings(translated: list[tuple[Tensor, Tensor]]) -> list[list[ClassPairing]]:
