@@ -223,7 +223,7 @@ class VectorTraining:
     """
 
     runs: int = 30
-    steps: int = 1000
+    steps: int = 1500
     batch_size: int = 64
     hidden_width: int = 0
     start_noise: float = math.inf
