@@ -49,6 +49,8 @@ REWRITTEN = [
     "08_total_loss",
     "08b_loss_contributions",
     "09_training",
+    "10_optimality",
+    "13_cycle_consistency",
 ]
 
 

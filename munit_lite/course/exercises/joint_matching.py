@@ -6,12 +6,41 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from munit_lite.course.exercises.cycle_consistency import LinearModel
 from munit_lite.course.exercises.framework import Bug, Exercise, Input
 
 Pairs = tuple[Tensor, Tensor]
+
+
+class LinearModel(nn.Module):
+    """A model of flat images, with the methods of `munit_lite.model.MUNIT`; not an optimum."""
+
+    content: Tensor
+    style: Tensor
+    from_content: Tensor
+    from_style: Tensor
+
+    def __init__(self, image_width: int, content_width: int, style_width: int, generator: Generator) -> None:
+        super().__init__()
+        shapes = {
+            "content": (content_width, image_width),
+            "style": (style_width, image_width),
+            "from_content": (image_width, content_width),
+            "from_style": (image_width, style_width),
+        }
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.randn(2, *shape, generator=generator))
+
+    def encode_content(self, images: Tensor, domain: int) -> Tensor:
+        return images @ self.content[domain - 1].T
+
+    def encode_style(self, images: Tensor, domain: int) -> Tensor:
+        return images @ self.style[domain - 1].T
+
+    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        return content @ self.from_content[domain - 1].T + style @ self.from_style[domain - 1].T
+
 
 # ------------------------------------------------------------------------------------------------ the two samples
 
