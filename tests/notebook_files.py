@@ -49,6 +49,7 @@ REWRITTEN = [
     "08_total_loss",
     "08b_loss_contributions",
     "09_training",
+    "11_latent_matching",
 ]
 
 
