@@ -50,6 +50,7 @@ REWRITTEN = [
     "08b_loss_contributions",
     "09_training",
     "11_latent_matching",
+    "12_joint_matching",
 ]
 
 
