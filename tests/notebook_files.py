@@ -50,6 +50,8 @@ REWRITTEN = [
     "08b_loss_contributions",
     "09_training",
     "10_optimality",
+    "11_latent_matching",
+    "12_joint_matching",
     "13_cycle_consistency",
 ]
 

@@ -1,318 +1,130 @@
-"""Exercises of 11_latent_matching: the unbiased MMD², the p-value of a permutation test, and what its units are."""
+"""Exercises of 11_latent_matching: a verdict with three outcomes, and the difference that a margin corresponds to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from munit_lite.course.exercises.framework import Bug, Exercise, Input
+from munit_lite.course.exercises.framework import Input, exercise
 
-Report = dict[str, Any]
-
-# --------------------------------------------------------------------------------------------------- the estimator
+# ------------------------------------------------------------------------------------------- a verdict from intervals
 
 
-def _kernel(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    """(m, D) and (n, D) -> (m, n)."""
-    squares = (a[:, None] - b[None]).square().sum(2)
-    return torch.exp(-squares / (2 * bandwidth**2))
+def interval_cases(generator: Generator) -> Iterator[Input]:
+    def case(label: str, *intervals: list[tuple[float, float]], dtype: torch.dtype = torch.float32) -> Input:
+        low, high = torch.tensor(intervals, dtype=dtype).unbind(-1)
+        return Input(label, (low, high, 0.04))
+
+    below, above, across = (-0.01, 0.02), (0.05, 0.09), (0.03, 0.06)
+    yield case("one equality", [below], [above], [across], [(0.01, 0.03)], [(-0.02, 0.07)])
+    yield case("one of three is undecided", [below, across, below])
+    yield case("one of three fails", [below, above, below])
+    yield case("one fails and one is undecided", [across, below, above], [above, across, across])
+    yield case("an interval that ends at the margin", [(0.01, 0.04), below], [(0.04, 0.08), below])
+    low = torch.rand(60, 4, generator=generator, dtype=torch.float64) * 0.05 - 0.02
+    width = torch.rand(60, 4, generator=generator, dtype=torch.float64) * 0.04
+    yield Input("float64", (low, low + width, 0.04))
 
 
-def _within(a: Tensor, bandwidth: float) -> Tensor:
-    """Mean over pairs of different rows."""
-    first, second = torch.triu_indices(len(a), len(a), offset=1)
-    return _kernel(a, a, bandwidth)[first, second].mean()
+@exercise(interval_cases)
+def interval_verdicts(low: Tensor, high: Tensor, margin: float) -> Tensor:
+    holds, fails = (high <= margin).all(1), (low > margin).any(1)
+    return holds.long() - fails.long()
 
 
-def _unbiased_mmd2(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    return _within(a, bandwidth) + _within(b, bandwidth) - 2 * _kernel(a, b, bandwidth).mean()
-
-
-def _with_diagonal(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    return _kernel(a, a, bandwidth).mean() + _kernel(b, b, bandwidth).mean() - 2 * _kernel(a, b, bandwidth).mean()
-
-
-def _diagonal_summed(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    within = [_kernel(x, x, bandwidth).sum() / (len(x) * (len(x) - 1)) for x in (a, b)]
-    return within[0] + within[1] - 2 * _kernel(a, b, bandwidth).mean()
-
-
-def _diagonal_still_counted(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    within = [(_kernel(x, x, bandwidth) - torch.eye(len(x), dtype=x.dtype)).mean() for x in (a, b)]
-    return within[0] + within[1] - 2 * _kernel(a, b, bandwidth).mean()
-
-
-def _between_once(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    return _within(a, bandwidth) + _within(b, bandwidth) - _kernel(a, b, bandwidth).mean()
-
-
-def _no_half(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    return _unbiased_mmd2(a, b, bandwidth / 2**0.5)
-
-
-def _cut_off(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    return _unbiased_mmd2(a, b, bandwidth).clamp_min(0)
-
-
-def _sample_cases(generator: Generator) -> Iterator[Input]:
-    def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=dtype)
-
-    same = draw(3, 2)
-    yield Input("two against two", (draw(2, 1), draw(2, 1) + 1, 1.0))
-    yield Input("the same rows in both groups", (same, same.clone(), 1.0))
-    yield Input("unequal groups", (draw(6, 3), draw(3, 3), 0.7))
-    yield Input("far apart", (draw(4, 2), draw(3, 2) + 100, 2.0))
-    yield Input("not contiguous", (draw(2, 5).T, draw(2, 4).T, 1.5))
-    yield Input("float64", (draw(9, 4, dtype=torch.float64), 2 * draw(7, 4, dtype=torch.float64), 1.3))
-
-
-unbiased_mmd2 = Exercise(
-    "unbiased_mmd2",
-    _unbiased_mmd2,
-    _sample_cases,
-    (
-        Bug(
-            "mmd-with-diagonal",
-            _with_diagonal,
-            "every row is compared with itself too, which makes the estimate too large",
-            "k(x, x) = 1 says nothing about a distribution: average over pairs of different rows.",
-        ),
-        Bug(
-            "mmd-diagonal-summed",
-            _diagonal_summed,
-            "the diagonal is in the sum, but not in the number of pairs",
-            "Take the diagonal out of the sum as well: m (m - 1) pairs of different rows.",
-        ),
-        Bug(
-            "mmd-diagonal-still-counted",
-            _diagonal_still_counted,
-            "the diagonal is taken out of the sum, but the sum is still divided by m²",
-            "Divide by the number of pairs that are left, m (m - 1).",
-        ),
-        Bug(
-            "mmd-between-once",
-            _between_once,
-            "the part between the groups is subtracted once",
-            "Subtract it twice: one part within each group belongs to each of them.",
-        ),
-        Bug(
-            "mmd-no-half",
-            _no_half,
-            "the kernel is exp(−|x − y|² / bandwidth²)",
-            "The factor ½ belongs to it: exp(−|x − y|² / (2 bandwidth²)), a normal density's shape.",
-        ),
-        Bug(
-            "mmd-cut-off",
-            _cut_off,
-            "negative estimates are set to 0",
-            "Leave them: an unbiased estimate of 0 is often negative, and cutting these off makes a bias.",
-        ),
-    ),
+@interval_verdicts.bug(
+    "decides by the middle of each interval, so that nothing is ever undecided",
+    fix="An estimate below the margin does not exclude an effect above it: the whole interval must lie on one side.",
 )
-
-# ------------------------------------------------------------------------------------------------------ the p-value
-
-
-def _permutation_p_value(effect: Tensor, drawn: Tensor) -> float:
-    every = torch.cat([drawn, effect[None]])  # the sample's own order is one of the orders
-    return int((every >= effect).sum()) / len(every)
+def decided_by_the_estimate(low: Tensor, high: Tensor, margin: float) -> Tensor:
+    estimate = (low + high) / 2
+    return interval_verdicts.reference(estimate, estimate, margin)
 
 
-def _own_order_missing(effect: Tensor, drawn: Tensor) -> float:
-    return int((drawn >= effect).sum()) / len(drawn)
-
-
-def _own_order_on_top(effect: Tensor, drawn: Tensor) -> float:
-    return (1 + int((drawn >= effect).sum())) / len(drawn)
-
-
-def _own_order_below(effect: Tensor, drawn: Tensor) -> float:
-    return int((drawn >= effect).sum()) / (1 + len(drawn))
-
-
-def _ties_dropped(effect: Tensor, drawn: Tensor) -> float:
-    return (1 + int((drawn > effect).sum())) / (1 + len(drawn))
-
-
-def _two_sided(effect: Tensor, drawn: Tensor) -> float:
-    return (1 + int((drawn.abs() >= effect.abs()).sum())) / (1 + len(drawn))
-
-
-def _share_below(effect: Tensor, drawn: Tensor) -> float:
-    return (1 + int((drawn <= effect).sum())) / (1 + len(drawn))
-
-
-def _permuted_cases(generator: Generator) -> Iterator[Input]:
-    def draw(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(count, generator=generator, dtype=dtype) / 10
-
-    yield Input("none reaches it", (torch.tensor(0.9), draw(9)))
-    yield Input("all reach it", (torch.tensor(-0.9), draw(4)))
-    yield Input("ties", (torch.tensor(0.25), torch.tensor([0.25, 0.25, 0.5, 0.0, -0.25])))
-    yield Input("large negative ones", (torch.tensor(0.25), torch.tensor([-0.5, -0.75, 0.5, 0.0])))
-    yield Input("one permutation", (torch.tensor(0.1), torch.tensor([0.2])))
-    yield Input("float64", (torch.tensor(0.1, dtype=torch.float64), draw(199, torch.float64)))
-
-
-permutation_p_value = Exercise(
-    "permutation_p_value",
-    _permutation_p_value,
-    _permuted_cases,
-    (
-        Bug(
-            "p-without-own-order",
-            _own_order_missing,
-            "the sample's own order does not count, so that p can be 0",
-            "If nothing differs, its own order is as good as the drawn ones: (1 + #) / (1 + N).",
-        ),
-        Bug(
-            "p-own-order-above-only",
-            _own_order_on_top,
-            "the sample's own order counts above the line only, so that p can be larger than 1",
-            "It is one of 1 + N orders: count it below the line as well.",
-        ),
-        Bug(
-            "p-own-order-below-only",
-            _own_order_below,
-            "the sample's own order counts below the line only, so that p can be 0",
-            "It reaches its own effect: count it above the line as well.",
-        ),
-        Bug(
-            "p-without-ties",
-            _ties_dropped,
-            "permutations with exactly the sample's effect do not count",
-            "As large counts: ≥, not >.",
-        ),
-        Bug(
-            "p-two-sided",
-            _two_sided,
-            "permutations far below zero count as well",
-            "Only a large MMD² speaks against equality; a very negative one is chance.",
-        ),
-        Bug(
-            "p-share-below",
-            _share_below,
-            "it is the share of permutations with an effect as small",
-            "p is the share with an effect as *large*: small p speaks against equality.",
-        ),
-    ),
+@interval_verdicts.bug(
+    "takes an equality as shown if its interval contains 0",
+    fix="An interval that contains 0 may reach far beyond the margin. Only its upper end bounds the difference.",
+    met="a widespread reading of p > 0.05",
 )
-
-# ------------------------------------------------------------------------------------------------- the wrong p-value
-
-
-def _torn(report: Report) -> bool:
-    """Does any permutation put two rows of one input into different groups?"""
-    labels, source = report["labels"], report["input"]
-    return any(bool(labels[:, source == one].std(1, correction=0).gt(0).any()) for one in source.unique())
+def not_rejected_is_equal(low: Tensor, high: Tensor, margin: float) -> Tensor:
+    return (low <= 0).all(1).long() - (low > margin).any(1).long()
 
 
-def _wrong_p_value(reports: list[Report]) -> list[bool]:
-    return [_torn(report) for report in reports]
-
-
-def _small_p(reports: list[Report]) -> list[bool]:
-    return [report["p"] <= 0.05 for report in reports]
-
-
-def _repeated_inputs(reports: list[Report]) -> list[bool]:
-    return [len(report["input"].unique()) < len(report["input"]) for report in reports]
-
-
-def _first_permutation(reports: list[Report]) -> list[bool]:
-    return [_torn(report | {"labels": report["labels"][:1]}) for report in reports]
-
-
-def _neighbors(reports: list[Report]) -> list[bool]:
-    found = []
-    for report in reports:
-        labels, source = report["labels"], report["input"]
-        kin = source[1:] == source[:-1]
-        found.append(bool((labels[:, 1:] != labels[:, :-1])[:, kin].any()))
-    return found
-
-
-def _every_permutation(reports: list[Report]) -> list[bool]:
-    return [all(_torn(report | {"labels": one[None]}) for one in report["labels"]) for report in reports]
-
-
-_TORN = {"": (), "first": (0,), "last": (2,), "always": (0, 1, 2)}  # which of the three permutations tear an input
-
-
-def _report(
-    generator: Generator,
-    inputs: int,
-    each: int,
-    p: float,
-    torn: str = "",
-    apart: bool = False,
-    dtype: torch.dtype = torch.float32,
-) -> Report:
-    """A report on an even number of inputs with `each` rows, side by side or apart."""
-    source = torch.arange(inputs).repeat(each) if apart else torch.arange(inputs).repeat_interleave(each)
-    rows = []
-    for _ in range(3):
-        label = torch.zeros(inputs)
-        label[torch.randperm(inputs, generator=generator)[: inputs // 2]] = 1.0
-        rows.append(label[source])
-    labels = torch.stack(rows).to(dtype)
-    own = torch.nonzero(source == 0).flatten()
-    for k in _TORN[torn]:
-        labels[k, own[-1]] = 1 - labels[k, own[0]]
-    return {"labels": labels, "input": source, "p": p}
-
-
-def _report_cases(generator: Generator) -> Iterator[Input]:
-    def reports(*several: tuple[int, int, float, str], **options: Any) -> tuple[list[Report]]:
-        return ([_report(generator, *each, **options) for each in several],)
-
-    yield Input("small p, and right", reports((4, 2, 0.01, "")))
-    yield Input("large p, and wrong", reports((4, 2, 0.6, "always")))
-    yield Input("one row an input", reports((6, 1, 0.03, ""), (6, 1, 0.4, "")))
-    yield Input("torn by one permutation", reports((4, 4, 0.2, "first"), (4, 4, 0.2, "last"), (4, 4, 0.2, "")))
-    yield Input("rows of one input apart", reports((4, 4, 0.002, "always"), apart=True))
-    mixed = ((6, 4, 0.04, ""), (6, 4, 0.001, "always"), (6, 1, 0.5, ""))
-    yield Input("float64", reports(*mixed, dtype=torch.float64))
-
-
-wrong_p_value = Exercise(
-    "wrong_p_value",
-    _wrong_p_value,
-    _report_cases,
-    (
-        Bug(
-            "unit-by-small-p",
-            _small_p,
-            "it suspects small p-values",
-            "A right test gives small ones too. Look at what was permuted.",
-        ),
-        Bug(
-            "unit-by-repeated-input",
-            _repeated_inputs,
-            "it rejects every report with several rows of one input",
-            "Several rows of one input are fine, if they change groups together.",
-        ),
-        Bug(
-            "unit-first-permutation-only",
-            _first_permutation,
-            "it looks at the first permutation only",
-            "A single permutation that tears an input apart is one too many: look at all.",
-        ),
-        Bug(
-            "unit-every-permutation-must-tear",
-            _every_permutation,
-            "it finds fault only if every permutation tears an input apart",
-            "By chance some permutations keep it together: any that tears it is enough.",
-        ),
-        Bug(
-            "unit-neighbors-only",
-            _neighbors,
-            "it compares neighboring rows only",
-            "The rows of an input may stand anywhere: group them by `input`.",
-        ),
-    ),
+@interval_verdicts.bug(
+    "counts an undecided equality as a failed one",
+    fix="An equality fails only if its *lower* end lies above the margin. Otherwise more images are needed.",
 )
+def undecided_counts_as_failed(low: Tensor, high: Tensor, margin: float) -> Tensor:
+    return interval_verdicts.reference(high, high, margin)
+
+
+@interval_verdicts.bug(
+    "lets undecided equalities pass if another one holds",
+    fix="The claim requires all its equalities, so it holds only if every interval lies below the margin.",
+)
+def one_part_is_enough(low: Tensor, high: Tensor, margin: float) -> Tensor:
+    fails = (low > margin).any(1)
+    return ((high <= margin).any(1) & ~fails).long() - fails.long()
+
+
+# -------------------------------------------------------------------------------- the difference behind a margin
+
+
+def width_cases(generator: Generator) -> Iterator[Input]:
+    yield Input("one width", (torch.tensor([2.0]), 1, 1.0))
+    yield Input("equal distributions, and narrow ones", (torch.tensor([1.0, 0.5]), 2, 0.7))
+    yield Input("no width at all", (torch.tensor([0.0, 1.5]), 3, 0.84))
+    yield Input("eight coordinates", (torch.tensor([1.05, 1.1, 1.2, 1.4, 2.0]), 8, 1.5))
+    yield Input("float64", (0.3 + 2 * torch.rand(20, generator=generator, dtype=torch.float64), 3, 0.84))
+
+
+def _similarity(variance: Tensor | float, dimension: int, bandwidth: float) -> Tensor:
+    """The mean of exp(-|d|² / (2 bandwidth²)) for d ~ N(0, variance I)."""
+    return torch.as_tensor(1 + variance / bandwidth**2) ** (-dimension / 2)
+
+
+def _effect(variances: tuple[Tensor | float, ...], dimension: int, bandwidth: float) -> Tensor:
+    """The normalized MMD² from the variances of x - x', y - y' and x - y."""
+    x, y, between = (_similarity(variance, dimension, bandwidth) for variance in variances)
+    return (x + y - 2 * between) / (x + y)
+
+
+@exercise(width_cases)
+def width_effect(width: Tensor, dimension: int, bandwidth: float) -> Tensor:
+    return _effect((2 * width**2, 2.0, width**2 + 1), dimension, bandwidth)
+
+
+@width_effect.bug(
+    "takes the width as a variance",
+    fix="The width is a standard deviation: the variance of a coordinate of x is its square.",
+)
+def width_not_squared(width: Tensor, dimension: int, bandwidth: float) -> Tensor:
+    return _effect((2 * width, 2.0, width + 1), dimension, bandwidth)
+
+
+@width_effect.bug(
+    "gives the difference of two samples of one group the variance of a single sample",
+    fix="Variances of independent samples add: x - x' has twice the variance of x.",
+)
+def variance_of_one_sample(width: Tensor, dimension: int, bandwidth: float) -> Tensor:
+    return _effect((width**2, 1.0, (width**2 + 1) / 2), dimension, bandwidth)
+
+
+@width_effect.bug(
+    "computes the mean of the kernel for one coordinate, whatever the dimension",
+    fix="The kernel is a product over coordinates, so its mean is that of one coordinate to the power `dimension`.",
+)
+def one_coordinate(width: Tensor, dimension: int, bandwidth: float) -> Tensor:
+    return width_effect.reference(width, 1, bandwidth)
+
+
+@width_effect.bug(
+    "returns MMD² itself, which is not normalized",
+    fix="Divide by E k(x, x') + E k(y, y'), the value for groups that do not overlap.",
+)
+def not_normalized(width: Tensor, dimension: int, bandwidth: float) -> Tensor:
+    variances = (2 * width**2, 2.0, width**2 + 1)
+    x, y, between = (_similarity(variance, dimension, bandwidth) for variance in variances)
+    return x + y - 2 * between
