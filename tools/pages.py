@@ -23,9 +23,9 @@ WIDTH = 7.2  # inches; at 10 pt, text has at least 9 pt on a page that shows the
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def fill_template(name: str, **fields: Any) -> str:
+def fill_template(template: str, /, **fields: Any) -> str:
     """Return a text of tools/templates whose fields, such as `{steps:,}`, are replaced as by `str.format`."""
-    return (TEMPLATES / f"{name}.md").read_text().format(**fields)
+    return (TEMPLATES / f"{template}.md").read_text().format(**fields)
 
 
 def table(first: str, rows: Mapping[str, Any], columns: Mapping[str, Callable[[Any], object]]) -> str:
