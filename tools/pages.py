@@ -66,14 +66,14 @@ def count_in_words(number: int) -> str:
     return _WORDS[number] if number < len(_WORDS) else str(number)
 
 
-def listed(names: Sequence[str], word: str = "and") -> str:
+def listed(names: Sequence[str]) -> str:
     """Return names as a list in a sentence.
 
     Example:
-        >>> listed(["a", "b", "c"]), listed(["a", "b"], "or"), listed(["a"])
-        ('a, b and c', 'a or b', 'a')
+        >>> listed(["a", "b", "c"]), listed(["a"])
+        ('a, b and c', 'a')
     """
-    return f"{', '.join(names[:-1])} {word} {names[-1]}" if len(names) > 1 else "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def value_range(values: Iterable[float], form: str = ".2f") -> str:
