@@ -58,6 +58,7 @@ FACTORS = (0.5, 0.75, 1.0, 1.125, 1.5, 2.0, 4.0)  # of the size at which a model
 PHOTOS = "apples2citrus"
 PHOTO_DIRECTIONS = {direction: "domain {} to domain {}".format(*direction) for direction in DIRECTIONS}
 GRAY_LEVELS = 127.5  # per unit of a difference of images in [-1, 1]
+_KEPT = ("class_accuracy", "class_accuracy_shuffled_contents", "example_error", "diversity_ratio")
 SHIFTS = tuple(range(1, 9))  # of a camera between two frames, in pixels
 
 
@@ -71,9 +72,23 @@ def mean_difference(first: Tensor, second: Tensor) -> Tensor:
     return (first - second).abs().mean((1, 2, 3)) * GRAY_LEVELS
 
 
+def with_intervals(**values: Tensor) -> Metrics:
+    """Return the mean of each metric over its units, and as `<metric>_interval` half of its 95 % interval."""
+    metrics: Metrics = {}
+    for name, units in values.items():
+        metrics[name], metrics[f"{name}_interval"] = mean_with_interval(units)
+    return metrics
+
+
 def blur(images: Tensor) -> Tensor:
     """Shift images, (N, 3, H, W), by half a pixel and back with linear interpolation: (N, 3, H, W - 2)."""
     return (images[..., :-2] + 2 * images[..., 1:-1] + images[..., 2:]) / 4
+
+
+def _write(name: str, measured: dict[str, Any], settings: dict[str, Any], *columns: str) -> Path:
+    return write_results(
+        name, measured, settings, f"python -m tools.measure_own_images {name.replace('_', '-')}", columns
+    )
 
 
 # ------------------------------------------------------------------------------------- other sizes, the known world
@@ -129,14 +144,10 @@ def world_metrics_at_size(model: MUNIT, size: int, count: int) -> dict[str, Metr
     for (source, target), name in DIRECTIONS.items():
         predictor = ResizingPredictor(load_attribute_predictor(target))
         direction = Direction(model, predictor, World(), source, 1, size)  # type: ignore[arg-type]
-        content, example = content_metrics(direction, count), example_metrics(direction, count)
-        style = style_metrics(direction, max(2, count // 20), styles_per_input=32)
-        measured[name] = {
-            **{key: value for key, value in content.items() if key.startswith("class_accuracy")},
-            **{key: example[key] for key in ("example_error", "example_error_interval")},
-            **{key: style[key] for key in ("diversity_ratio", "diversity_ratio_interval")},
-            **true_image_metrics(predictor, size, count),
-        }
+        found = content_metrics(direction, count) | example_metrics(direction, count)
+        found |= style_metrics(direction, max(2, count // 20), styles_per_input=32)
+        kept = {key: value for key, value in found.items() if key.removesuffix("_interval") in _KEPT}
+        measured[name] = kept | true_image_metrics(predictor, size, count)
     return measured
 
 
@@ -181,28 +192,17 @@ class PhotoDirection:
         model, source, target, styles = self.model, self.source, 3 - self.source, len(self.style)
         content, own_style = model.encode(photos, source)
         outputs = model.decode(content.repeat_interleave(styles, 0), self.style.repeat(len(photos), 1), target)
-        cycled = model.decode(
-            model.encode_content(outputs, target), own_style.repeat_interleave(styles, 0), source
-        ).unflatten(0, (-1, styles))
+        cycled = model.decode(model.encode_content(outputs, target), own_style.repeat_interleave(styles, 0), source)
         features = color_features(resize(outputs, model.config.data.image_size))
-        varieties, domains = (
-            torch.from_numpy(classifier.predict(features)).view(-1, styles)
-            for classifier in (self.variety_classifier, self.domain_classifier)
-        )
+        classifiers = (self.variety_classifier, self.domain_classifier)
+        varieties, domains = (torch.from_numpy(found.predict(features)).view(-1, styles) for found in classifiers)
         return PhotoScores(
             varieties,
             (domains == target).double().mean(1),
-            (cycled - photos[:, None]).abs().mean((1, 2, 3, 4)) * GRAY_LEVELS,
+            mean_difference(cycled, photos.repeat_interleave(styles, 0)).view(-1, styles).mean(1),
             mean_difference(model.decode(content, own_style, source), photos),
             mean_difference(blur(photos), photos[..., 1:-1]),
         )
-
-
-def open_photos() -> FolderData:
-    """Open apples2citrus at the size of its model."""
-    data = open_data(preset(PHOTOS))
-    assert isinstance(data, FolderData)
-    return data
 
 
 def photo_direction(model: MUNIT, data: FolderData, source: int, styles: int, seed: int = 0) -> PhotoDirection:
@@ -236,19 +236,15 @@ def agreement_metrics(scores: PhotoScores, reference: PhotoScores) -> Metrics:
     Returns:
         `variety_agreement` in [0, 1], and as a control the same for translations in different styles.
     """
-    metrics: Metrics = {}
-    for name, other in {"": reference.varieties, "_other_styles": reference.varieties.roll(1, 1)}.items():
-        key = f"variety_agreement{name}"
-        metrics[key], metrics[f"{key}_interval"] = mean_with_interval((scores.varieties == other).double().mean(1))
-    return metrics
+    others = {"": reference.varieties, "_other_styles": reference.varieties.roll(1, 1)}
+    agree = {f"variety_agreement{name}": (scores.varieties == other).double() for name, other in others.items()}
+    return with_intervals(**{name: values.mean(1) for name, values in agree.items()})
 
 
 def photo_metrics(scores: PhotoScores, at_trained_size: PhotoScores) -> Metrics:
     """Average scores over photos; varieties are compared with those at the trained size."""
-    metrics = agreement_metrics(scores, at_trained_size)
-    for name in ("classified_as_target", "cycle_error"):
-        metrics[name], metrics[f"{name}_interval"] = mean_with_interval(getattr(scores, name))
-    return metrics
+    errors = with_intervals(classified_as_target=scores.classified_as_target, cycle_error=scores.cycle_error)
+    return agreement_metrics(scores, at_trained_size) | errors
 
 
 def measure_other_sizes(contents: int = 200, photos: int = 30, styles: int = 2) -> Path:
@@ -263,23 +259,21 @@ def measure_other_sizes(contents: int = 200, photos: int = 30, styles: int = 2) 
     model = load("world32")
     sizes = {f"{factor:g}": round(factor * model.config.data.image_size) for factor in FACTORS}
     measured["world32"] = {name: world_metrics_at_size(model, size, contents) for name, size in sizes.items()}
-    model, data = load(PHOTOS), open_photos()
+    model, data = load(PHOTOS), open_data(preset(PHOTOS))
     trained_size = model.config.data.image_size
     measured[PHOTOS] = {f"{factor:g}": {} for factor in FACTORS}
     for (source, target), name in PHOTO_DIRECTIONS.items():
         direction, files = photo_direction(model, data, source, styles), held_out_files(data, source, photos)
         at_trained_size = direction.score(read_photos(files, trained_size, trained_size))
         real = color_features(read_photos(held_out_files(data, target, 200), trained_size, trained_size))
-        controls = {
-            "photos_classified_as_their_domain": (direction.domain_classifier.predict(real) == target).mean().item()
-        }
+        right = direction.domain_classifier.predict(real) == target
+        controls = {"photos_classified_as_their_domain": right.mean().item()}
         for factor, by_direction in measured[PHOTOS].items():
             size = round(float(factor) * trained_size)
             scores = direction.score(read_photos(files, size, size))
             by_direction[name] = photo_metrics(scores, at_trained_size) | controls
     settings = {"contents": contents, "photos": photos, "styles": styles, "seed": 1}
-    command = "python -m tools.measure_own_images other-sizes"
-    return write_results("other_sizes", measured, settings, command, ("model", "factor", "direction"))
+    return _write("other_sizes", measured, settings, "model", "factor", "direction")
 
 
 # ------------------------------------------------------------------------------------- the scale of training crops
@@ -299,7 +293,7 @@ def paired_metrics(at_size: PhotoScores, at_training_scale: PhotoScores) -> Metr
     for name in columns[0]:
         first, second = (column[name].double() for column in columns)
         metrics[f"{name}_at_size"], metrics[f"{name}_at_training_scale"] = first.mean().item(), second.mean().item()
-        metrics[f"{name}_difference"], metrics[f"{name}_difference_interval"] = mean_with_interval(second - first)
+        metrics |= with_intervals(**{f"{name}_difference": second - first})
     return metrics | agreement_metrics(at_training_scale, at_size)
 
 
@@ -331,13 +325,9 @@ def class_accuracy_at_training_scale(model: MUNIT, variant: str, source: int, co
         hits.append((predictor(outputs).shape_class == inputs.content.shape_class).double())
         true_classes = predictor(TF.center_crop(true.images, [size, size])).shape_class
         true_hits.append((true_classes == true.content.shape_class).double())
-    difference, interval = mean_with_interval(hits[1] - hits[0])
-    return {
-        "class_accuracy_at_training_scale": hits[1].mean().item(),
-        "class_accuracy_difference": difference,
-        "class_accuracy_difference_interval": interval,
-        "true_class_accuracy_at_training_scale": true_hits[1].mean().item(),
-    }
+    accuracies = {"class_accuracy": hits[1], "true_class_accuracy": true_hits[1]}
+    metrics = {f"{name}_at_training_scale": values.mean().item() for name, values in accuracies.items()}
+    return metrics | with_intervals(class_accuracy_difference=hits[1] - hits[0])
 
 
 def measure_train_test_scale(photos: int = 150, styles: int = 6, contents: int = 500) -> Path:
@@ -350,7 +340,7 @@ def measure_train_test_scale(photos: int = 150, styles: int = 6, contents: int =
         styles: translations of each photo.
         contents: images of each domain of the known world, for world32.
     """
-    model, data = load(PHOTOS), open_photos()
+    model, data = load(PHOTOS), open_data(preset(PHOTOS))
     measured: dict[str, Any] = {PHOTOS: {}}
     size = model.config.data.image_size
     for (source, _), name in PHOTO_DIRECTIONS.items():
@@ -363,10 +353,7 @@ def measure_train_test_scale(photos: int = 150, styles: int = 6, contents: int =
         for (source, _), name in DIRECTIONS.items()
     }
     settings = {"model": PHOTOS, "photos": photos, "styles": styles, "shorter_sides": [size, size * 9 // 8]}
-    command = "python -m tools.measure_own_images train-test-scale"
-    return write_results(
-        "train_test_scale", measured, settings | {"contents": contents, "seed": 0}, command, ("model", "direction")
-    )
+    return _write("train_test_scale", measured, settings | {"contents": contents, "seed": 0}, "model", "direction")
 
 
 # ------------------------------------------------------------------------------------------------- flicker of videos
@@ -411,17 +398,14 @@ def flicker_metrics(model: Translator, canvases: Tensor, source: int, seed: int 
     style, other_style = model.sample_style(2 * len(canvases), torch.Generator().manual_seed(seed)).chunk(2)
     target, frame = 3 - source, crop_frame(canvases, 0)
     fixed = model.translate(frame, source, target, style=style)
-    references = {
-        "new_style": mean_difference(fixed, model.translate(frame, source, target, style=other_style)),
-        "interpolation": mean_difference(blur(frame), frame[..., 1:-1]),
-    }
-    measured: dict[str, Metrics] = {"references": {}}
-    for name, values in references.items():
-        measured["references"][name], measured["references"][f"{name}_interval"] = mean_with_interval(values)
+    references = with_intervals(
+        new_style=mean_difference(fixed, model.translate(frame, source, target, style=other_style)),
+        interpolation=mean_difference(blur(frame), frame[..., 1:-1]),
+    )
+    measured = {"references": references}
     for shift in SHIFTS:
         moved = model.translate(crop_frame(canvases, shift), source, target, style=style)
-        mean, interval = mean_with_interval(mean_difference(fixed[..., shift:], moved[..., :-shift]))
-        measured[f"{shift}"] = {"flicker": mean, "flicker_interval": interval}
+        measured[f"{shift}"] = with_intervals(flicker=mean_difference(fixed[..., shift:], moved[..., :-shift]))
     return measured
 
 
@@ -440,15 +424,14 @@ def measure_video_flicker(count: int = 60) -> Path:
                 direction: flicker_metrics(model, world_canvases(size, source, images, frame), source)
                 for (source, _), direction in DIRECTIONS.items()
             }
-    model, data, measured[PHOTOS] = load(PHOTOS), open_photos(), {}
+    model, data, measured[PHOTOS] = load(PHOTOS), open_data(preset(PHOTOS)), {}
     side = model.config.data.image_size + SHIFTS[-1]
     for (source, _), direction in PHOTO_DIRECTIONS.items():
         photos = read_photos(held_out_files(data, source, count), side, side)
         measured[PHOTOS][direction] = flicker_metrics(model, photos, source)
     strides = {name: 2 ** load(name).config.network.num_downsamples for name in ("world32", "world64s", PHOTOS)}
     settings = {"count": count, "shifts": SHIFTS, "strides": strides, "seed": 0}
-    command = "python -m tools.measure_own_images video-flicker"
-    return write_results("video_flicker", measured, settings, command, ("model", "direction", "shift"))
+    return _write("video_flicker", measured, settings, "model", "direction", "shift")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ WIDTH = 7.2  # inches; at 10 pt, text has at least 9 pt on a page that shows the
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def fill_template(name: str, **fields: Any) -> str:
+def fill_template(template: str, /, **fields: Any) -> str:
     """Return a text of tools/templates whose fields, such as `{steps:,}`, are replaced as by `str.format`."""
-    return (TEMPLATES / f"{name}.md").read_text().format(**fields)
+    return (TEMPLATES / f"{template}.md").read_text().format(**fields)
 
 
 def table(first: str, rows: Mapping[str, Any], columns: Mapping[str, Callable[[Any], object]]) -> str:
@@ -66,14 +66,14 @@ def count_in_words(number: int) -> str:
     return _WORDS[number] if number < len(_WORDS) else str(number)
 
 
-def listed(names: Sequence[str], word: str = "and") -> str:
+def listed(names: Sequence[str]) -> str:
     """Return names as a list in a sentence.
 
     Example:
-        >>> listed(["a", "b", "c"]), listed(["a", "b"], "or"), listed(["a"])
-        ('a, b and c', 'a or b', 'a')
+        >>> listed(["a", "b", "c"]), listed(["a"])
+        ('a, b and c', 'a')
     """
-    return f"{', '.join(names[:-1])} {word} {names[-1]}" if len(names) > 1 else "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def value_range(values: Iterable[float], form: str = ".2f") -> str:

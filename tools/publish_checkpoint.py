@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from munit_lite.data import open_data
 from munit_lite.data.image_statistics import measure_domains
 from munit_lite.evaluation.attribute_predictors import predictor_files, results_name
 from munit_lite.evaluation.metric_names import with_current_metric_names
-from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import read_results_file
 from munit_lite.paths import CHECKPOINTS_DIR
@@ -29,6 +29,7 @@ from munit_lite.storage.checkpoints import checkpoint_path, load, shipped_checkp
 from munit_lite.storage.files import CheckpointError, StorageError, atomic_path, sha256, write_checksum
 from munit_lite.storage.tensors import read_tensors, write_tensors
 from munit_lite.world import DOMAIN_NAMES
+from tools.pages import fill_template, table
 
 MAX_BYTES = 8_000_000
 _MACHINE = {"device": "auto", "num_threads": 0, "data_root": ""}  # the machine of a run is not part of the model
@@ -98,14 +99,13 @@ def statistics() -> None:
 
 def _fit_size(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     parameters, bytes_for_header = sum(tensor.numel() for tensor in tensors.values()), 100_000
-    if 4 * parameters + bytes_for_header <= MAX_BYTES:
-        return tensors
-    if 2 * parameters + bytes_for_header <= MAX_BYTES:
-        return {key: tensor.half() for key, tensor in tensors.items()}
-    raise CheckpointError(
-        f"{name} has {parameters:,} parameters, {2 * parameters / 1e6:.1f} MB in float16, but a published file has at "
-        f"most {MAX_BYTES / 1e6:.0f} MB; train a model of smaller base_channels"
-    )
+    if 2 * parameters + bytes_for_header > MAX_BYTES:
+        raise CheckpointError(
+            f"{name} has {parameters:,} parameters, {2 * parameters / 1e6:.1f} MB in float16, but a published file has "
+            f"at most {MAX_BYTES / 1e6:.0f} MB; train a model of smaller base_channels"
+        )
+    fits = 4 * parameters + bytes_for_header <= MAX_BYTES
+    return tensors if fits else {key: tensor.half() for key, tensor in tensors.items()}
 
 
 def _portable(config: Config) -> Config:
@@ -155,66 +155,44 @@ def card(path: Path) -> str:
     if "config" in header:
         if "results" not in header["note"]:
             raise CheckpointError(f"{path} has no measured figures: it was saved, but not published")
-        with_discriminators = any(tensor.startswith("discriminators.") for tensor in tensors)
-        about = _about_model(path.stem, header, with_discriminators)
-        recipe = to_dict(from_dict(header["config"]))  # the fields by their current names
-        measured = header["note"]["results"]
+        config, measured = from_dict(header["config"]), header["note"]["results"]
+        recipe = to_dict(config)  # the fields by their current names
+        about = fill_template(
+            "card_of_a_model",
+            name=path.stem,
+            config=config,
+            size=config.data.image_size,
+            data=_DATA[config.data.dataset],
+            progress="" if header["step"] == config.steps else f", of which {header['step']:,} are done",
+            discriminators="with" if any(key.startswith("discriminators.") for key in tensors) else "without",
+            command=train_command(config),
+        )
     else:
         domain, variant = predictor_files()[path]
-        recipe = header["recipe"]
-        about = _about_predictor(domain, variant, recipe["steps"])
-        measured = _read_figures(results_name(variant))
+        recipe, measured = header["recipe"], _read_figures(results_name(variant))
         measured["numbers"] = measured["numbers"][DOMAIN_NAMES[domain]]
-    dtypes = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
-    versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
-    origin = measured["provenance"]
-    size, parameters = f"{path.stat().st_size:,} bytes", f"{sum(tensor.numel() for tensor in tensors.values()):,}"
-    return f"""# {path.stem}
-
-{about}
-
-## Measured
-
-{_figures_table(with_current_metric_names(measured["numbers"]))}
-
-Measured by `{origin["command"]}`
-at commit {origin["commit"]}, on {origin["device"]}, {origin["time"]}. The number after ± is half of the 95 % interval.
-
-## File
-
-`{path.name}`: {size}, {parameters} parameters in {dtypes}, sha256
-`{sha256(path)}`.
-Written with {versions}.
-Loading it executes no code from the file. License: MIT, as the course.
-
-## Recipe
-
-```json
-{json.dumps(recipe, indent=1)}
-```
-"""
-
-
-def _about_model(name: str, header: dict[str, Any], with_discriminators: bool) -> str:
-    config = from_dict(header["config"])
-    progress = "" if header["step"] == config.steps else f", of which {header['step']:,} are done"
-    size = config.data.image_size
-    discriminators = "with" if with_discriminators else "without"
-    return f"""MUNIT at {size} px, trained on {_DATA[config.data.dataset]}:
-{config.steps:,} steps with batches of {config.batch_size}{progress}.
-The averaged weights of both autoencoders, {discriminators} the discriminators.
-The model was trained for this course, and only on these two domains.
-
-```python
-model = munit_lite.load("{name}")
-paintings = model.translate(images, source=1, target=2)  # (B, 3, {size}, {size}) in [-1, 1]
-```
-
-This command trains it again:
-
-```
-{train_command(config)}
-```"""
+        standard = variant == "standard"
+        about = fill_template(
+            "card_of_a_predictor",
+            domain=DOMAIN_NAMES[domain],
+            world="the known world" if standard else f"the {variant} variant of the known world",
+            arguments=domain if standard else f'{domain}, "{variant}"',
+            command=predictor_command(variant, recipe["steps"]),
+        )
+    return fill_template(
+        "card",
+        name=path.stem,
+        about=about,
+        figures=_figures_table(with_current_metric_names(measured["numbers"])),
+        origin=measured["provenance"],
+        file=path,
+        size=path.stat().st_size,
+        parameters=sum(tensor.numel() for tensor in tensors.values()),
+        dtypes=" and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
+        digest=sha256(path),
+        versions=", ".join(f"{name} {version}" for name, version in header["versions"].items()),
+        recipe=json.dumps(recipe, indent=1),
+    )
 
 
 def predictor_command(variant: str, steps: int) -> str:
@@ -223,44 +201,20 @@ def predictor_command(variant: str, steps: int) -> str:
     return command if variant == "standard" else f"{command} --world-variant {variant} --steps {steps}"
 
 
-def _about_predictor(domain: int, variant: str, steps: int) -> str:
-    world = "the known world" if variant == "standard" else f"the {variant} variant of the known world"
-    arguments = f"{domain}" if variant == "standard" else f'{domain}, "{variant}"'
-    return f"""An attribute predictor: it predicts the content and the style of a {DOMAIN_NAMES[domain]} of {world},
-so that translations can be measured. It was trained on that world alone (MIT, rendered by `munit_lite/world.py`).
-
-```python
-predictor = munit_lite.evaluation.attribute_predictors.load_attribute_predictor({arguments})
-attributes = predictor(images)  # (B, 3, H, W) in [-1, 1]
-```
-
-This command trains the predictors of both domains again:
-
-```
-{predictor_command(variant, steps)}
-```"""
-
-
 def _figures_table(numbers: dict[str, Any]) -> str:
     """Return a table with one row per metric, and one column per direction if the numbers are given by direction."""
     by_direction = all(isinstance(value, dict) for value in numbers.values())
     columns = numbers if by_direction else {"value": numbers}
     metrics = dict.fromkeys(key for column in columns.values() for key in column if not key.endswith("_interval"))
-    rows = [
-        [
-            metric.replace("_", " "),
-            *(_cell(column.get(metric), column.get(f"{metric}_interval")) for column in columns.values()),
-        ]
-        for metric in metrics
-    ]
-    return markdown_table(["metric", *columns], rows)
+    rows = {metric.replace("_", " "): metric for metric in metrics}
+    return table("metric", rows, {title: partial(_cell, column) for title, column in columns.items()})
 
 
-def _cell(value: float | None, half_width: float | None) -> str:
-    if value is None:
+def _cell(numbers: dict[str, float], metric: str) -> str:
+    if metric not in numbers:
         return ""
-    text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-    return text if half_width is None else f"{text} ± {half_width:.3f}"
+    text = f"{numbers[metric]:,}" if isinstance(numbers[metric], int) else f"{numbers[metric]:.3f}"
+    return text + (f" ± {numbers[f'{metric}_interval']:.3f}" if f"{metric}_interval" in numbers else "")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Write the README's tables and curves, and with `--run` its picture, from `data/results/` and the checkpoints.
-
-python -m tools.readme [--run FOLDER]
-"""
+"""Write the README's tables, curves and picture, from `data/results/` and the checkpoints: `python -m tools.readme`."""
 
 from __future__ import annotations
 
 import textwrap
+from functools import partial
+from statistics import mean
 
 import torch
 
@@ -19,26 +18,27 @@ from munit_lite.experiments.convergence_curves import collect_quality_curves, co
 from munit_lite.experiments.markdown import markdown_table
 from munit_lite.experiments.provenance import train_command
 from munit_lite.experiments.results import read_results
-from munit_lite.paths import CHECKPOINTS_DIR, REPOSITORY_DIR, RESULTS_DIR
-from munit_lite.storage.checkpoints import load
-from munit_lite.storage.tensors import read_tensors
+from munit_lite.paths import REPOSITORY_DIR, RESULTS_DIR
+from munit_lite.storage.checkpoints import load, shipped_checkpoints
+from munit_lite.storage.tensors import read_header
 from tools.benchmark_explorers import latency_table
 from tools.markdown_blocks import replace_block
+from tools.pages import table
 
 README = REPOSITORY_DIR / "README.md"
 PICTURE = RESULTS_DIR / "world64s_translations.png"
 CURVES = RESULTS_DIR / "laboratory_munit.png"
 
-_LABELS = {
-    "class_accuracy": "predicted class is right",
-    "class_accuracy_shuffled_contents": "the same, contents shuffled (control)",
-    "position_error": "position error, image widths",
-    "foreground_hue_ks": "KS distance of foreground hue, per input",
-    "background_hue_ks": "KS distance of background hue, per input",
-    "light_ks": "KS distance of light direction, per input",
-    "line_width_ks": "KS distance of line width, per input",
-    "ink_ks": "KS distance of ink, per input",
-    "paper_ks": "KS distance of paper, per input",
+_METRICS = {  # of the table of seeds
+    "predicted class is right": "class_accuracy",
+    "the same, contents shuffled (control)": "class_accuracy_shuffled_contents",
+    "position error, image widths": "position_error",
+    "KS distance of foreground hue, per input": "foreground_hue_ks",
+    "KS distance of background hue, per input": "background_hue_ks",
+    "KS distance of light direction, per input": "light_ks",
+    "KS distance of line width, per input": "line_width_ks",
+    "KS distance of ink, per input": "ink_ks",
+    "KS distance of paper, per input": "paper_ks",
 }
 
 
@@ -49,46 +49,34 @@ def seeds_table(names: list[str]) -> str:
         names: results files, one for each seed.
     """
     runs = [read_results(name) for name in names]
-    directions = list(runs[0])
-    rows = []
-    for metric, label in _LABELS.items():
-        cells = []
-        for direction in directions:
-            values = [run[direction][metric] for run in runs if metric in run[direction]]
-            mean = sum(values) / max(1, len(values))
-            extremes = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
-            cells.append(f"{mean:.3f}{extremes}" if values else "")
-        rows.append([label, *cells])
-    return markdown_table([f"{len(runs)} seed{'s' * (len(runs) > 1)}", *directions], rows)
+
+    def cell(direction: str, metric: str) -> str:
+        values = [run[direction][metric] for run in runs if metric in run[direction]]
+        extremes = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+        return f"{mean(values):.3f}{extremes}" if values else ""
+
+    title = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
+    return table(title, _METRICS, {direction: partial(cell, direction) for direction in runs[0]})
 
 
 def photo_table(name: str) -> str:
     """Return the metrics of edges to photos with their 95 % intervals."""
     (numbers,) = read_results(name).values()
-    rows = [
-        (metric.replace("_", " "), f"{value:.3f} ± {numbers[f'{metric}_interval']:.3f}")
-        for metric, value in numbers.items()
-        if f"{metric}_interval" in numbers
-    ]
-    return markdown_table(("metric", "value"), rows)
+    rows = {metric.replace("_", " "): metric for metric in numbers if f"{metric}_interval" in numbers}
+    return table("metric", rows, {"value": lambda m: f"{numbers[m]:.3f} ± {numbers[f'{m}_interval']:.3f}"})
 
 
 def checkpoints_table() -> str:
     """Return every published model with its results in both directions; the cards hold the complete commands."""
     rows = []
-    for path in sorted(CHECKPOINTS_DIR.glob("*.safetensors")):
-        _, header = read_tensors(path)
-        if "config" not in header:  # an attribute predictor
-            continue
-        directions = with_current_metric_names(header["note"]["results"]["numbers"]).values()
-        measured = (
-            " / ".join(f"{numbers[metric]:.3f}" for numbers in directions if metric in numbers)
-            for metric in ("class_accuracy", "diversity_ratio")
-        )
+    for name, path in shipped_checkpoints().items():
+        header = read_header(path)
         options = train_command(from_dict(header["config"])).removeprefix("munit-lite train ")
         options = textwrap.shorten(options, 80, placeholder=" …", break_on_hyphens=False)
-        link = f"[`{path.stem}`](data/checkpoints/{path.stem}.md)"
-        rows.append((link, f"{header['step']:,}", f"`{options}`", *measured))
+        directions = with_current_metric_names(header["note"]["results"]["numbers"]).values()
+        metrics = ("class_accuracy", "diversity_ratio")
+        measured = (" / ".join(f"{found[metric]:.3f}" for found in directions if metric in found) for metric in metrics)
+        rows.append((f"[`{name}`](data/checkpoints/{name}.md)", f"{header['step']:,}", f"`{options}`", *measured))
     return markdown_table(("model", "steps", "trained with", "predicted class is right", "diversity ratio"), rows)
 
 
@@ -137,10 +125,9 @@ def translations(columns: int = 9) -> bytes:
     test = open_data(model.config).test(columns)
     rows = []
     for source, images, name in ((1, test.images_1, "sketch"), (2, test.images_2, "painting")):
-        styles = model.sample_style(3, torch.Generator().manual_seed(3))
-        rows.append((name, images))
-        for style in styles:
-            rows.append(("→ translated", model.translate(images, source, 3 - source, style=style[None])))
+        styles = model.sample_style(3, torch.Generator().manual_seed(3)).split(1)
+        outputs = [model.translate(images, source, 3 - source, style=style) for style in styles]
+        rows += [(name, images), *(("→ translated", output) for output in outputs)]
     return figures.image_rows(rows, alt="Sketches translated into paintings in three styles, and back.").data
 
 
