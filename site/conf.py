@@ -35,6 +35,8 @@ API = ["index", "world", "networks", "losses", "model", "objective", "training"]
 API += ["methods", "config", "presets", "files"]
 START = "README"
 APPLY = "\u2061"  # the invisible sign between a function and its argument
+IN_PAGE = re.compile(r"(StyleExplorer|ExampleExplorer|WorldExplorer)\([^=]*\)")  # cells that site/static/page replaces
+SCRIPTS = "world_data view weights explorer_data model workers sketch pictures explorers"
 ACCENTS = set("ˉˆ~˙")
 MATHML = "{http://www.w3.org/1998/Math/MathML}"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -153,6 +155,12 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
                             hint = f"{alt} {hint}"
                             alt = "The stored picture of an explorer; its caption says what it shows."
                         cell["metadata"]["mystnb"] = {"image": {"alt": alt}, "figure": {"caption": hint}}
+                        if explorer := IN_PAGE.fullmatch("".join(cell["source"]).strip()):
+                            cell["metadata"]["mystnb"]["image"]["classes"] = explorer[1]
+        if any("classes" in cell["metadata"].get("mystnb", {}).get("image", {}) for cell in cells):
+            tags = (f'<script defer src="../_static/page/{name}.js"></script>' for name in SCRIPTS.split())
+            raw = "\n".join(["```{raw} html", *tags, "```"])
+            cells.append({"cell_type": "markdown", "id": "scripts", "metadata": {}, "source": raw})
         source[0] = json.dumps(notebook)
 
 

@@ -77,6 +77,15 @@ def test_nothing_is_fetched_from_elsewhere(site):
                 assert local(found[attribute]) or found[attribute].startswith("data:"), f"{path.name}: {found}"
 
 
+def test_every_script_is_there_and_the_site_stays_small(site):
+    for path, page in site.items():
+        for script in page.find_all("script", src=True):
+            assert (path.parent / urlsplit(script["src"]).path).exists(), f"{path.name}: {script}"
+    root = next(path.parent for path in site if path.name == "index.html")
+    files = (path for path in root.rglob("*") if path.is_file() and ".doctrees" not in path.parts)
+    assert sum(path.stat().st_size for path in files) < 25e6
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_stored_picture_is_shown_and_described(name, site):
     """Explorers among them: their widget needs a kernel, their picture does not."""
@@ -105,6 +114,10 @@ def test_each_explorer_shows_its_picture_and_says_what_it_is(name, site):
         described = output.data["text/plain"][:60]
         assert output.data["image/png"] and (described in caption.text) != (described in picture["alt"])
         assert "run the notebook" in caption.text
+        # Those of one model and its world run in the page, where a script replaces the picture.
+        runs = described.startswith(("Style explorer.", "Example-guided explorer.", "World explorer."))
+        assert bool(picture.get("class")) == runs, described
+        assert bool(page_of(site, name).find("script", src=re.compile("explorers.js"))) >= runs
 
 
 @pytest.mark.parametrize("tex, shown", [

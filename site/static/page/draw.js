@@ -3,22 +3,14 @@
 
 const PAINTINGS = 8;
 const { element, slider } = explorerView;
-const LABELS = { sketch: "What the model sees: your drawing as a sketch of 32 × 32 pixels", chosen: "The chosen painting" };
+const LABELS = {
+  sketch: "What the model sees: your drawing as a sketch of 32 × 32 pixels", chosen: "The chosen painting",
+};
 const [MOVE, GROW, TURN] = [0.02, 0.01, Math.PI / 36]; // of one key press: image widths, image widths, radians
 
 const sampleNormal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 const sampleStyle = () => Array.from(WORLD.styleSliders, ({ low, high }) =>
   Math.round(100 * Math.min(Math.max(sampleNormal(), low), high)) / 100);
-
-/** Show an image of the model, in [-1, 1], on a canvas; the style sheet enlarges it. */
-function showImage(canvas, { data, height, width }) {
-  const pixels = new ImageData(width, height);
-  for (let k = 0; k < height * width; k++) {
-    for (let c = 0; c < 3; c++) pixels.data[4 * k + c] = Math.round((data[c * height * width + k] + 1) * 127.5);
-    pixels.data[4 * k + 3] = 255;
-  }
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
-}
 
 function makeButton(text, action) {
   const button = element("button", { type: "button" }, text);
@@ -26,10 +18,10 @@ function makeButton(text, action) {
   return button;
 }
 
-const makeImage = (label) => element("canvas", { width: 32, height: 32, role: "img", "aria-label": label });
+const makeCanvas = (label) => element("canvas", { width: 32, height: 32, role: "img", "aria-label": label });
 
 function startDraw(root) {
-  const workers = startWorkers(Math.min(navigator.hardwareConcurrency ?? 2, 4));
+  const workers = startWorkers(unpackTensors(WEIGHTS));
   let strokes = []; // drawn by hand
   let placed = { name: "star", x: 0.5, y: 0.5, size: 0.27, angle: -Math.PI / 10 }; // or null once a hand draws
   let styles = Array.from({ length: PAINTINGS }, sampleStyle);
@@ -40,10 +32,10 @@ function startDraw(root) {
     width: 512, height: 512, tabIndex: 0, className: "draw-area", role: "application", "aria-label": "Drawing area",
     "aria-describedby": "draw-keys",
   });
-  const sketch = makeImage(LABELS.sketch), large = makeImage(LABELS.chosen);
+  const sketch = makeCanvas(LABELS.sketch), large = makeCanvas(LABELS.chosen);
   const status = element("p", { role: "status" });
   const paintings = Array.from({ length: PAINTINGS }, (_, k) => {
-    const canvas = makeImage("");
+    const canvas = makeCanvas("");
     canvas.setAttribute("aria-hidden", "true"); // the button has the name
     const button = makeButton(canvas, () => choose(k));
     return { canvas, button };
@@ -70,23 +62,16 @@ function startDraw(root) {
   }
 
   // ------------------------------------------------------------------------------------------------ the paintings
-  let outdated = false, busy = false, changed = 0; // the time of the last change, in ms
-
-  /** Paint the drawing in all styles; a change meanwhile starts it again after the painting in progress. */
-  async function repaint() {
-    outdated = true;
+  let changed = 0; // the time of the last change, in ms
+  const paintLatest = runLatest(paintAll);
+  const repaint = () => {
     changed = performance.now();
-    if (busy) return;
-    busy = true;
-    while (outdated) {
-      outdated = false;
-      await paintAll();
-    }
-    busy = false;
-  }
+    return paintLatest();
+  };
 
-  async function paintAll() {
-    const drawing = placed ? outlineShape(placed.name, placed.x, placed.y, placed.size, placed.angle) : strokes;
+  /** Paint the drawing in all styles; `isOutdated` says whether it has changed meanwhile. */
+  async function paintAll(isOutdated) {
+    const drawing = placed ? outlineShape(placed) : strokes;
     showDrawing(drawing);
     const image = renderSketch(drawing.length ? fitStrokes(drawing) : []);
     showImage(sketch, image);
@@ -100,13 +85,13 @@ function startDraw(root) {
     const next = styles.keys(); // the workers share it: each takes the next style when it is free
     await Promise.all(workers.map(async (worker) => {
       for (const k of next) {
-        if (outdated) return;
+        if (isOutdated()) return;
         const painting = await worker.call("decode", content, styles[k], 2);
         showImage(paintings[k].canvas, painting);
         if (k === chosen) showImage(large, painting);
       }
     }));
-    if (!outdated) status.textContent = `Eight paintings in ${Math.round(performance.now() - changed)} ms.`;
+    if (!isOutdated()) status.textContent = `Eight paintings in ${Math.round(performance.now() - changed)} ms.`;
   }
 
   function showDrawing(drawing) {
@@ -130,6 +115,7 @@ function startDraw(root) {
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   };
   area.addEventListener("pointerdown", (event) => {
+    if (!event.isPrimary) return; // a second finger
     area.setPointerCapture(event.pointerId);
     if (placed) strokes = [];
     placed = null;
@@ -138,7 +124,8 @@ function startDraw(root) {
   });
   area.addEventListener("pointermove", (event) => {
     if (!area.hasPointerCapture(event.pointerId)) return;
-    strokes.at(-1).push(...event.getCoalescedEvents().map(pointOf));
+    const events = event.getCoalescedEvents?.() ?? []; // empty in browsers without it
+    strokes.at(-1).push(...(events.length ? events : [event]).map(pointOf));
     repaint();
   });
 

@@ -1,25 +1,32 @@
 "use strict";
 // The networks of munit_lite/networks.py for one image at a time, with typed arrays and without the DOM.
 //
+// Plain loops are fast enough: a painting takes 25 million multiplications, about 20 ms on one core. onnxruntime-web
+// (its smallest WebAssembly file has 14 MB) would not fit into the site, WebAssembly of our own would need a compiler,
+// and WebGPU would need loops like these wherever a browser lacks it.
+//
 // Everything stands inside one function, because a page from file:// may not load a worker's script: workers.js
 // starts its workers from the source of this function.
 function defineModel() {
   // Images and feature maps are { data, channels, height, width }; the data, a Float64Array, are in the order channel,
-  // row, column, as in torch. 64-bit numbers are faster here than 32-bit ones, which JavaScript would convert each time.
+  // row, column, as in torch. 32-bit numbers would be slower, because JavaScript would convert them each time.
   const makeMap = (channels, height, width) => ({
     data: new Float64Array(channels * height * width), channels, height, width,
   });
 
-  /** Pad each side by reflection, as torch's mode="reflect": the border itself is not repeated. */
-  function reflectPad(map, padding) {
+  /** Pad each side by reflection, as torch's mode="reflect" (the border itself is not repeated), or by zeros. */
+  function pad(map, padding, reflect) {
     const { channels, height, width } = map;
     const padded = makeMap(channels, height + 2 * padding, width + 2 * padding);
-    const reflect = (k, size) => (k < 0 ? -k : k >= size ? 2 * (size - 1) - k : k);
+    const inside = (k, size) => (k < 0 ? (reflect ? -k : -1) : k < size ? k : reflect ? 2 * (size - 1) - k : -1);
     let target = 0;
     for (let c = 0; c < channels; c++) {
       for (let y = -padding; y < height + padding; y++) {
-        const row = (c * height + reflect(y, height)) * width;
-        for (let x = -padding; x < width + padding; x++) padded.data[target++] = map.data[row + reflect(x, width)];
+        const row = inside(y, height);
+        for (let x = -padding; x < width + padding; x++, target++) {
+          const column = inside(x, width);
+          if (row >= 0 && column >= 0) padded.data[target] = map.data[(c * height + row) * width + column];
+        }
       }
     }
     return padded;
@@ -41,10 +48,9 @@ function defineModel() {
     return { weights, biases, outChannels, inChannels, kernelSize };
   }
 
-  /** Pad by (kernel size - 1) / 2, rounded down, and convolve. Kernels of an even size have stride 2, as in MUNIT. */
-  function convolve(map, { weights, biases, outChannels, inChannels, kernelSize }) {
-    const stride = kernelSize % 2 ? 1 : 2;
-    const { data, height, width } = reflectPad(map, (kernelSize - 1) >> 1);
+  /** Pad by (kernel size - 1) / 2, rounded down, and convolve; the output has an even width. */
+  function convolve(map, { weights, biases, outChannels, inChannels, kernelSize }, stride, reflect = true) {
+    const { data, height, width } = pad(map, (kernelSize - 1) >> 1, reflect);
     const output = makeMap(outChannels, map.height / stride, map.width / stride);
     const plane = output.height * output.width;
     // 4 channels of 2 neighboring pixels at a time: each value that is read serves in 2 or 4 products.
@@ -151,8 +157,10 @@ function defineModel() {
       }
     }
 
+    /** Apply the convolution of a block; in MUNIT kernels of an even size have stride 2. */
     convolve(map, block) {
-      return convolve(map, this.convolutions[block]);
+      const convolution = this.convolutions[block];
+      return convolve(map, convolution, convolution.kernelSize % 2 ? 1 : 2);
     }
 
     linear(values, layer) {
@@ -206,19 +214,47 @@ function defineModel() {
     }
   }
 
+  /** The attribute predictor of one domain: munit_lite/evaluation/attribute_predictors.py. */
+  class AttributePredictor {
+    constructor(tensors) {
+      this.tensors = tensors;
+      this.convolutions = [0, 3, 6, 9].map((k) =>
+        makeConvolution(tensors[`layers.${k}.weight`], tensors[`layers.${k}.bias`]));
+    }
+
+    /** Return the 6 logits of the class, and position, size, rotation and style as fractions of their ranges. */
+    predict(image) {
+      let map = image;
+      this.convolutions.forEach((convolution, k) => {
+        map = convolve(map, convolution, k ? 2 : 1, false);
+        const plane = map.height * map.width, size = (map.channels / 8) * plane; // 8 groups of channels
+        const { [`layers.${3 * k + 1}.weight`]: scale, [`layers.${3 * k + 1}.bias`]: shift } = this.tensors;
+        for (let from = 0; from < map.data.length; from += size) {
+          const group = map.data.subarray(from, from + size);
+          const [mean, variance] = meanAndVariance(group);
+          for (let n = 0; n < size; n++) {
+            const c = Math.floor((from + n) / plane);
+            group[n] = ((group[n] - mean) / Math.sqrt(variance + 1e-5)) * scale.data[c] + shift.data[c];
+          }
+        }
+        relu(map);
+      });
+      const layer = (values, k) => linear(values, this.tensors[`layers.${k}.weight`], this.tensors[`layers.${k}.bias`]);
+      return layer(layer(map.data, 13).map((value) => Math.max(0, value)), 15);
+    }
+  }
+
   /** The model; `domain` is 1 or 2, a style is an array of numbers, and images have values in [-1, 1]. */
   class Munit {
-    /** Read the weights that tools/page_model.py writes: names and shapes, and the numbers as bytes of float32. */
-    constructor({ shapes, bytes }) {
+    /** Take tensors { shape, data } by their torch names; those of the attribute predictors may be missing. */
+    constructor(tensors) {
       const groups = {};
-      let from = 0;
-      for (const [name, shape] of Object.entries(shapes)) {
-        const count = shape.reduce((product, size) => product * size);
+      for (const [name, tensor] of Object.entries(tensors)) {
         const [, group, rest] = name.match(/^(\w+\.\d)\.(.*)$/);
-        (groups[group] ??= {})[rest] = { shape, data: new Float32Array(bytes, 4 * from, count) };
-        from += count;
+        (groups[group] ??= {})[rest] = tensor;
       }
       this.autoEncoders = [0, 1].map((k) => new AutoEncoder(groups[`auto_encoders.${k}`]));
+      this.predictors = groups["predictors.0"] && [0, 1].map((k) => new AttributePredictor(groups[`predictors.${k}`]));
     }
 
     encodeContent(image, domain) {
@@ -231,6 +267,10 @@ function defineModel() {
 
     decode(content, style, domain) {
       return this.autoEncoders[domain - 1].decode(content, style);
+    }
+
+    predict(image, domain) {
+      return this.predictors[domain - 1].predict(image);
     }
   }
 
