@@ -324,7 +324,8 @@ def sweep(
     Args:
         file: The grid: a .yaml file such as data/sweeps/paper_tables.yaml.
         out: Folder of the runs, on a cluster one that all workers share. None: runs/ and the file's name.
-        workers: Processes on this machine. None: one for each GPU, or for each core.
+        workers: Processes on this machine. None: one for each GPU, or for each core. Each has OMP_NUM_THREADS threads;
+            if that is not set, they share the cores.
         scheduler: Address of a cluster's Dask scheduler, tcp://host:8786, whose workers perform the runs instead.
         results: Also write the numbers of all finished runs, with their provenance, into this .json file. Runs that it
             already holds are not repeated, so a long sweep can be run in pieces, each on another machine.

@@ -64,7 +64,8 @@ def run_sweep(
     Args:
         plan: from `sweep_plan.read_plan`.
         out: folder of the sweep; each run has a folder of its own inside it.
-        workers: number of processes on this machine; by default one per GPU, or one per core.
+        workers: number of processes on this machine; by default one per GPU, or one per core. Each has OMP_NUM_THREADS
+            threads; if that is not set, they share the cores.
         scheduler: address of a cluster's Dask scheduler, instead of processes on this machine.
         previous: what `gather` returned earlier, perhaps on another machine; these runs are not repeated.
         on_run_finished: called after each finished run, so that the results so far can be saved.
@@ -146,7 +147,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[tuple[Client, list[
         with Client(scheduler, timeout=30) as client:
             yield client, []
         return
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
     with (
         LocalCluster(
             n_workers=workers,
