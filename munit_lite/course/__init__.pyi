@@ -1,5 +1,4 @@
 from . import exercises, explorers, figures
-from .diagrams import model_diagram
 from .equations import equation
 from .explorers import (
     AdaINExplorer,
@@ -82,7 +81,6 @@ __all__ = [
     "load_model_samples",
     "markdown_table",
     "mean_with_interval",
-    "model_diagram",
     "open_data",
     "papermill_command",
     "parse_varieties",

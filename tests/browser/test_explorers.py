@@ -256,7 +256,7 @@ def test_each_explorer_follows_its_choices_and_sliders(page, rendered, title, ch
     slider, image = driver.slider(name), driver.root.locator("img")
     before = image.get_attribute("src")
     slider.focus()
-    slider.press("End")
+    slider.press("Home" if slider.input_value() == slider.get_attribute("max") else "End")
     expect(image).not_to_have_attribute("src", before)
     pictures.add(driver.picture())
     assert len(pictures) == 3
