@@ -191,8 +191,7 @@ def evaluate(
         json_file: Also write the numbers into this .json file, which `compare` reads.
     """
     _check_json_file(json_file)
-    count = (2000 if propositions else 1000) if count is None else count
-    if count < 2:
+    if count is not None and count < 2:
         raise UsageError(f"--count is {count}, but an interval needs 2 or more")
     from munit_lite.acceleration import find_device
     from munit_lite.data import open_data
@@ -201,17 +200,19 @@ def evaluate(
     from munit_lite.storage.checkpoints import load
 
     loaded = load(model).to(find_device(device))
-    settings: dict[str, Any] = {"model": model, "count": count, "seed": seed}
     if propositions:
-        from munit_lite.theory.propositions import check_trained_model
+        from munit_lite.theory.propositions import UNITS, check_trained_model
 
+        count = UNITS if count is None else count
+        settings: dict[str, Any] = {"model": model, "count": count, "seed": seed}
         verdicts = check_trained_model(loaded, count, seed)
         text = "\n\n".join(verdict.report() for verdict in verdicts.values())
         numbers = {name: verdict.to_dict() for name, verdict in verdicts.items()}
         return _measurement(
             text, numbers, settings | {"propositions": True}, json_file, ("proposition", "list", "part")
         )
-    images = open_data(loaded.config)
+    images, count = open_data(loaded.config), 1000 if count is None else count
+    settings = {"model": model, "count": count, "seed": seed}
     numbers = evaluation.evaluate(loaded, count, seed, images)
     heading = f"{model}: {loaded.config.preset}, mean ± half of the 95 % interval"
     notes = evaluation.explain(loaded, numbers, images)

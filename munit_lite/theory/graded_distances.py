@@ -10,8 +10,8 @@ import numpy as np
 # NRMSE of images at the 95 % quantile. They are a PSNR of at least 41, 29 and 21 dB for sketches, 44, 32 and 24 dB for
 # paintings: no difference can be seen, one that is seen beside the original, and one that is seen at once.
 IMAGE_MARGINS = {"indistinguishable": 0.05, "faint": 0.2, "visible": 0.5}
-# Normalized MMD²: that of style codes which are 17, 38 and 100 % too wide. Among other factors the same widths have
-# smaller effects; data/results/dose_curves.json has the curve of each break and equality.
+# Normalized MMD²: exactly that of style codes which are 21, 43 and 104 % too wide. Among other factors the same widths
+# have smaller effects; data/results/dose_curves.json has the curve of each break and equality.
 EFFECT_MARGINS = {"indistinguishable": 0.04, "faint": 0.13, "visible": 0.39}
 
 

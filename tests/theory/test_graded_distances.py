@@ -14,7 +14,8 @@ from munit_lite.theory.graded_distances import (
     remaining_distance,
 )
 from munit_lite.theory.oracle import PixelWorld
-from munit_lite.theory.propositions import EFFECT_THRESHOLD
+from munit_lite.theory.propositions import BANDWIDTH, EFFECT_THRESHOLD
+from munit_lite.theory.two_sample import gaussian_mmd2
 from munit_lite.theory.variants import BREAKS
 from munit_lite.theory.verdicts import nrmse
 from tools import record_propositions
@@ -44,13 +45,31 @@ def test_an_effect_has_the_grade_of_its_upper_end():
     assert [grade(margin + 0.001, EFFECT_MARGINS) for margin in EFFECT_MARGINS.values()] == [*names[1:], "gross"]
 
 
-def test_the_margins_of_effects_are_those_of_recorded_widths_of_styles():
+def exact_effect(width):
+    """The normalized MMD² between N(0, I₃) and N(0, width² I₃), with the bandwidth of the checks."""
+    zero, one = torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    a, b = torch.randn(2, 3000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bandwidth = BANDWIDTH * torch.pdist(torch.cat([a, width * b])).median().item()
+    within = sum((1 + 2 * deviation**2 / bandwidth**2) ** -1.5 for deviation in (1, width))
+    return gaussian_mmd2(zero, one, zero, width**2 * one, bandwidth) / within
+
+
+def test_the_margins_of_effects_are_those_of_styles_that_are_too_wide():
+    assert [exact_effect(width) for width in (1.21, 1.43, 2.04)] == pytest.approx([*EFFECT_MARGINS.values()], rel=0.02)
+
+
+def test_the_recorded_curve_of_wide_styles_agrees_with_the_exact_effects():
     curves = read_results("dose_curves")
     assert set(curves) == set(BREAKS)
     curve = curves["styles of domain 2 scaled, in E and G"]["latent_matching"]["p(s2) = q"]
-    strengths, effects = [float(strength) for strength in curve], list(curve.values())
-    for margin, width in zip(EFFECT_MARGINS.values(), (0.17, 0.38, 1.0), strict=True):
-        assert dose_equivalent(margin, strengths, effects) == pytest.approx(width, abs=0.03)
+    strengths = [name for name in curve if not name.endswith("_interval")]
+    for strength in strengths:  # 1.7 intervals are 3.3 standard errors
+        exact = exact_effect(1 + float(strength))
+        assert curve[strength] == pytest.approx(exact, abs=1.7 * curve[f"{strength}_interval"]), strength
+    effects = [curve[strength] for strength in strengths]
+    for margin, width in zip(EFFECT_MARGINS.values(), (0.21, 0.43, 1.04), strict=True):
+        dose = dose_equivalent(margin, [float(strength) for strength in strengths], effects)
+        assert min(dose, 1.04) == pytest.approx(width, abs=0.03)  # the curve ends at 1
 
 
 def test_recorded_doses_start_at_the_oracle_and_end_above_the_margin_where_a_check_fails():
@@ -95,10 +114,13 @@ def test_the_recording_script_measures_curves_of_the_recorded_form(monkeypatch):
     name = "styles of domain 2 scaled, in E and G"
     monkeypatch.setattr(record_propositions, "BREAKS", {name: BREAKS[name]})
     monkeypatch.setattr(record_propositions, "STRENGTHS", (0.0, 1.0))
-    measured, recorded = record_propositions.measure_dose_curves(400, 1)[name], read_results("dose_curves")[name]
+    measured, recorded = (
+        record_propositions.measure_dose_curves(400, range(1, 4))[name],
+        read_results("dose_curves")[name],
+    )
     assert {check: set(curves) for check, curves in measured.items()} == {
         check: set(curves) for check, curves in recorded.items()
     }
     for strength in ("0", "1"):
         style = (curves["latent_matching"]["p(s2) = q"][strength] for curves in (measured, recorded))
-        assert next(style) == pytest.approx(next(style), abs=0.08)  # 400 images instead of 1,000
+        assert next(style) == pytest.approx(next(style), abs=0.08)  # 3 runs of 400 images instead of 20 of 1,000
