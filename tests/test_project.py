@@ -22,7 +22,7 @@ acceleration.objective acceleration.accelerate acceleration storage.files storag
 storage.checkpoints storage.run_folder training_errors data.image_files counter_rng world data.base
 samples presets data.fetch data.downloads evaluation.statistics evaluation.translator
 theory.linear_gaussian theory.two_sample theory.verdicts evaluation.attribute_predictors
-evaluation.world_metrics evaluation.convergence course.figures course.diagrams course.exercises.framework
+evaluation.world_metrics evaluation.convergence course.figures course.exercises.framework
 course.exercises.inputs course.exercises.shared_latent_assumption course.exercises.content_encoder
 course.exercises.style_encoder course.exercises.adain_decoder course.exercises.image_reconstruction
 course.exercises.latent_reconstruction course.exercises.adversarial_loss course.exercises.full_objective

@@ -1,4 +1,4 @@
-"""What the notebooks import: set-up, predictions and their answers, figures, diagrams, equations, exercises and
+"""What the notebooks import: set-up, predictions and their answers, figures, equations, exercises and
 explorers."""
 
 import lazy_loader

@@ -1,17 +1,13 @@
-"""What notebooks share: predictions and their score, tables, set-up, the diagram."""
+"""What notebooks share: predictions and their score, tables, set-up."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 
-import numpy as np
-import PIL.Image
 import pytest
 import torch
 
 from munit_lite.course import exercises
-from munit_lite.course.diagrams import PARTS, model_diagram
 from munit_lite.course.notebook import predict, print_progress, print_table, score_prediction, setup_notebook
 
 
@@ -90,18 +86,3 @@ def test_a_parameter_of_its_type_is_accepted(passed):
     torch.manual_seed(0)
     setup_notebook(["", PARAMETERS, f"# Parameters\n{passed}\n"], seed=7)
     assert torch.initial_seed() == 7  # the set-up went on to its end
-
-
-def test_the_diagram_highlights_parts_and_its_alternative_text_says_which():
-    whole, part = model_diagram(), model_diagram("decoder")
-    assert "Highlighted: decoder." in part.alt and "content encoder" in part.alt
-    colorful = []
-    for image in (whole, model_diagram("prior"), part):
-        pixels = np.asarray(PIL.Image.open(io.BytesIO(image.data)).convert("RGB"), dtype=int)
-        colorful.append((np.ptp(pixels, axis=-1) > 60).sum())
-    assert colorful[0] > 4 * colorful[1] > 0 == colorful[2]  # decoders are gray
-
-
-def test_a_part_that_the_diagram_does_not_have_is_an_error():
-    with pytest.raises(ValueError, match=f"the diagram has no part 'decoders'; known: {PARTS[0]}"):
-        model_diagram("decoders")
