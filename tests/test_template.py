@@ -121,6 +121,16 @@ def test_every_figure_has_a_caption_below_it(name):
     assert number >= 2
 
 
+@rewritten
+def test_a_caption_is_in_italics_from_its_first_word_to_its_last(name):
+    """Emphasis within it would end the italics, and leave its asterisks in the page."""
+    for cell in read(name).cells:
+        for paragraph in cell.source.split("\n\n") if cell.cell_type == "markdown" else ():
+            if paragraph.startswith("*Figure"):
+                text = re.sub(r"\$[^$]*\$", "", paragraph.strip())
+                assert text.count("*") == 2 and text.endswith("*"), paragraph
+
+
 @rewritten_teaching
 def test_each_of_the_three_aims_names_its_exercise(name):
     posed = re.findall(r"^### Exercise (\d) · ", "\n".join(cell.source for cell in split(name)[0]), re.MULTILINE)
