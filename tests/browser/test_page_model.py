@@ -172,7 +172,7 @@ def test_a_stroke_is_painted_quickly_and_nothing_leaves_the_page(protocol, addre
     assert (draw.paintings() - before).abs().amax((1, 2, 3)).min() > 0.1
     median, late = np.percentile(times, (50, 95))
     print(f"{protocol}: from stroke to eight paintings: median {median:.0f} ms, 95 % within {late:.0f} ms")
-    assert median < 5000  # wanted: 400; other tests share the two cores
+    assert median < 1500  # wanted: 400, on a machine of its own; other tests share the two cores
     root = addresses[protocol].removesuffix("site/draw.html")
     assert draw.errors == [] and all(url.startswith((root, "blob:")) for url in draw.requests)
     draw.page.close()
