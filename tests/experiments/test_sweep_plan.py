@@ -1,10 +1,13 @@
 """Plans of sweeps: the grid, errors of wrong files, the shipped one."""
 
+from statistics import mean
+
 import pytest
 
+from munit_lite.experiments.results import read_records
 from munit_lite.experiments.sweep_plan import SweepError, read_plan
 from munit_lite.paths import NOTEBOOKS_DIR, SWEEPS_DIR
-from munit_lite.presets import PRESETS
+from munit_lite.presets import PRESETS, preset
 
 
 def test_the_grid_is_every_method_on_every_data_with_every_seed(sweep_file):
@@ -81,6 +84,27 @@ def test_every_shipped_sweep_can_be_planned_with_presets_that_exist(file):
     seeds = {run.seed for run in plan.runs}
     tunes = file.stem == "learning_rates"
     assert all((seed in range(100, 110)) == tunes for seed in seeds), "seeds 100 to 109 are for tuning only"
+
+
+def test_the_laboratory_world_measures_each_baseline_with_the_rate_that_the_tuning_runs_select():
+    candidates, accuracies = read_plan(SWEEPS_DIR / "learning_rates.yaml"), {}
+    for record in read_records("learning_rates"):
+        if record["metric"] == "class_accuracy":
+            accuracies.setdefault(record["method"], {}).setdefault(record["seed"], []).append(record["value"])
+    means = {}
+    for run in candidates.runs:
+        worse_directions = [min(values) for values in accuracies[run.method].values()]
+        assert len(worse_directions) == 2, f"{run.method} has {len(worse_directions)} of 2 tuning seeds"
+        means.setdefault(run.parameters["preset"], {})[run.parameters["learning_rate"]] = mean(worse_directions)
+    assert len(means) == 5 and all(len(rates) == 3 for rates in means.values())
+    selected = {}
+    for name, rates in means.items():
+        keeps_munits = rates[0.002] >= max(rates.values()) - 0.01
+        selected[name] = 0.002 if keeps_munits else max(rates, key=rates.get)
+    for run in read_plan(SWEEPS_DIR / "laboratory.yaml").runs:
+        name = run.parameters["preset"]
+        rate = run.parameters.get("learning_rate", preset(name).optimizer.learning_rate)
+        assert rate == selected.get(name, 0.002), f"{run.method} is trained with {rate}"
 
 
 def test_the_shipped_sweep_plans_the_papers_rows_on_presets_that_exist():
