@@ -98,7 +98,14 @@ def differences(sweep: Sweep, runs: Runs, metric: str) -> list[float]:
 
 
 def with_interval(values: Sequence[float]) -> str:
-    """Return the mean over seeds, with half of its 95 % interval if there are several."""
+    """Return the mean over seeds, with half of its 95 % interval if there are several, or a bound near zero.
+
+    Example:
+        >>> with_interval([0.0, 0.0002, -0.0001])
+        '< 0.001'
+    """
+    if max(map(abs, values)) < 0.0005:
+        return "< 0.001"
     if len(values) < 2:
         return minus_signs(f"{values[0]:z.3f}")
     center, half_width = mean_over_seeds(values)
