@@ -95,6 +95,11 @@ def test_a_claim_that_the_page_states_in_words_must_hold():
         laboratory_page.page(changed)
 
 
+def test_a_metric_that_is_zero_in_every_run_is_a_bound_and_no_other_is():
+    assert laboratory_page.with_interval([0.0, 0.0002, -0.0001]) == laboratory_page.with_interval([0.0]) == "< 0.001"
+    assert laboratory_page.with_interval([0.0, 0.0006]) == "0.000 ± 0.004"
+
+
 def test_converged_runs_and_shortfalls_are_counted():
     found = rows(laboratory_page.runs_table(SWEEP))
     assert found["MUNIT"] == ["2 of 2", "0", "0", "0", "0.970 ± 0.127", "0.970 ± 0.127", "0.800 ± 0.000"]
